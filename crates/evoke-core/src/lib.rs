@@ -1,0 +1,31 @@
+//! The words of Evoke as types, its decisions as pure functions, and its seams.
+//!
+//! **What it is:** everything two crates have to agree on. Names and ids ([`id`]), time ([`time`]),
+//! CloudEvents ([`event`]), the manifest ([`manifest`]), how an execution ends ([`outcome`]), when it is
+//! tried again ([`retry`]), what is remembered of it ([`record`]), and the two seams behind which the
+//! outside world lies: [`store::Store`] and [`runtime::Runtime`].
+//!
+//! **What it is not:** a place for I/O. Nothing here opens a file or a socket, reads a clock or draws a
+//! random number that was not handed in.
+//!
+//! **Bounds:** every limit that more than one crate must know is a field of [`limits::Limits`].
+//!
+//! ```
+//! use evoke_core::event::Event;
+//! let event = Event::new("evt_1", "/shop", "purchase_complete").with_json(serde_json::json!({ "total": 42 }));
+//! assert_eq!(event.ty(), "purchase_complete");
+//! ```
+
+pub mod body;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod manifest;
+pub mod outcome;
+pub mod record;
+pub mod retry;
+pub mod runtime;
+pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod time;

@@ -1,0 +1,81 @@
+//! Every bound that keeps a queue, a buffer, a body or a fan-out finite, in one place.
+
+use std::time::Duration;
+
+/// The bounds of one node. [`Limits::default`] suits a small machine.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a request body, and of a response body that has to be held in memory.
+    pub body_bytes: u64,
+    /// Bytes of one CloudEvent in JSON format.
+    pub event_bytes: u64,
+    /// Events of one publish.
+    pub publish_events: usize,
+    /// Invocations one event may fan out to.
+    pub fan_out: usize,
+    /// State writes plus emitted events of one attempt.
+    pub effects: usize,
+    /// Bytes of those effects.
+    pub effects_bytes: u64,
+    /// Bytes of a key, and of a namespace name.
+    pub key_bytes: usize,
+    /// Bytes of one value.
+    pub value_bytes: u64,
+    /// Entries of one page of a list.
+    pub page: usize,
+    /// Sync calls of one function that may wait for an instance; one more is refused.
+    pub waiting_calls: usize,
+    /// How long a sync call may wait for an instance.
+    pub waiting: Duration,
+    /// Instances of all functions together.
+    pub instances: usize,
+    /// Header fields of a request or response.
+    pub headers: usize,
+    /// Bytes of all those header fields.
+    pub header_bytes: usize,
+    /// Bytes of one log line; the rest of the line is cut.
+    pub log_line_bytes: usize,
+    /// Log lines of one attempt; further ones are counted, not kept.
+    pub log_lines: usize,
+    /// Bytes of a deployed bundle, packed and unpacked.
+    pub bundle_bytes: u64,
+    /// Files of a deployed bundle.
+    pub bundle_files: usize,
+    /// How long a lease lasts before it must be extended.
+    pub lease: Duration,
+    /// How long an idle instance is kept.
+    pub idle: Duration,
+    /// How long starting an instance may take.
+    pub start: Duration,
+    /// Instances that may exit early, or fail to start, in a row before a function's starts back off.
+    pub crash_loop: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 6 << 20,
+            event_bytes: 1 << 20,
+            publish_events: 1_000,
+            fan_out: 1_000,
+            effects: 1_000,
+            effects_bytes: 8 << 20,
+            key_bytes: 512,
+            value_bytes: 1 << 20,
+            page: 1_000,
+            waiting_calls: 1_000,
+            waiting: Duration::from_secs(10),
+            instances: 256,
+            headers: 128,
+            header_bytes: 64 << 10,
+            log_line_bytes: 8 << 10,
+            log_lines: 10_000,
+            bundle_bytes: 64 << 20,
+            bundle_files: 10_000,
+            lease: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            start: Duration::from_secs(20),
+            crash_loop: 3,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! How one attempt ended. A function's failure is data: it is recorded, retried and shown; it is never an `Err`.
+
+use serde::{Deserialize, Serialize};
+
+/// The end of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The handler answered.
+    Completed {
+        /// HTTP status of the answer, when the call was a request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+    },
+    /// The handler, or the instance under it, failed.
+    Failed(Failure),
+    /// The attempt reached its time limit and was ended.
+    TimedOut {
+        /// The limit.
+        after_ms: u64,
+    },
+    /// It was never started: a limit was reached, or the function cannot run.
+    Rejected(Failure),
+    /// The server stopped or died while it ran; what it did is unknown, its effects were not kept.
+    Lost,
+}
+
+/// What went wrong, in words for a person and a code for a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable, for programs.
+    pub code: FailureCode,
+    /// One sentence: the error's type and message, the signal, the last line of stderr.
+    pub message: String,
+    /// The guest's own stack trace, when it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+}
+
+/// The kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// The handler threw, or returned something that is no answer.
+    FunctionError,
+    /// The source could not be loaded, or has no handler.
+    InitError,
+    /// The instance exited or was killed by a signal.
+    Crashed,
+    /// The instance went over its memory limit.
+    OutOfMemory,
+    /// The instance broke the worker protocol.
+    ProtocolViolation,
+    /// A state write's precondition no longer held when the attempt was to be settled.
+    StateConflict,
+    /// The attempt wanted more effects, or larger ones, than one attempt may have.
+    EffectsTooLarge,
+    /// It emitted an event type that the manifest's `emits` does not name, or an invalid event.
+    EmitRefused,
+    /// A bound on waiting or on instances was reached.
+    Overloaded,
+    /// The app or function is no longer deployed.
+    NotDeployed,
+    /// The caller went away.
+    Cancelled,
+    /// The server is draining.
+    Draining,
+}
+
+impl FailureCode {
+    /// The code as text, the same as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FunctionError => "function_error",
+            Self::InitError => "init_error",
+            Self::Crashed => "crashed",
+            Self::OutOfMemory => "out_of_memory",
+            Self::ProtocolViolation => "protocol_violation",
+            Self::StateConflict => "state_conflict",
+            Self::EffectsTooLarge => "effects_too_large",
+            Self::EmitRefused => "emit_refused",
+            Self::Overloaded => "overloaded",
+            Self::NotDeployed => "not_deployed",
+            Self::Cancelled => "cancelled",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl Failure {
+    /// A failure without a stack.
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), stack: None }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl Outcome {
+    /// Whether the handler answered.
+    pub const fn is_completed(&self) -> bool {
+        matches!(self, Self::Completed { .. })
+    }
+
+    /// One word, the same as the JSON tag.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Completed { .. } => "completed",
+            Self::Failed(_) => "failed",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Rejected(_) => "rejected",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Why it was not completed, as one sentence; empty when it was.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Completed { .. } => String::new(),
+            Self::Failed(failure) | Self::Rejected(failure) => failure.to_string(),
+            Self::TimedOut { after_ms } => format!("timed_out: ended after the limit of {after_ms} ms"),
+            Self::Lost => "lost: the server stopped while it ran".to_owned(),
+        }
+    }
+}

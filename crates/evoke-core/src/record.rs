@@ -1,0 +1,194 @@
+//! What is remembered of runs: one record per invocation, with its attempts, and the log lines they wrote.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::EventRef;
+use crate::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
+use crate::outcome::Outcome;
+use crate::time::Timestamp;
+
+/// One invocation: who caused it, how far it is, and each attempt at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its id.
+    pub id: RunId,
+    /// The app it belongs to.
+    pub app: AppName,
+    /// The function it calls.
+    pub function: FunctionName,
+    /// What started it.
+    pub trigger: Trigger,
+    /// Who caused it.
+    pub cause: Cause,
+    /// How far it is.
+    pub state: RunState,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it reached its final state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The next attempt is due then, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// Its attempts, oldest first; at most [`RunRecord::ATTEMPTS_KEPT`], then the oldest go.
+    #[serde(default)]
+    pub attempts: Vec<AttemptRecord>,
+}
+
+impl RunRecord {
+    /// How many attempts a record holds.
+    pub const ATTEMPTS_KEPT: usize = 32;
+
+    /// Adds an attempt, dropping the oldest over the bound.
+    pub fn push_attempt(&mut self, attempt: AttemptRecord) {
+        if self.attempts.len() >= Self::ATTEMPTS_KEPT {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(attempt);
+    }
+}
+
+/// What turned something outside into an invocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Trigger {
+    /// A request on the data listener that matched a route, or a direct call on the control API.
+    Http {
+        /// Method.
+        method: String,
+        /// Path as the client sent it, without the query.
+        path: String,
+    },
+    /// An event that matched a subscription.
+    Event {
+        /// Which event.
+        event: EventRef,
+        /// Its type.
+        #[serde(rename = "type")]
+        ty: String,
+        /// Which of the function's `on` entries matched, counted from 0.
+        subscription: u32,
+    },
+    /// Another function's call through the platform API.
+    Call {
+        /// The calling function.
+        by: FunctionName,
+    },
+}
+
+/// The causal ancestors of an invocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// Shared by everything that goes back to the same start.
+    pub root: Correlation,
+    /// The run that caused this one directly, when one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<RunId>,
+    /// How many runs lie between the start and this one.
+    pub depth: u32,
+    /// W3C trace id (32 hex digits).
+    pub trace_id: String,
+    /// W3C span id of whoever caused it (16 hex digits).
+    pub span_id: String,
+}
+
+/// How far an invocation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Accepted, waiting for an attempt.
+    Queued,
+    /// An attempt is being made.
+    Running,
+    /// A handler answered.
+    Completed,
+    /// A sync call failed; nobody will try again.
+    Failed,
+    /// Given up after its last attempt; can be redriven.
+    DeadLettered,
+}
+
+impl RunState {
+    /// The state as text, the same as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::DeadLettered => "dead_lettered",
+        }
+    }
+
+    /// Reads what [`RunState::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Queued, Self::Running, Self::Completed, Self::Failed, Self::DeadLettered]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// One execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// 1 for the first.
+    pub number: u32,
+    /// The revision that ran, once one was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<RevisionId>,
+    /// When it was taken up.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Microseconds it waited for an instance.
+    pub waited_us: u64,
+    /// Microseconds the handler ran.
+    pub ran_us: u64,
+    /// Whether it had to wait for a new instance.
+    pub cold: bool,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// One line a function wrote, or the platform wrote about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// When it was received.
+    pub at: Timestamp,
+    /// Whose run.
+    pub run: RunId,
+    /// Its app.
+    pub app: AppName,
+    /// Its function.
+    pub function: FunctionName,
+    /// Which attempt.
+    pub attempt: u32,
+    /// Where it came from.
+    pub stream: LogStream,
+    /// The text without its line end, cut at the limit.
+    pub line: String,
+}
+
+/// Where a log line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogStream {
+    /// The function's standard output.
+    Stdout,
+    /// The function's standard error.
+    Stderr,
+    /// Evoke itself.
+    Platform,
+}
+
+impl LogStream {
+    /// The stream as text, the same as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Platform => "platform",
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The seam to whatever runs guest code.
+//!
+//! A [`Runtime`] makes instances; an [`Instance`] runs one call at a time. During a call the instance talks back
+//! through [`Call::up`], so that one task (the attempt) owns everything the call may change.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::body::Body;
+use crate::event::Event;
+use crate::id::{AppName, FunctionName, RevisionId, RunId};
+use crate::manifest::RuntimeKind;
+use crate::outcome::Failure;
+use crate::record::{Cause, LogStream};
+use crate::time::Timestamp;
+
+/// Makes instances.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Turns the app's uploaded bundle (a tar of its files) into files a worker can load, and translates what has to be
+    /// translated. Idempotent; called at deploy and before the first start after a restart.
+    async fn prepare(&self, bundle: &PreparedBundle, bytes: Bytes) -> Result<(), PrepareError>;
+
+    /// Starts an instance and waits until its handler is loaded. The error says why it could not be.
+    async fn start(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure>;
+
+    /// Ends what is left and releases the machine's resources. The last call.
+    async fn shutdown(&self);
+}
+
+/// A bundle's name and what is to be found in it.
+#[derive(Debug, Clone)]
+pub struct PreparedBundle {
+    /// SHA-256 of the tar, lower-case hex.
+    pub digest: String,
+    /// The functions' sources within it.
+    pub sources: Vec<(RuntimeKind, PathBuf)>,
+}
+
+/// Why a bundle cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// The archive breaks a rule or a limit.
+    #[error("bundle: {0}")]
+    Archive(String),
+    /// A source file cannot be read or translated.
+    #[error("{file}:{line}:{column}: {message}")]
+    Source {
+        /// Path within the bundle.
+        file: String,
+        /// From 1.
+        line: u32,
+        /// From 1.
+        column: u32,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file the manifest names is not in the bundle.
+    #[error("source {0:?} is not among the app's files")]
+    Missing(String),
+    /// The disk failed.
+    #[error("bundle could not be unpacked: {0}")]
+    Io(String),
+}
+
+/// All that is needed to start an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceSpec {
+    /// Its app.
+    pub app: AppName,
+    /// Its function.
+    pub function: FunctionName,
+    /// Its revision.
+    pub revision: RevisionId,
+    /// What runs it.
+    pub runtime: RuntimeKind,
+    /// The prepared bundle it comes from.
+    pub bundle: String,
+    /// The source file or folder within the bundle.
+    pub source: PathBuf,
+    /// The export to call, when the manifest names one.
+    pub handler: Option<String>,
+    /// Environment variables, sorted.
+    pub env: Vec<(String, String)>,
+    /// Memory limit in bytes.
+    pub memory_bytes: u64,
+    /// How long loading may take.
+    pub start_timeout: Duration,
+}
+
+/// Something that runs calls of one revision, one at a time. Dropping it ends it.
+#[async_trait]
+pub trait Instance: Send {
+    /// Runs one call. Returns when the handler is done, its response body (if any) has been handed over completely,
+    /// and everything it wrote has been reported. When `call.deadline` passes or `call.cancel` fires, the instance is
+    /// ended and cannot be used again.
+    async fn call(&mut self, call: Call) -> Ended;
+
+    /// Whether it can take another call.
+    fn is_usable(&self) -> bool;
+
+    /// Waits until the instance is gone by itself. Safe to drop and call again.
+    async fn gone(&mut self);
+}
+
+/// One execution to make.
+#[derive(Debug)]
+pub struct Call {
+    /// Which run.
+    pub run: RunId,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// Who caused it. `span_id` is this attempt's own.
+    pub cause: Cause,
+    /// When it is ended, monotonic.
+    pub deadline: tokio::time::Instant,
+    /// The same instant for the guest's eyes.
+    pub deadline_at: Timestamp,
+    /// The whole time limit, for the message.
+    pub timeout: Duration,
+    /// What to hand to the handler.
+    pub input: Input,
+    /// Where the instance reports. Bounded; a full channel slows the guest down.
+    pub up: mpsc::Sender<Report>,
+    /// Fires when nobody wants the answer any more.
+    pub cancel: CancellationToken,
+}
+
+/// What a handler is called with.
+#[derive(Debug)]
+pub enum Input {
+    /// An HTTP request.
+    Request(Request),
+    /// An event.
+    Event(Event),
+}
+
+/// An HTTP request for a function.
+#[derive(Debug)]
+pub struct Request {
+    /// Method.
+    pub method: Method,
+    /// Absolute URI.
+    pub uri: String,
+    /// Header fields.
+    pub headers: HeaderMap,
+    /// Path parameters of the route that matched.
+    pub params: Vec<(String, String)>,
+    /// The client's address, when there is one.
+    pub client: Option<String>,
+    /// Body.
+    pub body: Body,
+}
+
+/// An HTTP response of a function.
+#[derive(Debug)]
+pub struct Response {
+    /// Status.
+    pub status: StatusCode,
+    /// Header fields.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Body,
+}
+
+/// What an instance says during a call.
+#[derive(Debug)]
+pub enum Report {
+    /// The handler's answer to a request. At most once a call.
+    Response(Response),
+    /// It wrote a line.
+    Log {
+        /// Where.
+        stream: LogStream,
+        /// The line, cut at the limit, valid UTF-8.
+        line: String,
+    },
+    /// It wants something of the platform API.
+    Platform {
+        /// What.
+        request: PlatformRequest,
+        /// Where the answer goes. Dropped when the attempt is over.
+        answer: oneshot::Sender<PlatformResponse>,
+    },
+}
+
+/// A request to the platform API (`docs/reference/platform-api.md`).
+#[derive(Debug, Clone)]
+pub struct PlatformRequest {
+    /// Method.
+    pub method: Method,
+    /// Path and query, starting with `/`.
+    pub path: String,
+    /// Header fields.
+    pub headers: HeaderMap,
+    /// Whole body.
+    pub body: Bytes,
+}
+
+/// An answer of the platform API.
+#[derive(Debug, Clone)]
+pub struct PlatformResponse {
+    /// Status.
+    pub status: StatusCode,
+    /// Header fields.
+    pub headers: HeaderMap,
+    /// Whole body.
+    pub body: Bytes,
+}
+
+/// How a call ended, as the instance saw it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// The handler returned.
+    Returned {
+        /// Events the handler of an event returned, to be published.
+        events: Vec<Event>,
+    },
+    /// It failed; the code says how.
+    Failed(Failure),
+    /// The deadline passed.
+    TimedOut,
+    /// `cancel` fired.
+    Cancelled,
+}

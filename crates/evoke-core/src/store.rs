@@ -1,0 +1,526 @@
+//! The seam to durable storage.
+//!
+//! One trait with the verbs of the domain, for whatever back end: the log of events and the invocations they cause,
+//! key-value state, objects, and the records of runs. Its promises are those the weakest back end can keep, and
+//! [`crate::testing::conformance`] holds every back end against them:
+//!
+//! * What `append`, `settle` or `write` acknowledged survives the death of the process and of the machine.
+//! * `settle` is one transaction: the verdict, the state writes and the emitted events, or nothing.
+//! * A lease belongs to whoever holds its newest token; older tokens are refused, always.
+//! * An invocation is never leased before it is due, nor again after it was settled.
+//! * An error means *unknown*, not *undone*, where it is [`StoreError::Outcome`]: repeat with the same ids.
+//!
+//! Time is always a parameter; a back end never reads a clock.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::event::Event;
+use crate::id::{AppName, Correlation, FunctionName, RunId};
+use crate::record::{LogRecord, RunRecord, RunState};
+use crate::time::Timestamp;
+
+/// What durable storage must do. All methods wait for the disk or the network; none may be called from a blocking context.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Accepts work. Per item: unless its `(app, dedup)` was accepted within the de-duplication window, stores the
+    /// event (if any), its invocations as queued, and their run records, all in one transaction. The answer has one
+    /// entry per item, in order, and comes only when all are durable.
+    async fn append(&self, items: Vec<Append>, now: Timestamp) -> Result<Vec<Appended>, StoreError>;
+
+    /// The queues that have unleased invocations, with the time the earliest is due (also when that has passed), and
+    /// those whose leases will run out, with that time.
+    async fn due(&self) -> Result<Vec<QueueDue>, StoreError>;
+
+    /// Takes up to `max` invocations of `queue` that are due at `now` and not leased (or whose lease ended before
+    /// `now`), oldest due first, for `hold`. Counts as an attempt of each; its run record becomes `Running`.
+    async fn lease(&self, queue: &Queue, max: usize, now: Timestamp, hold: Duration) -> Result<Vec<Leased>, StoreError>;
+
+    /// Moves the end of a lease to `until`. `false` when the lease is no longer held.
+    async fn extend(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError>;
+
+    /// Ends an attempt: see [`Settlement`].
+    async fn settle(&self, settlement: Settlement, now: Timestamp) -> Result<Settled, SettleError>;
+
+    /// Dead letters, newest first.
+    async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Puts dead letters back in their queues, due at `now`, with a fresh count of attempts under the same run id.
+    /// Returns those that were dead letters of `app`.
+    async fn redrive(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError>;
+
+    /// The entry at `key`, unless it expired by `now`.
+    async fn get(&self, space: &Space, key: &str, now: Timestamp) -> Result<Option<Entry>, StoreError>;
+
+    /// Entries whose key starts with `prefix` and sorts after `after`, by key, at most `limit`.
+    async fn list(&self, query: &ListQuery, now: Timestamp) -> Result<Vec<Entry>, StoreError>;
+
+    /// Writes state outside of any attempt: all of `writes`, or none when an expectation does not hold.
+    /// Returns the new revision of each, in order (for a deletion, the revision at which it happened).
+    async fn write(&self, writes: Vec<Write>, now: Timestamp) -> Result<Vec<u64>, SettleError>;
+
+    /// A receiver whose value changes whenever something in `space` was written. The value is the revision.
+    fn watch(&self, space: &Space) -> watch::Receiver<u64>;
+
+    /// Keeps `bytes` under their own SHA-256 (lower-case hex), which it returns. Durable when it returns.
+    async fn put_object(&self, bytes: Bytes) -> Result<String, StoreError>;
+
+    /// What `put_object` kept.
+    async fn get_object(&self, digest: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Stored events, newest first.
+    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Adds or replaces run records of sync calls and adds log lines. Unlike the verbs above it may be buffered: a
+    /// crash can lose the last moments of it.
+    async fn record(&self, runs: Vec<RunRecord>, logs: Vec<LogRecord>) -> Result<(), StoreError>;
+
+    /// Run records, newest first.
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// Log lines with their positions, oldest first.
+    async fn logs(&self, query: &LogQuery) -> Result<Vec<(u64, LogRecord)>, StoreError>;
+
+    /// Deletes what `keep` no longer asks for: expired keys, old de-duplication entries, events without pending
+    /// invocations, ended runs, logs. Never a pending invocation or a dead letter. Returns how much went; does a
+    /// bounded amount of work a call.
+    async fn sweep(&self, keep: &Retention, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Makes everything durable and refuses further work. The last call of a clean shutdown.
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// Where invocations of one function wait.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Queue {
+    /// The app.
+    pub app: AppName,
+    /// The function.
+    pub function: FunctionName,
+}
+
+/// One thing to accept.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Whose.
+    pub app: AppName,
+    /// Names it: the same twice is the same thing. For events `(source, id)`.
+    pub dedup: Option<Dedup>,
+    /// The event, when it is one.
+    pub event: Option<Event>,
+    /// What it causes. May be empty for an event nobody subscribes to.
+    pub invocations: Vec<NewInvocation>,
+}
+
+/// De-duplication key within an app.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dedup {
+    /// An event's `source`, or a name of another kind of sender.
+    pub scope: String,
+    /// An event's `id`, or the sender's idempotency key.
+    pub id: String,
+}
+
+/// An invocation to queue.
+#[derive(Debug, Clone)]
+pub struct NewInvocation {
+    /// Its record, in state `Queued`; names the queue.
+    pub run: RunRecord,
+    /// Not before this time.
+    pub due_at: Timestamp,
+    /// For an asynchronous call: the request. For an event delivery `None`: the input is the event of the append.
+    pub request: Option<StoredRequest>,
+}
+
+/// An HTTP request kept for later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRequest {
+    /// Method.
+    pub method: String,
+    /// Absolute URI as the function shall see it.
+    pub uri: String,
+    /// Header fields in order; values are kept as bytes-as-latin1 text.
+    pub headers: Vec<(String, String)>,
+    /// Path parameters of the route.
+    #[serde(default)]
+    pub params: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Position in the log; for a duplicate, that of the first.
+    pub seq: u64,
+    /// It had been accepted before; nothing was stored now.
+    pub duplicate: bool,
+    /// The runs it caused; for a duplicate, those the first caused.
+    pub runs: Vec<RunId>,
+}
+
+/// A queue and when it next wants attention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueDue {
+    /// Which.
+    pub queue: Queue,
+    /// When: the earliest due time of what is not leased, or the earliest end of a lease.
+    pub at: Timestamp,
+}
+
+/// The right to settle one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Of which invocation.
+    pub run: RunId,
+    /// Fencing token: greater than that of any earlier lease of this invocation.
+    pub token: u64,
+}
+
+/// An invocation to attempt now.
+#[derive(Debug, Clone)]
+pub struct Leased {
+    /// The right to settle it.
+    pub lease: Lease,
+    /// Its record, in state `Running`. If an earlier lease ran out, that attempt is in it as `Lost`.
+    pub run: RunRecord,
+    /// 1 for the first attempt; redriving starts again at 1.
+    pub attempt: u32,
+    /// What to hand to the function.
+    pub input: StoredInput,
+}
+
+/// What a queued invocation hands to its function.
+#[derive(Debug, Clone)]
+pub enum StoredInput {
+    /// An event.
+    Event(Event),
+    /// A request whose sender did not wait.
+    Request(StoredRequest),
+}
+
+/// How an attempt is to be ended, in one transaction.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The lease; `None` for a synchronous call, which has none.
+    pub lease: Option<Lease>,
+    /// What becomes of the invocation. A synchronous call is always `Complete`.
+    pub verdict: Verdict,
+    /// The run record to keep from now on. `None` leaves it as it is.
+    pub run: Option<RunRecord>,
+    /// State writes, in order. Empty unless the verdict is `Complete`.
+    pub writes: Vec<Write>,
+    /// Emitted events with the invocations they cause. Empty unless the verdict is `Complete`.
+    pub appends: Vec<Append>,
+}
+
+/// What becomes of a leased invocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done; it leaves the queue.
+    Complete,
+    /// Try again, not before this time.
+    Defer {
+        /// When.
+        until: Timestamp,
+    },
+    /// Give it back as if this attempt had not been made; due at once.
+    Release,
+    /// Give up; it becomes a dead letter.
+    DeadLetter {
+        /// One sentence.
+        reason: String,
+    },
+}
+
+/// What a settlement did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The new revision of each write, in order.
+    pub revisions: Vec<u64>,
+    /// The answer to each append, in order.
+    pub appended: Vec<Appended>,
+}
+
+/// A named part of the key-value state. Names that start with `sys/` are Evoke's own; a function's are
+/// `app/<app>/<namespace>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Space(pub String);
+
+impl Space {
+    /// Deployed apps, by name.
+    pub fn apps() -> Self {
+        Self("sys/apps".to_owned())
+    }
+    /// Revisions, by `app/function/revision`.
+    pub fn revisions() -> Self {
+        Self("sys/revisions".to_owned())
+    }
+    /// Answers kept for `Idempotency-Key`, by `app/function/key`.
+    pub fn answers() -> Self {
+        Self("sys/answers".to_owned())
+    }
+    /// The server's own settings, such as the hash of its token.
+    pub fn server() -> Self {
+        Self("sys/server".to_owned())
+    }
+    /// A namespace of an app's functions.
+    pub fn app(app: &AppName, namespace: &str) -> Self {
+        Self(format!("app/{app}/{namespace}"))
+    }
+}
+
+/// A state write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Where.
+    pub space: Space,
+    /// The key.
+    pub key: String,
+    /// The new value, or `None` to delete.
+    pub value: Option<Value>,
+    /// The entry disappears at this time.
+    pub expires_at: Option<Timestamp>,
+    /// What must hold, at the time of the transaction.
+    pub expect: Expect,
+}
+
+/// A stored value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// How to read the bytes.
+    pub kind: ValueKind,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// How a value is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueKind {
+    /// A JSON value.
+    Json,
+    /// Opaque bytes.
+    Bytes,
+}
+
+/// A precondition of a write. An expired entry counts as absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// None.
+    Anything,
+    /// The key must be absent.
+    Absent,
+    /// The key must be at this revision.
+    Revision(u64),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+    /// Grows with every write to the store; at least 1, below 2^52.
+    pub revision: u64,
+    /// When it disappears.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Which entries.
+#[derive(Debug, Clone)]
+pub struct ListQuery {
+    /// Where.
+    pub space: Space,
+    /// Keys that start with this.
+    pub prefix: String,
+    /// Keys after this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// An event as the log has it.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Position in the log.
+    pub seq: u64,
+    /// Whose.
+    pub app: AppName,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The event.
+    pub event: Event,
+    /// The runs it caused when it was accepted.
+    pub runs: Vec<RunId>,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default)]
+pub struct EventQuery {
+    /// Of this app.
+    pub app: Option<AppName>,
+    /// Of exactly this type.
+    pub ty: Option<String>,
+    /// With this id (any source).
+    pub id: Option<String>,
+    /// Before this position.
+    pub before: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which runs.
+#[derive(Debug, Clone, Default)]
+pub struct RunQuery {
+    /// Of this app.
+    pub app: Option<AppName>,
+    /// Of this function.
+    pub function: Option<FunctionName>,
+    /// In this state.
+    pub state: Option<RunState>,
+    /// With this id.
+    pub id: Option<RunId>,
+    /// With this root cause.
+    pub root: Option<Correlation>,
+    /// With an id that sorts before this one.
+    pub before: Option<RunId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which log lines.
+#[derive(Debug, Clone, Default)]
+pub struct LogQuery {
+    /// Of this app.
+    pub app: Option<AppName>,
+    /// Of this function.
+    pub function: Option<FunctionName>,
+    /// Of this run.
+    pub run: Option<RunId>,
+    /// After this position: the `limit` oldest lines after it. Without it: the `limit` newest lines.
+    pub after: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// An invocation that was given up.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// Its record.
+    pub run: RunRecord,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+    /// Its input, complete.
+    pub input: StoredInput,
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Default)]
+pub struct DeadLetterQuery {
+    /// Of this app.
+    pub app: Option<AppName>,
+    /// Of this function.
+    pub function: Option<FunctionName>,
+    /// Of this run.
+    pub run: Option<RunId>,
+    /// Whose run id sorts before this one.
+    pub before: Option<RunId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// De-duplication entries.
+    pub dedup: Duration,
+    /// Events, once nothing pending needs them.
+    pub events: Duration,
+    /// Ended runs.
+    pub runs: Duration,
+    /// Log lines.
+    pub logs: Duration,
+    /// Log lines at most, whatever their age.
+    pub logs_max: u64,
+    /// Ended runs at most, whatever their age.
+    pub runs_max: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 60 * 60);
+        Self { dedup: day, events: 7 * day, runs: 7 * day, logs: 3 * day, logs_max: 1_000_000, runs_max: 1_000_000 }
+    }
+}
+
+/// A platform failure of the store.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Whether it happened is unknown: the write may or may not have become durable. Repeating with the same ids is safe.
+    #[error("store: outcome unknown: {0}")]
+    Outcome(String),
+    /// It did not happen; the disk is full.
+    #[error("store: no space left: {0}")]
+    Full(String),
+    /// It did not happen.
+    #[error("store: unavailable: {0}")]
+    Unavailable(String),
+    /// A stored record does not have the checksum it was written with.
+    #[error("store: corrupt record: {0}")]
+    Corrupt(String),
+    /// The store was closed, or refuses to go on after a failed write.
+    #[error("store: closed: {0}")]
+    Closed(String),
+}
+
+impl StoreError {
+    /// Stable code for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Outcome(_) => "store_outcome_unknown",
+            Self::Full(_) => "store_full",
+            Self::Unavailable(_) => "store_unavailable",
+            Self::Corrupt(_) => "store_corrupt",
+            Self::Closed(_) => "store_closed",
+        }
+    }
+
+    /// Whether repeating the same call can help.
+    pub const fn retryable(&self) -> bool {
+        matches!(self, Self::Outcome(_) | Self::Full(_) | Self::Unavailable(_))
+    }
+}
+
+/// Why a settlement or write did not happen.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SettleError {
+    /// Somebody else holds the invocation now, or it was settled before. Nothing was done.
+    #[error("lease of {run} is no longer held")]
+    StaleLease {
+        /// The invocation.
+        run: RunId,
+    },
+    /// A write's expectation does not hold. Nothing was done.
+    #[error("key {key:?} changed: expected {expected:?}, found revision {found:?}")]
+    Conflict {
+        /// Where.
+        space: Space,
+        /// The key.
+        key: String,
+        /// What the write expected.
+        expected: Expect,
+        /// The revision there; `None` when absent.
+        found: Option<u64>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

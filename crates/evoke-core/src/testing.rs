@@ -1,0 +1,1 @@
+//! Fakes that behave, and the suites every real part has to pass. Feature `testing`.
