@@ -1,1 +1,27 @@
-//! placeholder
+//! What Evoke does between a trigger and a settled invocation.
+//!
+//! The files follow the data: [`ingest`] accepts events and asynchronous calls, [`route`] finds who they are for,
+//! `queue` leases what is due, `admission` lets it in, `pool` finds an instance, `attempt` runs one execution,
+//! `settle` decides what becomes of it. A synchronous [`call`] enters at `admission` and never touches the queue.
+//!
+//! **What it is not:** HTTP (that is the gateway), storage or processes (those lie behind the seams of `evoke-core`).
+//!
+//! **Bounds:** all in [`evoke_core::limits::Limits`]. Tasks run on one `TaskTracker` that [`Engine::drain`] waits for.
+
+mod admission;
+mod attempt;
+pub mod call;
+pub mod deploy;
+mod effects;
+mod engine;
+pub mod ingest;
+mod platform;
+mod pool;
+mod queue;
+mod recorder;
+pub mod route;
+mod settle;
+mod trace;
+
+pub use engine::{Engine, Parts, StartError};
+pub use trace::TraceParent;
