@@ -21,7 +21,8 @@ use tokio::sync::watch;
 
 use crate::event::Event;
 use crate::id::{AppName, Correlation, FunctionName, RunId};
-use crate::record::{LogRecord, RunRecord, RunState};
+use crate::outcome::Outcome;
+use crate::record::{AttemptRecord, LogRecord, RunRecord, RunState};
 use crate::time::Timestamp;
 
 /// What durable storage must do. All methods wait for the disk or the network; none may be called from a blocking context.
@@ -30,27 +31,39 @@ pub trait Store: Send + Sync + 'static {
     /// Accepts work. Per item: unless its `(app, dedup)` was accepted within the de-duplication window, stores the
     /// event (if any), its invocations as queued, and their run records, all in one transaction. The answer has one
     /// entry per item, in order, and comes only when all are durable.
+    ///
+    /// A `(app, dedup)` is remembered until [`Store::sweep`] forgets it. An item that has a run id which is already
+    /// known is a duplicate too, so that repeating an append without `dedup` is safe as well. Equal items of one call
+    /// are duplicates of the first of them.
     async fn append(&self, items: Vec<Append>, now: Timestamp) -> Result<Vec<Appended>, StoreError>;
 
     /// The queues that have unleased invocations, with the time the earliest is due (also when that has passed), and
     /// those whose leases will run out, with that time.
     async fn due(&self) -> Result<Vec<QueueDue>, StoreError>;
 
-    /// Takes up to `max` invocations of `queue` that are due at `now` and not leased (or whose lease ended before
-    /// `now`), oldest due first, for `hold`. Counts as an attempt of each; its run record becomes `Running`.
-    async fn lease(&self, queue: &Queue, max: usize, now: Timestamp, hold: Duration) -> Result<Vec<Leased>, StoreError>;
+    /// Takes up to `max` invocations of `queue` that are due at `now` and not leased (or whose lease ended at or before
+    /// `now`), longest available first, for `hold`. Counts as an attempt of each; its run record becomes `Running`.
+    async fn lease(
+        &self,
+        queue: &Queue,
+        max: usize,
+        now: Timestamp,
+        hold: Duration,
+    ) -> Result<Vec<Leased>, StoreError>;
 
-    /// Moves the end of a lease to `until`. `false` when the lease is no longer held.
+    /// Moves the end of a lease to `until`. `false` when the lease is no longer held. A lease that ran out is held until
+    /// somebody else takes the invocation: only then is its token an older one.
     async fn extend(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError>;
 
-    /// Ends an attempt: see [`Settlement`].
+    /// Ends an attempt: see [`Settlement`]. After [`StoreError::Outcome`] repeat it: the answer
+    /// [`SettleError::StaleLease`] then means that it had happened.
     async fn settle(&self, settlement: Settlement, now: Timestamp) -> Result<Settled, SettleError>;
 
-    /// Dead letters, newest first.
+    /// Dead letters, by run id, newest first.
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError>;
 
     /// Puts dead letters back in their queues, due at `now`, with a fresh count of attempts under the same run id.
-    /// Returns those that were dead letters of `app`.
+    /// Returns those that were dead letters of `app`, in the order asked for.
     async fn redrive(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError>;
 
     /// The entry at `key`, unless it expired by `now`.
@@ -59,11 +72,13 @@ pub trait Store: Send + Sync + 'static {
     /// Entries whose key starts with `prefix` and sorts after `after`, by key, at most `limit`.
     async fn list(&self, query: &ListQuery, now: Timestamp) -> Result<Vec<Entry>, StoreError>;
 
-    /// Writes state outside of any attempt: all of `writes`, or none when an expectation does not hold.
+    /// Writes state outside of any attempt: all of `writes`, or none when an expectation does not hold. They happen in
+    /// order: the expectation of a write sees what the writes before it did.
     /// Returns the new revision of each, in order (for a deletion, the revision at which it happened).
     async fn write(&self, writes: Vec<Write>, now: Timestamp) -> Result<Vec<u64>, SettleError>;
 
-    /// A receiver whose value changes whenever something in `space` was written. The value is the revision.
+    /// A receiver whose value changes whenever something in `space` was written (not when an entry expires). The value
+    /// is the revision; at first, some earlier one.
     fn watch(&self, space: &Space) -> watch::Receiver<u64>;
 
     /// Keeps `bytes` under their own SHA-256 (lower-case hex), which it returns. Durable when it returns.
@@ -76,10 +91,10 @@ pub trait Store: Send + Sync + 'static {
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// Adds or replaces run records of sync calls and adds log lines. Unlike the verbs above it may be buffered: a
-    /// crash can lose the last moments of it.
+    /// crash can lose the last moments of it. [`Store::runs`] and [`Store::logs`] see it at once.
     async fn record(&self, runs: Vec<RunRecord>, logs: Vec<LogRecord>) -> Result<(), StoreError>;
 
-    /// Run records, newest first.
+    /// Run records, by id, newest first.
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError>;
 
     /// Log lines with their positions, oldest first.
@@ -210,7 +225,8 @@ pub struct Settlement {
     pub lease: Option<Lease>,
     /// What becomes of the invocation. A synchronous call is always `Complete`.
     pub verdict: Verdict,
-    /// The run record to keep from now on. `None` leaves it as it is.
+    /// The run record to keep from now on. `None` leaves it as it is. Its state follows the verdict in either case: see
+    /// [`Verdict::conclude`].
     pub run: Option<RunRecord>,
     /// State writes, in order. Empty unless the verdict is `Complete`.
     pub writes: Vec<Write>,
@@ -235,6 +251,82 @@ pub enum Verdict {
         /// One sentence.
         reason: String,
     },
+}
+
+impl Settlement {
+    /// Refuses what no settlement may be: effects without completion, a synchronous call that is not complete, the
+    /// record of another run. Back ends call it first.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let complete = self.verdict == Verdict::Complete;
+        let has_effects = !self.writes.is_empty() || !self.appends.is_empty();
+        if has_effects && !complete {
+            return Err(StoreError::Invalid("a settlement with effects must be complete".to_owned()));
+        }
+        match (&self.lease, &self.run) {
+            (None, _) if !complete => {
+                Err(StoreError::Invalid("a settlement without a lease must be complete".to_owned()))
+            }
+            (Some(lease), Some(run)) if lease.run != run.id => Err(StoreError::Invalid(format!(
+                "the settlement of {} carries the record of {}",
+                lease.run, run.id
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Verdict {
+    /// Makes `run` say what the verdict makes of it: its state, when it is due, when it ended. A completed record may
+    /// say `Failed`, as those of synchronous calls do.
+    pub fn conclude(&self, run: &mut RunRecord, now: Timestamp) {
+        match self {
+            Self::Complete => run.end(RunState::Completed, now),
+            Self::DeadLetter { .. } => run.end(RunState::DeadLettered, now),
+            Self::Defer { until } => run.wait(*until),
+            Self::Release => run.wait(now),
+        }
+    }
+}
+
+impl RunRecord {
+    /// Makes it queued, due at `due_at`.
+    pub fn wait(&mut self, due_at: Timestamp) {
+        self.state = RunState::Queued;
+        self.due_at = Some(due_at);
+        self.ended_at = None;
+    }
+
+    /// Makes it running; an attempt that was lost to the end of its lease is added.
+    pub fn run_again(&mut self, lost: Option<AttemptRecord>) {
+        self.state = RunState::Running;
+        self.due_at = None;
+        self.ended_at = None;
+        lost.into_iter().for_each(|attempt| self.push_attempt(attempt));
+    }
+
+    fn end(&mut self, state: RunState, now: Timestamp) {
+        if !(state == RunState::Completed && self.state == RunState::Failed) {
+            self.state = state;
+        }
+        self.due_at = None;
+        self.ended_at.get_or_insert(now);
+    }
+}
+
+impl AttemptRecord {
+    /// An attempt nobody settled: leased at `since`, found lost at `now`.
+    pub fn lost(number: u32, since: Timestamp, now: Timestamp) -> Self {
+        Self {
+            number,
+            revision: None,
+            started_at: since,
+            ended_at: now,
+            waited_us: 0,
+            ran_us: 0,
+            cold: false,
+            outcome: Outcome::Lost,
+        }
+    }
 }
 
 /// What a settlement did.
@@ -369,6 +461,8 @@ pub struct EventQuery {
     pub ty: Option<String>,
     /// With this id (any source).
     pub id: Option<String>,
+    /// With this root cause (the `correlationid` extension): the events of one run tree.
+    pub root: Option<Correlation>,
     /// Before this position.
     pub before: Option<u64>,
     /// At most so many.
@@ -442,7 +536,7 @@ pub struct DeadLetterQuery {
 pub struct Retention {
     /// De-duplication entries.
     pub dedup: Duration,
-    /// Events, once nothing pending needs them.
+    /// Events, once nothing pending needs them; at least as long as `dedup`, whose entries point at them.
     pub events: Duration,
     /// Ended runs.
     pub runs: Duration,
@@ -457,7 +551,14 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 60 * 60);
-        Self { dedup: day, events: 7 * day, runs: 7 * day, logs: 3 * day, logs_max: 1_000_000, runs_max: 1_000_000 }
+        Self {
+            dedup: day,
+            events: 7 * day,
+            runs: 7 * day,
+            logs: 3 * day,
+            logs_max: 1_000_000,
+            runs_max: 1_000_000,
+        }
     }
 }
 
@@ -470,6 +571,9 @@ pub enum StoreError {
     /// It did not happen; the disk is full.
     #[error("store: no space left: {0}")]
     Full(String),
+    /// It did not happen and never will: the call breaks a rule of this seam.
+    #[error("store: invalid call: {0}")]
+    Invalid(String),
     /// It did not happen.
     #[error("store: unavailable: {0}")]
     Unavailable(String),
@@ -487,6 +591,7 @@ impl StoreError {
         match self {
             Self::Outcome(_) => "store_outcome_unknown",
             Self::Full(_) => "store_full",
+            Self::Invalid(_) => "store_invalid_call",
             Self::Unavailable(_) => "store_unavailable",
             Self::Corrupt(_) => "store_corrupt",
             Self::Closed(_) => "store_closed",

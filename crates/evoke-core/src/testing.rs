@@ -1,1 +1,5 @@
 //! Fakes that behave, and the suites every real part has to pass. Feature `testing`.
+
+pub mod clock;
+pub mod fault;
+pub mod store;

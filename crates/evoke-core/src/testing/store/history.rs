@@ -1,0 +1,131 @@
+//! What can be looked at afterwards: dead letters, events, runs, logs; and how long.
+
+use std::time::Duration;
+
+use super::All;
+use super::queue::Place;
+use crate::record::{LogRecord, RunRecord, RunState};
+use crate::store::{DeadLetter, DeadLetterQuery, EventQuery, LogQuery, Retention, RunQuery, StoredEvent};
+use crate::time::Timestamp;
+
+impl All {
+    pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
+        self.invocations
+            .iter()
+            .rev()
+            .filter(|(run, _)| query.run.as_ref().is_none_or(|only| only == *run))
+            .filter(|(run, _)| query.before.as_ref().is_none_or(|before| *run < before))
+            .filter(|(_, invocation)| query.app.as_ref().is_none_or(|app| *app == invocation.queue.app))
+            .filter(|(_, invocation)| {
+                query.function.as_ref().is_none_or(|function| *function == invocation.queue.function)
+            })
+            .filter_map(|(run, invocation)| match &invocation.place {
+                Place::Dead { reason, at } => Some(DeadLetter {
+                    run: self.runs.get(run)?.clone(),
+                    reason: reason.clone(),
+                    at: *at,
+                    input: self.input(run)?,
+                }),
+                _ => None,
+            })
+            .take(query.limit)
+            .collect()
+    }
+
+    pub(super) fn events(&self, query: &EventQuery) -> Vec<StoredEvent> {
+        self.log
+            .range(..query.before.unwrap_or(u64::MAX))
+            .rev()
+            .filter(|(_, accepted)| query.app.as_ref().is_none_or(|app| *app == accepted.app))
+            .filter_map(|(seq, accepted)| {
+                Some(StoredEvent {
+                    seq: *seq,
+                    app: accepted.app.clone(),
+                    accepted_at: accepted.at,
+                    event: accepted.event.clone()?,
+                    runs: accepted.runs.clone(),
+                })
+            })
+            .filter(|stored| query.ty.as_ref().is_none_or(|ty| ty == stored.event.ty()))
+            .filter(|stored| query.id.as_ref().is_none_or(|id| id == stored.event.id()))
+            .take(query.limit)
+            .collect()
+    }
+
+    pub(super) fn record(&mut self, runs: Vec<RunRecord>, logs: Vec<LogRecord>) {
+        for run in runs {
+            if !self.invocations.contains_key(&run.id) {
+                self.runs.insert(run.id.clone(), run);
+            }
+        }
+        for line in logs {
+            self.log_lines += 1;
+            self.logs.push_back((self.log_lines, line));
+        }
+    }
+
+    pub(super) fn find_runs(&self, query: &RunQuery) -> Vec<RunRecord> {
+        self.runs
+            .values()
+            .rev()
+            .filter(|run| query.app.as_ref().is_none_or(|app| *app == run.app))
+            .filter(|run| query.function.as_ref().is_none_or(|function| *function == run.function))
+            .filter(|run| query.state.is_none_or(|state| state == run.state))
+            .filter(|run| query.id.as_ref().is_none_or(|id| *id == run.id))
+            .filter(|run| query.root.as_ref().is_none_or(|root| *root == run.cause.root))
+            .filter(|run| query.before.as_ref().is_none_or(|before| run.id < *before))
+            .take(query.limit)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn find_logs(&self, query: &LogQuery) -> Vec<(u64, LogRecord)> {
+        let wanted = |(position, line): &&(u64, LogRecord)| {
+            query.app.as_ref().is_none_or(|app| *app == line.app)
+                && query.function.as_ref().is_none_or(|function| *function == line.function)
+                && query.run.as_ref().is_none_or(|run| *run == line.run)
+                && query.after.is_none_or(|after| *position > after)
+        };
+        if query.after.is_some() {
+            return self.logs.iter().filter(wanted).take(query.limit).cloned().collect();
+        }
+        let mut newest: Vec<_> = self.logs.iter().rev().filter(wanted).take(query.limit).cloned().collect();
+        newest.reverse();
+        newest
+    }
+
+    pub(super) fn sweep(&mut self, keep: &Retention, now: Timestamp) -> u64 {
+        let before = self.size();
+        let older = |at: Timestamp, keep: Duration| at < now.before(keep);
+        let log = &self.log;
+        self.seen.retain(|_, seq| log.get(seq).is_some_and(|accepted| !older(accepted.at, keep.dedup)));
+        let invocations = &self.invocations;
+        self.log.retain(|_, accepted| {
+            let needed = accepted.runs.iter().any(|run| invocations.contains_key(run));
+            needed || !older(accepted.at, keep.events.max(keep.dedup))
+        });
+        self.entries.retain(|_, entry| entry.expires_at.is_none_or(|at| at > now));
+        self.runs
+            .retain(|_, run| !(is_over(run) && older(run.ended_at.unwrap_or(run.created_at), keep.runs)));
+        let mut over = self.runs.values().filter(|run| is_over(run)).count() as u64;
+        self.runs.retain(|_, run| {
+            let goes = is_over(run) && over > keep.runs_max;
+            over -= u64::from(goes);
+            !goes
+        });
+        while self.logs.front().is_some_and(|(_, line)| older(line.at, keep.logs))
+            || self.logs.len() as u64 > keep.logs_max
+        {
+            self.logs.pop_front();
+        }
+        (before - self.size()) as u64
+    }
+
+    fn size(&self) -> usize {
+        self.seen.len() + self.log.len() + self.entries.len() + self.runs.len() + self.logs.len()
+    }
+}
+
+fn is_over(run: &RunRecord) -> bool {
+    matches!(run.state, RunState::Completed | RunState::Failed)
+}

@@ -1,0 +1,237 @@
+//! The log and the queues: append, lease, settle, redrive.
+
+use super::All;
+use crate::event::Event;
+use crate::id::{AppName, RunId};
+use crate::record::AttemptRecord;
+use crate::store::{
+    Append, Appended, Lease, Leased, NewInvocation, Queue, QueueDue, SettleError, Settled, Settlement,
+    StoredInput, StoredRequest, Verdict,
+};
+use crate::time::Timestamp;
+
+/// One position of the log.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub app: AppName,
+    pub at: Timestamp,
+    pub event: Option<Event>,
+    pub runs: Vec<RunId>,
+}
+
+/// An invocation that is not over.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    pub queue: Queue,
+    pub seq: u64,
+    pub request: Option<StoredRequest>,
+    /// Attempts taken since it was queued or redriven.
+    pub attempts: u32,
+    pub place: Place,
+}
+
+#[derive(Debug)]
+pub(super) enum Place {
+    Waiting { due_at: Timestamp },
+    Held { token: u64, since: Timestamp, until: Timestamp },
+    Dead { reason: String, at: Timestamp },
+}
+
+impl Place {
+    fn available_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Waiting { due_at } => Some(*due_at),
+            Self::Held { until, .. } => Some(*until),
+            Self::Dead { .. } => None,
+        }
+    }
+
+    fn is_held_by(&self, lease: &Lease) -> bool {
+        matches!(self, Self::Held { token, .. } if *token == lease.token)
+    }
+}
+
+impl All {
+    pub(super) fn append(&mut self, item: Append, now: Timestamp) -> Appended {
+        if let Some(first) = self.first(&item) {
+            return first;
+        }
+        let seq = self.next();
+        let Append { app, dedup, event, invocations } = item;
+        if let Some(dedup) = dedup {
+            self.seen.insert((app.clone(), dedup), seq);
+        }
+        let runs: Vec<RunId> = invocations.iter().map(|new| new.run.id.clone()).collect();
+        invocations.into_iter().for_each(|new| self.enqueue(new, seq));
+        self.log.insert(seq, Accepted { app, at: now, event, runs: runs.clone() });
+        Appended { seq, duplicate: false, runs }
+    }
+
+    /// The answer to a duplicate. The position is 0 when only the run record is left of the first.
+    fn first(&self, item: &Append) -> Option<Appended> {
+        let answer = |seq: u64, runs: &[RunId]| Appended { seq, duplicate: true, runs: runs.to_vec() };
+        let seen = item.dedup.as_ref().and_then(|dedup| self.seen.get(&(item.app.clone(), dedup.clone())));
+        if let Some((seq, first)) = seen.and_then(|seq| Some((*seq, self.log.get(seq)?))) {
+            return Some(answer(seq, &first.runs));
+        }
+        let known = &item.invocations.iter().find(|new| self.runs.contains_key(&new.run.id))?.run.id;
+        let first = self.log.iter().find(|(_, accepted)| accepted.runs.contains(known));
+        Some(
+            first.map_or_else(
+                || answer(0, std::slice::from_ref(known)),
+                |(seq, first)| answer(*seq, &first.runs),
+            ),
+        )
+    }
+
+    fn enqueue(&mut self, new: NewInvocation, seq: u64) {
+        let NewInvocation { mut run, due_at, request } = new;
+        run.wait(due_at);
+        let queue = Queue { app: run.app.clone(), function: run.function.clone() };
+        let place = Place::Waiting { due_at };
+        self.available.insert((queue.clone(), due_at, run.id.clone()));
+        self.invocations.insert(run.id.clone(), Invocation { queue, seq, request, attempts: 0, place });
+        self.runs.insert(run.id.clone(), run);
+    }
+
+    pub(super) fn due(&self) -> Vec<QueueDue> {
+        let mut queues: Vec<QueueDue> = Vec::new();
+        for (queue, at, _) in &self.available {
+            if queues.last().is_none_or(|last| last.queue != *queue) {
+                queues.push(QueueDue { queue: queue.clone(), at: *at });
+            }
+        }
+        queues
+    }
+
+    pub(super) fn lease(
+        &mut self,
+        queue: &Queue,
+        max: usize,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Vec<Leased> {
+        let first = (queue.clone(), Timestamp(0), RunId::from_text(""));
+        let take = |(of, at, _): &&(Queue, Timestamp, RunId)| of == queue && *at <= now;
+        let runs: Vec<RunId> =
+            self.available.range(first..).take_while(take).take(max).map(|(_, _, run)| run.clone()).collect();
+        runs.iter().filter_map(|run| self.take(run, now, until)).collect()
+    }
+
+    fn take(&mut self, run: &RunId, now: Timestamp, until: Timestamp) -> Option<Leased> {
+        let token = self.next();
+        let invocation = self.invocations.get_mut(run)?;
+        let lost = match invocation.place {
+            Place::Held { since, .. } => Some(AttemptRecord::lost(invocation.attempts, since, now)),
+            _ => None,
+        };
+        invocation.attempts += 1;
+        let attempt = invocation.attempts;
+        let input = self.input(run)?;
+        self.put(run, Place::Held { token, since: now, until });
+        let record = self.runs.get_mut(run)?;
+        record.run_again(lost);
+        Some(Leased { lease: Lease { run: run.clone(), token }, run: record.clone(), attempt, input })
+    }
+
+    pub(super) fn input(&self, run: &RunId) -> Option<StoredInput> {
+        let invocation = self.invocations.get(run)?;
+        match &invocation.request {
+            Some(request) => Some(StoredInput::Request(request.clone())),
+            None => self.log.get(&invocation.seq)?.event.clone().map(StoredInput::Event),
+        }
+    }
+
+    /// Moves an invocation to another place and keeps the index of what is available true.
+    fn put(&mut self, run: &RunId, place: Place) {
+        let Some(invocation) = self.invocations.get_mut(run) else { return };
+        if let Some(at) = invocation.place.available_at() {
+            self.available.remove(&(invocation.queue.clone(), at, run.clone()));
+        }
+        if let Some(at) = place.available_at() {
+            self.available.insert((invocation.queue.clone(), at, run.clone()));
+        }
+        invocation.place = place;
+    }
+
+    fn is_held_by(&self, lease: &Lease) -> bool {
+        self.invocations.get(&lease.run).is_some_and(|invocation| invocation.place.is_held_by(lease))
+    }
+
+    pub(super) fn extend(&mut self, lease: &Lease, until: Timestamp) -> bool {
+        let Some(invocation) = self.invocations.get(&lease.run) else { return false };
+        match invocation.place {
+            Place::Held { token, since, .. } if token == lease.token => {
+                self.put(&lease.run, Place::Held { token, since, until });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn settle(&mut self, settlement: Settlement, now: Timestamp) -> Result<Settled, SettleError> {
+        let Settlement { lease, verdict, run, writes, appends } = settlement;
+        if let Some(lease) = lease.as_ref().filter(|lease| !self.is_held_by(lease)) {
+            return Err(SettleError::StaleLease { run: lease.run.clone() });
+        }
+        self.check_writes(&writes, now)?;
+        if let Some(run) = run {
+            self.runs.insert(run.id.clone(), run);
+        }
+        if let Some(lease) = lease {
+            self.conclude(&lease.run, verdict, now);
+        }
+        let revisions = self.apply_writes(writes);
+        let appended = appends.into_iter().map(|item| self.append(item, now)).collect();
+        Ok(Settled { revisions, appended })
+    }
+
+    fn conclude(&mut self, run: &RunId, verdict: Verdict, now: Timestamp) {
+        if let Some(record) = self.runs.get_mut(run) {
+            verdict.conclude(record, now);
+        }
+        match verdict {
+            Verdict::Complete => {
+                let Some(invocation) = self.invocations.remove(run) else { return };
+                if let Some(at) = invocation.place.available_at() {
+                    self.available.remove(&(invocation.queue, at, run.clone()));
+                }
+            }
+            Verdict::Defer { until } => self.put(run, Place::Waiting { due_at: until }),
+            Verdict::Release => {
+                if let Some(invocation) = self.invocations.get_mut(run) {
+                    invocation.attempts -= 1;
+                }
+                self.put(run, Place::Waiting { due_at: now });
+            }
+            Verdict::DeadLetter { reason } => self.put(run, Place::Dead { reason, at: now }),
+        }
+    }
+
+    pub(super) fn redrive(&mut self, app: &AppName, run: &RunId, now: Timestamp) -> bool {
+        let dead = |invocation: &&mut Invocation| {
+            invocation.queue.app == *app && matches!(invocation.place, Place::Dead { .. })
+        };
+        let Some(invocation) = self.invocations.get_mut(run).filter(dead) else { return false };
+        invocation.attempts = 0;
+        self.put(run, Place::Waiting { due_at: now });
+        if let Some(record) = self.runs.get_mut(run) {
+            record.wait(now);
+        }
+        true
+    }
+
+    pub(super) fn void_leases(&mut self) {
+        let held: Vec<(RunId, u64, Timestamp)> = self
+            .invocations
+            .iter()
+            .filter_map(|(run, invocation)| match invocation.place {
+                Place::Held { token, since, .. } => Some((run.clone(), token, since)),
+                _ => None,
+            })
+            .collect();
+        for (run, token, since) in held {
+            self.put(&run, Place::Held { token, since, until: since });
+        }
+    }
+}
