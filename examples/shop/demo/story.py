@@ -1,0 +1,202 @@
+"""The demo's acts, in order. Each says what happens and checks what must be true after it."""
+
+import json
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+from typing import Callable
+
+from customers import MOVED_HOUSE, Customers, orders, total
+from rig.checks import Checks
+from rig.mail_server import MailServer
+from rig.server import Server, ServerError
+from screen import Screen
+
+SHOP = Path(__file__).resolve().parents[1]
+ORDERING_SECONDS = 300
+SETTLING_SECONDS = 180
+PAGE = 1000
+
+
+class Story:
+    def __init__(self, binary: Path, scratch: Path, count: int, clients: int, seed: int):
+        self.count = count
+        self.app = scratch / "shop"
+        self.screen = Screen()
+        self.checks = Checks()
+        self.mail = MailServer(scratch / "Maildir")
+        self.server = Server(binary, scratch / "data")
+        self.customers = Customers(orders(count, seed), clients, address=lambda: self.server.data_url)
+
+    def tell(self) -> None:
+        self.the_shop_opens()
+        self.orders_through_a_power_cut()
+        self.everything_is_there_once()
+        self.one_order_in_full()
+        self.a_dead_letter_is_rescued()
+        self.somebody_signs_up()
+        self.the_shop_closes()
+
+    def close(self) -> None:
+        """Ends every process and thread that is left."""
+        self.customers.stop()
+        self.server.stop()
+        self.mail.stop()
+
+    # ── the acts ──
+
+    def the_shop_opens(self) -> None:
+        self.screen.headline("The shop opens")
+        self.mail.refused.add(MOVED_HOUSE)
+        self.mail.start()
+        self.screen.say(f"SMTP server on 127.0.0.1:{self.mail.port}; it refuses mail for {MOVED_HOUSE}")
+        seconds = self.server.start()
+        self.screen.say(f"evoke serve, pid {self.server.pid}, ready after {seconds:.2f} s on {self.server.data_url}")
+
+        # The example as it is, but for the port of our mail server.
+        shutil.copytree(SHOP, self.app, ignore=shutil.ignore_patterns("demo", "__pycache__", ".evoke"))
+        manifest = self.app / "evoke.toml"
+        manifest.write_text(manifest.read_text().replace('SMTP_PORT = "2525"', f'SMTP_PORT = "{self.mail.port}"'))
+        self.screen.quote("evoke deploy", self.server.command("deploy", str(self.app)))
+
+    def orders_through_a_power_cut(self) -> None:
+        customers = self.customers
+        self.screen.headline(f"{customers.clients} clients send {self.count} orders, and the server dies in the middle")
+        customers.start()
+        some = self.count * 2 // 5
+        self.await_customers(lambda: len(customers.accepted) >= some and customers.in_flight > 0)
+        accepted, in_flight, mails = len(customers.accepted), customers.in_flight, self.mail.kept
+        orphans = self.server.kill()
+        self.screen.say(f"kill -9: {accepted} orders accepted, {in_flight} in flight, {mails} e-mails sent so far")
+        seconds = self.server.start()
+        self.screen.say(f"started again on the same data, pid {self.server.pid}, ready after {seconds:.2f} s")
+        self.await_customers(lambda: customers.done)
+        self.screen.say(f"every order is answered; clients had to repeat {customers.repeats} requests")
+        self.await_settlement()
+
+        self.checks.holds("orders were in flight when it was killed", 0 < in_flight and accepted < self.count, in_flight)
+        self.checks.equal("worker processes that outlived the server", 0, len(orphans))
+
+    def everything_is_there_once(self) -> None:
+        self.screen.headline("Is everything there, and once?")
+        accepted = self.customers.accepted
+        self.checks.equal("orders refused", {}, self.customers.refused, show="none")
+        self.checks.equal("orders accepted", self.count, len(accepted))
+
+        events = self.purchases()
+        self.checks.equal("purchase_complete events, one for each order", order_counts(accepted), Counter(events.values()),
+                          show=len(events))  # fmt: skip
+        self.checks.equal("events delivered to notify (one mailbox refuses)", self.count - 1,
+                          len(self.deliveries("notify", "completed")))  # fmt: skip
+        self.checks.equal("events delivered to ledger", self.count, len(self.deliveries("ledger", "completed")))
+        undelivered = {a.order["order_id"] for a in accepted.values() if a.order["email"] == MOVED_HOUSE}
+        self.check_mail("e-mails in the Maildir, one for each of those orders", accepted.keys() - undelivered)
+        self.screen.say(f"repeated deliveries that the mail store suppressed by Message-ID: {self.mail.suppressed}")
+
+        ledger = self.get("/ledger")
+        self.checks.equal("orders in the ledger", len(accepted), ledger["orders"])
+        self.checks.equal("cents in the ledger, the sum of all orders", sum(total(a.order) for a in accepted.values()),
+                          ledger["cents"])  # fmt: skip
+
+    def one_order_in_full(self) -> None:
+        self.screen.headline("One order, and everything it caused")
+        order = self.customers.orders[-1]
+        accepted = self.customers.accepted[order["order_id"]]
+        tree = self.server.command("runs", "get", accepted.run, app="shop")
+        self.screen.quote(f"evoke runs get {accepted.run}", tree)
+        for function in ("checkout", "notify", "ledger"):
+            self.checks.holds(f"the tree shows {function}", function in tree, "yes" if function in tree else "no")
+
+    def a_dead_letter_is_rescued(self) -> None:
+        self.screen.headline("The order that could not be confirmed")
+        letters = self.listed("dlq")
+        self.screen.quote("evoke dlq ls", self.server.command("dlq", "ls", app="shop"))
+        self.checks.equal("dead letters", 1, len(letters))
+        reasons = " ".join(letter["reason"] for letter in letters)
+        self.checks.holds("its reason names the SMTP server's answer", "550" in reasons, "550" in reasons and "550")
+
+        self.mail.refused.clear()
+        self.screen.say(f"{MOVED_HOUSE} has a mailbox now")
+        self.screen.quote("evoke dlq redrive", self.server.command("dlq", "redrive", app="shop"))
+        self.await_settlement()
+        self.checks.equal("dead letters left", 0, len(self.listed("dlq")))
+        self.check_mail("e-mails in the Maildir, one for each order", self.customers.accepted.keys())
+
+    def somebody_signs_up(self) -> None:
+        self.screen.headline("Two users sign up, one of them wants the newsletter")
+        for user in ({"email": "ada@example.com", "newsletter": True}, {"email": "bob@example.com"}):
+            self.server.command("send", "user_signed_up", "--data", json.dumps(user), app="shop")
+        self.await_settlement()
+        self.checks.equal("runs of welcome", 2, len(self.deliveries("welcome", "completed")))
+        self.checks.equal("runs of newsletter", 1, len(self.deliveries("newsletter", "completed")))
+
+    def the_shop_closes(self) -> None:
+        self.screen.headline("The shop closes")
+        self.checks.equal("exit code of the server after SIGTERM", 0, self.server.stop())
+
+    # ── waiting ──
+
+    def await_customers(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + ORDERING_SECONDS
+        while not self.customers.wait(condition, 0.2):
+            if time.monotonic() > deadline:
+                raise ServerError(f"{len(self.customers.accepted)} of {self.count} orders after {ORDERING_SECONDS} s")
+            if self.customers.refused:
+                raise ServerError(f"orders were refused: {self.customers.refused}")
+            self.screen.progress(f"{len(self.customers.accepted)}/{self.count} orders, {self.mail.kept} e-mails")
+
+    def await_settlement(self) -> None:
+        """Until nothing waits and nothing runs."""
+        deadline = time.monotonic() + SETTLING_SECONDS
+        while True:
+            queued, running = (len(self.listed("runs", "--state", state)) for state in ("queued", "running"))
+            if queued == running == 0:
+                return
+            if time.monotonic() > deadline:
+                stuck = self.server.command("runs", "ls", app="shop")
+                raise ServerError(f"{queued} queued and {running} running after {SETTLING_SECONDS} s:\n{stuck}")
+            self.screen.progress(f"settling: {queued} queued, {running} running, {self.mail.kept} e-mails")
+            time.sleep(0.2)
+
+    # ── looking ──
+
+    def listed(self, what: str, *filters: str) -> list[dict]:
+        """All pages of `evoke WHAT ls`."""
+        found: list[dict] = []
+        page: list[str] = []
+        while True:
+            answer = self.server.json(what, "ls", "-n", str(PAGE), *filters, *page, app="shop")
+            found += answer["items"]
+            if not answer.get("next"):
+                return found
+            page = ["--before", str(answer["next"])]
+
+    def purchases(self) -> dict[str, str]:
+        """Event id → order id of every purchase_complete in the log."""
+        events = self.listed("events", "--type", "purchase_complete")
+        return {event["id"]: event["subject"].removeprefix("order-") for event in events}
+
+    def deliveries(self, function: str, state: str) -> list[dict]:
+        runs = self.listed("runs", "--function", function, "--state", state)
+        return [run for run in runs if run["trigger"]["kind"] == "event"]
+
+    def check_mail(self, claim: str, expected: set[str]) -> None:
+        """Each of these orders has one message in the Maildir, under the id of its event; there are no others."""
+        events = self.purchases()
+        found = {f"<{event}@shop.example>": order for event, order in events.items() if order in expected}
+        messages = self.mail.messages()
+        self.checks.equal(claim, Counter(found.items()), Counter(messages), show=len(messages))
+
+    def get(self, path: str) -> dict:
+        try:
+            with urllib.request.urlopen(self.server.data_url + path, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise ServerError(f"GET {path}: {error.code} {error.read().decode(errors='replace')}") from error
+
+
+def order_counts(accepted) -> Counter:
+    return Counter(accepted.keys())

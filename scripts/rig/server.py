@@ -1,0 +1,124 @@
+"""One `evoke serve` process: started, asked, killed or stopped, and nothing of it left behind."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from .processes import descendants, gone
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+class ServerError(Exception):
+    """The server, or a command against it, did not do what it should. The message has its last words."""
+
+
+class Server:
+    """`evoke serve` on a data directory, on ports the system chooses.
+
+    `data_url` and `admin_url` change with every start. Output goes to `<data>.log`, which grows over restarts.
+    """
+
+    def __init__(self, binary: Path, data: Path):
+        self.binary = binary
+        self.data = data
+        self.log = data.with_name(data.name + ".log")
+        self.process: subprocess.Popen | None = None
+        self.data_url = ""
+        self.admin_url = ""
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "the server was not started"
+        return self.process.pid
+
+    def start(self) -> float:
+        """Starts it and waits until it says that both listeners are ready. Returns the seconds that took."""
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        begin = time.monotonic()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*dies_with_us(), str(self.binary), "serve", "--data", str(self.data)]
+                + ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us; we decide how the server ends.
+                env={**os.environ, "NO_COLOR": "1"},
+            )
+        while True:
+            said = self.log.read_bytes()[offset:].decode(errors="replace")
+            listeners = dict(re.findall(LISTENER, said))
+            if len(listeners) == 2:
+                self.data_url, self.admin_url = listeners["data"], listeners["admin"]
+                return time.monotonic() - begin
+            if self.process.poll() is not None:
+                raise ServerError(f"evoke serve ended with {self.process.returncode}:\n{said[-2000:]}")
+            if time.monotonic() - begin > START_SECONDS:
+                raise ServerError(f"evoke serve was not ready after {START_SECONDS} s:\n{said[-2000:]}")
+            time.sleep(0.01)
+
+    def kill(self) -> list[int]:
+        """`kill -9`. Returns the workers that were still there five seconds later; there should be none."""
+        workers = descendants(self.pid)
+        os.kill(self.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        return [pid for pid in workers if not gone(pid, within=5)]
+
+    def stop(self) -> int | None:
+        """Ends it in order, by force after half a minute. Returns its exit code, `None` when it was not running."""
+        if self.process is None or self.process.poll() is not None:
+            return None
+        workers = descendants(self.pid)
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        for pid in workers:
+            if not gone(pid, within=5):
+                os.kill(pid, signal.SIGKILL)
+        self.process = None
+        return code
+
+    def command(self, *arguments: str, app: str | None = None, cwd: Path | None = None) -> str:
+        """Runs `evoke ARGUMENTS` against this server; returns its standard output."""
+        environment = {**os.environ, "NO_COLOR": "1", "EVOKE_ADMIN": self.admin_url, "EVOKE_TOKEN": self.token()}
+        where = ["--app", app] if app else []
+        done = subprocess.run(
+            [str(self.binary), *arguments, *where],
+            cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise ServerError(f"evoke {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        return done.stdout
+
+    def json(self, *arguments: str, app: str | None = None):
+        """The same with `--json`, read."""
+        return json.loads(self.command(*arguments, "--json", app=app))
+
+    def token(self) -> str:
+        return (self.data / "admin.token").read_text().strip()
+
+    def last_words(self, lines: int = 20) -> str:
+        """The end of its log."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+# The two lines `evoke serve` writes when it is ready.
+LISTENER = re.compile(r"^\W*(data|admin)\b.*?(http://[\w.:\[\]]+)", re.MULTILINE)
+
+
+def dies_with_us() -> list[str]:
+    """A prefix for a command, so that even `kill -9` of us ends it too."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
