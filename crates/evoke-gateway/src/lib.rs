@@ -1,1 +1,3 @@
-//! placeholder
+//! HTTP in front of the Evoke engine.
+
+pub mod api;

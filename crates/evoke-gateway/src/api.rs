@@ -1,0 +1,39 @@
+//! The control API's words on the wire: one type per JSON value of `docs/reference/control-api.md`.
+//!
+//! The server writes these types and the command line reads them, so the two cannot disagree; the OpenAPI document is
+//! made from them. Times are RFC 3339 in UTC ([`Time`]), durations whole milliseconds (`…_ms`) or microseconds
+//! (`…_us`), sizes whole bytes (`…_bytes`). A field that has nothing to say is left out. Readers must tolerate fields
+//! they do not know.
+
+mod app;
+mod call;
+mod dead_letter;
+mod event;
+mod log;
+mod problem;
+mod run;
+mod time;
+mod tree;
+
+pub use app::{
+    App, AppList, AppSummary, Deployment, Function, FunctionList, Instances, Retry, Revision, RevisionList,
+    Route, Subscription,
+};
+pub use call::{Health, Later};
+pub use dead_letter::{DeadLetter, DeadLetterList, InputPreview, Redrive, Redriven};
+pub use event::{CloudEvent, EventList, Published, PublishedEvent, StoredEvent};
+pub use log::{LogLine, LogList};
+pub use problem::{EndedBy, Limit, Problem, ProblemItem};
+pub use run::{Attempt, Run, RunList, Trigger};
+pub use time::Time;
+pub use tree::{EventNode, RunNode, RunTree, TreeNode};
+
+/// Every run id an answer of the data listener or of `invoke` belongs to is in this header.
+pub const RUN_HEADER: &str = "evoke-run";
+
+/// The code of a problem is also in this header, which no function can set: it tells Evoke's own answers from those of
+/// functions.
+pub const PROBLEM_HEADER: &str = "evoke-problem";
+
+/// Entries of a page when the request does not say.
+pub const PAGE_DEFAULT: usize = 100;

@@ -1,0 +1,225 @@
+//! Apps, functions, revisions and deployments.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use evoke_core::id::{AppName, FunctionName, RevisionId};
+use evoke_core::manifest::{self, RuntimeKind};
+use evoke_core::retry::{Backoff, RetryPolicy};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Time;
+
+/// `GET /v1/apps`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AppList {
+    /// All apps, by name.
+    pub apps: Vec<AppSummary>,
+}
+
+/// An app in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AppSummary {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: AppName,
+    /// 1 for its first deployment, then 2, …
+    pub version: u64,
+    /// When it was deployed last.
+    pub deployed_at: Time,
+    /// How many functions it has.
+    pub functions: usize,
+}
+
+/// `GET /v1/apps/{app}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct App {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: AppName,
+    /// 1 for its first deployment, then 2, …
+    pub version: u64,
+    /// When it was deployed last.
+    pub deployed_at: Time,
+    /// SHA-256 of its files' tar, lower-case hex.
+    pub bundle: String,
+    /// Its functions, by name.
+    pub functions: Vec<Function>,
+    /// Its routes, in the order of the manifest.
+    pub routes: Vec<Route>,
+}
+
+/// Where requests on the data listener go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Route {
+    /// `/orders/{id}`; a last `{*rest}` takes all further segments.
+    pub path: String,
+    /// Methods; empty means all.
+    pub methods: Vec<String>,
+    /// The function.
+    #[schema(value_type = String)]
+    pub to: FunctionName,
+}
+
+impl From<&manifest::Route> for Route {
+    fn from(route: &manifest::Route) -> Self {
+        Self { path: route.path.clone(), methods: route.methods.clone(), to: route.to.clone() }
+    }
+}
+
+/// `GET /v1/apps/{app}/functions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FunctionList {
+    /// All functions of the app, by name.
+    pub functions: Vec<Function>,
+}
+
+/// A function as it is deployed now, with what it does at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Function {
+    /// Its app.
+    #[schema(value_type = String)]
+    pub app: AppName,
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: FunctionName,
+    /// Its current revision.
+    #[schema(value_type = String)]
+    pub revision: RevisionId,
+    /// What runs it.
+    #[schema(value_type = String, example = "node")]
+    pub runtime: RuntimeKind,
+    /// File or folder, relative to the manifest.
+    #[schema(value_type = String)]
+    pub source: PathBuf,
+    /// The export that is called, when the usual one is not meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// Limit of one attempt.
+    pub timeout_ms: u64,
+    /// Limit of one instance.
+    pub memory_bytes: u64,
+    /// Attempts at once, at most.
+    pub concurrency: u32,
+    /// Names of its environment variables; values are not shown.
+    pub env: Vec<String>,
+    /// Event types it may publish.
+    pub emits: Vec<String>,
+    /// Its subscriptions, in the order of the manifest.
+    pub on: Vec<Subscription>,
+    /// Retry policy of asynchronous calls.
+    pub retry: Retry,
+    /// Its routes.
+    pub routes: Vec<Route>,
+    /// Its instances at this moment.
+    pub instances: Instances,
+}
+
+/// Which events start a function, and how delivery is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Subscription {
+    /// An event type, or a prefix of types ending in `*`.
+    pub event: String,
+    /// How often and when it is tried again.
+    pub retry: Retry,
+    /// Limit of one attempt, where it differs from the function's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+impl From<&manifest::Subscription> for Subscription {
+    fn from(on: &manifest::Subscription) -> Self {
+        Self { event: on.event.0.clone(), retry: (&on.retry).into(), timeout_ms: on.timeout.map(whole_ms) }
+    }
+}
+
+/// A retry policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Retry {
+    /// Attempts in all, the first included.
+    pub attempts: u32,
+    /// `exponential` (with full jitter) or `fixed`.
+    #[schema(value_type = String, example = "exponential")]
+    pub backoff: Backoff,
+    /// The first pause.
+    pub initial_ms: u64,
+    /// The longest pause.
+    pub max_ms: u64,
+}
+
+impl From<&RetryPolicy> for Retry {
+    fn from(policy: &RetryPolicy) -> Self {
+        Self {
+            attempts: policy.attempts,
+            backoff: policy.backoff,
+            initial_ms: whole_ms(policy.initial),
+            max_ms: whole_ms(policy.max),
+        }
+    }
+}
+
+/// Live instances of a function.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Instances {
+    /// Running an attempt.
+    pub busy: usize,
+    /// Kept for the next one.
+    pub idle: usize,
+}
+
+/// `GET /v1/apps/{app}/functions/{function}/revisions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RevisionList {
+    /// Newest first.
+    pub revisions: Vec<Revision>,
+}
+
+/// An immutable source with its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Revision {
+    /// Its id: the first 16 hex digits of a SHA-256.
+    #[schema(value_type = String)]
+    pub id: RevisionId,
+    /// Whether it is what runs now.
+    pub current: bool,
+    /// When it was first deployed.
+    pub created_at: Time,
+    /// SHA-256 of the tar it came in.
+    pub bundle: String,
+    /// What runs it.
+    #[schema(value_type = String, example = "node")]
+    pub runtime: RuntimeKind,
+    /// File or folder within the bundle.
+    #[schema(value_type = String)]
+    pub source: PathBuf,
+}
+
+/// The answer to `POST /v1/apps/{app}/deployments`: the app as it is now, and what changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deployment {
+    /// The app.
+    #[schema(value_type = String)]
+    pub app: AppName,
+    /// 1 for its first deployment, then 2, …
+    pub version: u64,
+    /// When.
+    pub deployed_at: Time,
+    /// SHA-256 of the tar.
+    pub bundle: String,
+    /// Current revision of each function.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub revisions: BTreeMap<FunctionName, RevisionId>,
+    /// Functions that are new or have a new revision.
+    #[schema(value_type = Vec<String>)]
+    pub changed: Vec<FunctionName>,
+    /// Functions that are gone.
+    #[schema(value_type = Vec<String>)]
+    pub removed: Vec<FunctionName>,
+    /// Its routes.
+    pub routes: Vec<Route>,
+}
+
+pub(crate) fn whole_ms(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

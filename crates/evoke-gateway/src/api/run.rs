@@ -1,0 +1,192 @@
+//! Runs: one per invocation, with each attempt at it.
+
+use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
+use evoke_core::outcome::Outcome;
+use evoke_core::record::{self, AttemptRecord, RunRecord, RunState};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Time;
+
+/// `GET /v1/apps/{app}/runs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunList {
+    /// Newest first.
+    pub runs: Vec<Run>,
+    /// There may be more: pass it as `before`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One invocation: who caused it, how far it is, and each attempt at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Run {
+    /// Its id; sorted as text, ids are sorted by time.
+    #[schema(value_type = String)]
+    pub id: RunId,
+    /// Its app.
+    #[schema(value_type = String)]
+    pub app: AppName,
+    /// Its function.
+    #[schema(value_type = String)]
+    pub function: FunctionName,
+    /// `queued`, `running`, `completed`, `failed` (a sync call nobody tries again) or `dead_lettered`.
+    #[schema(value_type = String, example = "completed")]
+    pub state: RunState,
+    /// What started it.
+    pub trigger: Trigger,
+    /// Shared by everything that goes back to the same start.
+    #[schema(value_type = String)]
+    pub root: Correlation,
+    /// The run that caused this one directly, when one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub parent: Option<RunId>,
+    /// How many runs lie between the start and this one.
+    pub depth: u32,
+    /// W3C trace id.
+    pub trace_id: String,
+    /// When it was accepted.
+    pub created_at: Time,
+    /// When the next attempt is due, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Time>,
+    /// When it reached its final state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Time>,
+    /// Its last attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+impl From<RunRecord> for Run {
+    fn from(run: RunRecord) -> Self {
+        Self {
+            id: run.id,
+            app: run.app,
+            function: run.function,
+            state: run.state,
+            trigger: run.trigger.into(),
+            root: run.cause.root,
+            parent: run.cause.parent,
+            depth: run.cause.depth,
+            trace_id: run.cause.trace_id,
+            created_at: run.created_at.into(),
+            due_at: run.due_at.map(Time),
+            ended_at: run.ended_at.map(Time),
+            attempts: run.attempts.into_iter().map(Attempt::from).collect(),
+        }
+    }
+}
+
+/// What turned something outside into an invocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Trigger {
+    /// A request that matched a route, or a direct call on the control API.
+    Http {
+        /// Method.
+        method: String,
+        /// Path as the client sent it, without the query.
+        path: String,
+    },
+    /// An event that matched a subscription.
+    Event {
+        /// Its `source`.
+        source: String,
+        /// Its `id`.
+        id: String,
+        /// Its `type`.
+        r#type: String,
+        /// Which of the function's `on` entries matched, counted from 0.
+        subscription: u32,
+    },
+    /// Another function's call.
+    Call {
+        /// The calling function.
+        #[schema(value_type = String)]
+        by: FunctionName,
+    },
+}
+
+impl From<record::Trigger> for Trigger {
+    fn from(trigger: record::Trigger) -> Self {
+        match trigger {
+            record::Trigger::Http { method, path } => Self::Http { method, path },
+            record::Trigger::Event { event, ty, subscription } => {
+                Self::Event { source: event.source, id: event.id, r#type: ty, subscription }
+            }
+            record::Trigger::Call { by } => Self::Call { by },
+        }
+    }
+}
+
+/// One execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Attempt {
+    /// 1 for the first.
+    pub number: u32,
+    /// The revision that ran, once one was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub revision: Option<RevisionId>,
+    /// When it was taken up.
+    pub started_at: Time,
+    /// When it ended.
+    pub ended_at: Time,
+    /// How long it waited for an instance.
+    pub waited_us: u64,
+    /// How long the handler ran.
+    pub ran_us: u64,
+    /// Whether it had to wait for a new instance.
+    pub cold: bool,
+    /// `completed`, `failed`, `timed_out`, `rejected` (never started) or `lost` (the server stopped).
+    #[schema(example = "completed")]
+    pub outcome: String,
+    /// HTTP status of the answer, when the handler gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What went wrong: a code for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What went wrong: one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The function's own stack trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+}
+
+impl From<AttemptRecord> for Attempt {
+    fn from(attempt: AttemptRecord) -> Self {
+        let outcome = attempt.outcome.word().to_owned();
+        let (status, code, message, stack) = match attempt.outcome {
+            Outcome::Completed { status } => (status, None, None, None),
+            Outcome::Failed(failure) | Outcome::Rejected(failure) => {
+                (None, Some(failure.code.as_str().to_owned()), Some(failure.message), failure.stack)
+            }
+            Outcome::TimedOut { after_ms } => (
+                None,
+                Some("timed_out".to_owned()),
+                Some(format!("ended after the limit of {after_ms} ms")),
+                None,
+            ),
+            Outcome::Lost => {
+                (None, Some("lost".to_owned()), Some("the server stopped while it ran".to_owned()), None)
+            }
+        };
+        Self {
+            number: attempt.number,
+            revision: attempt.revision,
+            started_at: attempt.started_at.into(),
+            ended_at: attempt.ended_at.into(),
+            waited_us: attempt.waited_us,
+            ran_us: attempt.ran_us,
+            cold: attempt.cold,
+            outcome,
+            status,
+            code,
+            message,
+            stack,
+        }
+    }
+}
