@@ -48,6 +48,10 @@ impl All {
             })
             .filter(|stored| query.ty.as_ref().is_none_or(|ty| ty == stored.event.ty()))
             .filter(|stored| query.id.as_ref().is_none_or(|id| id == stored.event.id()))
+            .filter(|stored| {
+                let correlation = stored.event.extension_str("correlationid");
+                query.root.as_ref().is_none_or(|root| correlation == Some(root.as_str()))
+            })
             .take(query.limit)
             .collect()
     }
