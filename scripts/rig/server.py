@@ -95,7 +95,7 @@ class Server:
         where = ["--app", app] if app else []
         done = subprocess.run(
             [str(self.binary), *arguments, *where],
-            cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+            cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         if done.returncode != 0:
             raise ServerError(f"evoke {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-2000:]}")

@@ -17,8 +17,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[2] / "scripts")]
 sys.dont_write_bytecode = True
 
-from rig.server import ServerError  # noqa: E402
-from story import Story  # noqa: E402
+from rig.server import ServerError
+from story import Story
 
 
 def main() -> int:

@@ -5,8 +5,8 @@ import json
 import queue
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 from urllib.parse import urlsplit
 
 ANSWER_SECONDS = 30

@@ -6,8 +6,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from customers import MOVED_HOUSE, Customers, orders, total
 from rig.checks import Checks
@@ -77,7 +77,9 @@ class Story:
         self.screen.say(f"every order is answered; clients had to repeat {customers.repeats} requests")
         self.await_settlement()
 
-        self.checks.holds("orders were in flight when it was killed", 0 < in_flight and accepted < self.count, in_flight)
+        self.checks.holds(
+            "orders were in flight when it was killed", 0 < in_flight and accepted < self.count, in_flight
+        )
         self.checks.equal("worker processes that outlived the server", 0, len(orphans))
 
     def everything_is_there_once(self) -> None:

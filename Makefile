@@ -1,0 +1,25 @@
+# Each target installs what it needs and does not find (scripts/tools), then runs one script. See scripts/README.md.
+.POSIX:
+.DEFAULT_GOAL := help
+.PHONY: help demo test run fmt lint bench
+
+help:           ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+demo:           ## the example shop through a kill -9, from source, with every claim checked
+	@scripts/demo $(ARGS)
+
+test:           ## everything a change must pass: format, lints, docs, tests, tutorial, a small demo
+	@scripts/test
+
+run:            ## evoke serve from source; make run ARGS="--data /tmp/x"
+	@scripts/run $(ARGS)
+
+fmt:            ## format the sources
+	@scripts/tools exec cargo fmt --all
+
+lint:           ## clippy, shell and Python syntax
+	@scripts/lint
+
+bench:          ## calls per second, publishes per second, cold starts, memory: a table
+	@scripts/bench $(ARGS)
