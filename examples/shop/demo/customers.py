@@ -120,7 +120,7 @@ class Customers:
         with self._changed:
             if answer.status in (200, 201):
                 self.accepted[order["order_id"]] = Accepted(order, answer.getheader("evoke-run", ""))
-            elif answer.status == 429 or answer.status >= 500 or answer.getheader("evoke-problem") == "in_progress":
+            elif answer.status == 429 or answer.status >= 500 or answer.getheader("evoke-problem") == "key_in_use":
                 self.repeats += 1
                 settled = False
             else:

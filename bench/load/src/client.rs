@@ -1,0 +1,104 @@
+//! One client: one connection, one request at a time.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderName, HeaderValue, Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// What all clients send, and when they measure.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Host and port.
+    pub address: (String, u16),
+    /// The `host` header field.
+    pub host: HeaderValue,
+    /// Path and query.
+    pub path: String,
+    /// Method.
+    pub method: Method,
+    /// Further header fields; `{n}` in a value is made unique.
+    pub headers: Arc<[(HeaderName, String)]>,
+    /// Body.
+    pub body: Bytes,
+    /// Requests sent from here on count.
+    pub from: Instant,
+    /// No request is sent after this.
+    pub until: Instant,
+}
+
+/// A connected client.
+pub struct Client {
+    plan: Plan,
+    number: u32,
+    sent: u64,
+    sender: SendRequest<Full<Bytes>>,
+    /// Drives the connection; ends with the client.
+    _connection: JoinSet<hyper::Result<()>>,
+}
+
+impl Client {
+    /// Connects.
+    pub async fn connect(plan: Plan, number: u32) -> anyhow::Result<Self> {
+        let (host, port) = &plan.address;
+        let stream = TcpStream::connect((host.as_str(), *port))
+            .await
+            .with_context(|| format!("cannot connect to {host}:{port}"))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        Ok(Self { plan, number, sent: 0, sender, _connection: driver })
+    }
+
+    /// Sends requests until the plan ends. Returns the latency of each that counts, in microseconds, to the last byte of
+    /// the answer. An answer of 400 or above is an error: figures of failures would mislead.
+    pub async fn run(mut self) -> anyhow::Result<Vec<u32>> {
+        let mut latencies_us = Vec::new();
+        loop {
+            let begin = Instant::now();
+            if begin >= self.plan.until {
+                return Ok(latencies_us);
+            }
+            self.request().await?;
+            if begin >= self.plan.from {
+                latencies_us.push(u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    async fn request(&mut self) -> anyhow::Result<()> {
+        let request = self.next_request()?;
+        let answer = self.sender.send_request(request).await?;
+        let status = answer.status();
+        let mut body = answer.into_body();
+        if status.is_client_error() || status.is_server_error() {
+            let text = body.collect().await?.to_bytes();
+            bail!("answered {status}: {}", String::from_utf8_lossy(&text));
+        }
+        while let Some(frame) = body.frame().await {
+            frame?;
+        }
+        Ok(())
+    }
+
+    fn next_request(&mut self) -> anyhow::Result<Request<Full<Bytes>>> {
+        let unique = format!("{}-{}-{}", std::process::id(), self.number, self.sent);
+        self.sent += 1;
+        let mut request = Request::builder()
+            .method(self.plan.method.clone())
+            .uri(&self.plan.path)
+            .header(HOST, &self.plan.host);
+        for (name, value) in self.plan.headers.iter() {
+            request = request.header(name, value.replace("{n}", &unique));
+        }
+        Ok(request.body(Full::new(self.plan.body.clone()))?)
+    }
+}

@@ -1,0 +1,100 @@
+//! A closed-loop HTTP load generator: a fixed number of clients, each with one connection and one request at a time.
+//!
+//! **What it is not:** a test of overload. A slow answer slows its client down too, so the rate is what the server
+//! sustains at this concurrency, and the latencies are those of an unhurried client.
+//!
+//! **Bounds:** one `u32` a request is kept, for exact percentiles: 4 MB a million requests.
+//!
+//! ```sh
+//! evoke-load http://127.0.0.1:7070/hello --clients 16 --seconds 5
+//! ```
+
+mod client;
+mod report;
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use http::{HeaderName, HeaderValue, Method, Uri};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::client::{Client, Plan};
+use crate::report::Report;
+
+/// Sends the same request again and again, and prints one line of JSON.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Where to: http://HOST:PORT/PATH.
+    url: Uri,
+    /// Connections, each with one request at a time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    clients: u32,
+    /// How long to measure.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// How long to send before measuring.
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
+    /// Method.
+    #[arg(short = 'X', long, default_value = "GET")]
+    method: Method,
+    /// Header field; `{n}` in its value becomes a text that no other request of this run has.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Body.
+    #[arg(short, long, default_value = "")]
+    data: String,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let clients = options.clients;
+    let plan = options.plan()?;
+    let report = measure(plan, clients).await?;
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(())
+}
+
+/// Runs all clients to the end of the plan. The first client that fails ends the measurement.
+async fn measure(plan: Plan, clients: u32) -> anyhow::Result<Report> {
+    let mut running = JoinSet::new();
+    for number in 0..clients {
+        let plan = plan.clone();
+        running.spawn(async move { Client::connect(plan, number).await?.run().await });
+    }
+    let mut latencies_us = Vec::new();
+    while let Some(done) = running.join_next().await {
+        latencies_us.extend(done.context("a client panicked")??);
+    }
+    Ok(Report::new(clients, plan.until.duration_since(plan.from), latencies_us))
+}
+
+impl Options {
+    fn plan(self) -> anyhow::Result<Plan> {
+        if self.url.scheme_str() != Some("http") {
+            bail!("{}: only http:// is spoken", self.url);
+        }
+        let authority = self.url.authority().with_context(|| format!("{}: names no host", self.url))?;
+        let address = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
+        let now = Instant::now();
+        let from = now + Duration::try_from_secs_f64(self.warm_up)?;
+        Ok(Plan {
+            address,
+            host: HeaderValue::from_str(authority.as_str())?,
+            path: self.url.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+            method: self.method,
+            headers: self.headers.iter().map(|field| header(field)).collect::<anyhow::Result<_>>()?,
+            body: self.data.into(),
+            from,
+            until: from + Duration::try_from_secs_f64(self.seconds)?,
+        })
+    }
+}
+
+fn header(field: &str) -> anyhow::Result<(HeaderName, String)> {
+    let (name, value) = field.split_once(':').with_context(|| format!("header {field:?} has no colon"))?;
+    Ok((name.trim().parse()?, value.trim().to_owned()))
+}

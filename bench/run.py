@@ -1,0 +1,174 @@
+"""`make bench`: what one machine gives, as a table and as JSON.
+
+Each figure is the median over several rounds; within a round the measurements follow one another, so that a slow moment
+of the machine does not hit one of them only. Reports, not gates: nothing fails because it is slow.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "scripts"))
+sys.dont_write_bytecode = True
+
+from rig.processes import descendants, memory_kib
+from rig.server import Server
+
+EVENT_BYTES = 1024
+
+
+class Bench:
+    def __init__(self, server: Server, load: Path, seconds: float):
+        self.server = server
+        self.load = load
+        self.seconds = seconds
+        self.found: dict[str, list[dict]] = {}
+
+    def round(self) -> None:
+        """Every measurement once, on a server that was just started."""
+        self.restart()
+        self.note("idle server", self.idle_memory())
+        for language in ("node", "python"):
+            self.restart()
+            self.note(f"idle to first answer, {language}", {"ms": self.first_answer(f"/{language}")})
+        for clients in (1, 16):
+            for language in ("node", "python"):
+                self.note(f"warm HTTP call, {language}, {clients} clients", self.calls(f"/{language}", clients))
+        for producers in (1, 16, 256):
+            self.note(f"durable publish of 1 KiB, {producers} producers", self.publishes(producers))
+
+    def restart(self) -> None:
+        self.server.stop()
+        self.server.start()
+
+    def note(self, name: str, figures: dict) -> None:
+        self.found.setdefault(name, []).append(figures)
+        print(f"  {name:<46} {row(figures)}", file=sys.stderr, flush=True)
+
+    def idle_memory(self) -> dict:
+        """Of the server, and of whatever it keeps running beside it while no function runs."""
+        server = memory_kib(self.server.pid)
+        beside = [memory_kib(pid)["pss"] for pid in descendants(self.server.pid)]
+        return {
+            "rss_kib": server["rss"],
+            "pss_kib": server["pss"],
+            "children": len(beside),
+            "children_kib": sum(beside),
+        }
+
+    def first_answer(self, path: str) -> float:
+        """From the request to the last byte of its answer, where nothing of the function is running yet."""
+        connection = http.client.HTTPConnection(urlsplit(self.server.data_url).netloc, timeout=30)
+        connection.connect()
+        begin = time.perf_counter()
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+        passed = time.perf_counter() - begin
+        connection.close()
+        assert (answer.status, body) == (200, b"hello\n"), (answer.status, body)
+        return round(passed * 1000, 1)
+
+    def calls(self, path: str, clients: int) -> dict:
+        return self.generate(self.server.data_url + path, clients)
+
+    def publishes(self, producers: int) -> dict:
+        """Binary-mode CloudEvents that nobody subscribes to, each with an id of its own, over the control API."""
+        fields = {
+            "authorization": f"Bearer {self.server.token()}",
+            "content-type": "application/json",
+            "ce-specversion": "1.0",
+            "ce-type": "bench.tick",
+            "ce-source": "/bench",
+            "ce-id": "{n}",
+        }
+        headers = [argument for name, value in fields.items() for argument in ("-H", f"{name}: {value}")]
+        data = json.dumps("x" * (EVENT_BYTES - 2))
+        url = f"{self.server.admin_url}/v1/apps/bench/events"
+        return self.generate(url, producers, "-X", "POST", "-d", data, *headers)
+
+    def generate(self, url: str, clients: int, *arguments: str) -> dict:
+        command = [str(self.load), url, "--clients", str(clients), "--seconds", str(self.seconds), *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=self.seconds + 60)
+        report = json.loads(done.stdout)
+        return {name: report[name] for name in ("per_second", "p50_us", "p99_us")}
+
+
+def medians(found: dict[str, list[dict]]) -> dict[str, dict]:
+    return {
+        name: {figure: statistics.median(r[figure] for r in rounds) for figure in rounds[0]}
+        for name, rounds in found.items()
+    }
+
+
+def row(figures: dict) -> str:
+    return "  ".join(UNITS[name](value) for name, value in figures.items())
+
+
+UNITS: dict[str, Callable[[float], str]] = {
+    "per_second": lambda n: f"{n:>9,.0f} /s",
+    "p50_us": lambda us: f"p50 {us / 1000:>8.2f} ms",
+    "p99_us": lambda us: f"p99 {us / 1000:>8.2f} ms",
+    "ms": lambda ms: f"{ms:>9.1f} ms",
+    "rss_kib": lambda kib: f"RSS {kib / 1024:.1f} MiB",
+    "pss_kib": lambda kib: f"PSS {kib / 1024:.1f} MiB",
+    "children": lambda n: f"and {n:.0f} processes beside it",
+    "children_kib": lambda kib: f"of {kib / 1024:.1f} MiB PSS",
+}
+
+
+def machine() -> dict:
+    return {"cpus": os.cpu_count(), "kernel": platform.release(), "architecture": platform.machine()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--binary", type=Path, required=True, help="the evoke executable, built in release mode")
+    parser.add_argument("--load", type=Path, required=True, help="the evoke-load executable, built in release mode")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement under load")
+    parser.add_argument("--json", type=Path, help="also write all rounds to this file")
+    options = parser.parse_args()
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    scratch = Path(tempfile.mkdtemp(prefix="evoke-bench-"))
+    server = Server(options.binary.resolve(), scratch / "data")
+    try:
+        server.start()
+        server.command("deploy", str(HERE / "hello"))
+        bench = Bench(server, options.load.resolve(), options.seconds)
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+            bench.round()
+    finally:
+        server.stop()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    print(f"\nmedians of {options.rounds} rounds, {machine()}")
+    for name, figures in medians(bench.found).items():
+        print(f"  {name:<46} {row(figures)}")
+    if options.json:
+        report = {
+            "machine": machine(),
+            "seconds": options.seconds,
+            "medians": medians(bench.found),
+            "rounds": bench.found,
+        }
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
