@@ -1,17 +1,29 @@
 //! CloudEvents 1.0 (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>): the event type itself.
 //!
 //! [`json`] reads and writes the JSON format, [`http`] the three modes of the HTTP binding. An [`Event`] that came
-//! through either has passed [`Event::check`].
+//! through either, or through serde, has passed [`Event::check`].
 
+mod check;
 pub mod http;
 pub mod json;
+mod media;
+mod percent;
+mod uri;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 
 /// The only `specversion` there is.
 pub const SPEC_VERSION: &str = "1.0";
+
+/// Extension attribute: what all events and runs of one cause share
+/// (<https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/correlation.md>).
+pub const CORRELATION_ID: &str = "correlationid";
+
+/// Extension attribute: the run or event that directly caused this event.
+pub const CAUSATION_ID: &str = "causationid";
 
 /// One event. Attribute rules are those of the specification; [`Event::check`] applies them.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +48,29 @@ pub enum Attribute {
     Integer(i32),
     /// String; also URI, URI-reference, Timestamp and base64 Binary, which JSON writes as strings.
     String(String),
+}
+
+impl fmt::Display for Attribute {
+    /// The canonical string encoding of the specification's type system.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::String(value) => f.write_str(value),
+        }
+    }
+}
+
+impl From<&str> for Attribute {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Attribute {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
 }
 
 /// What the event carries.
@@ -131,6 +166,29 @@ impl Event {
     pub fn with_extension(mut self, name: impl Into<String>, value: Attribute) -> Self {
         self.extensions.insert(name.into(), value);
         self
+    }
+
+    /// Applies the attribute rules of the specification, and that data and content type agree: [`Data::Json`] goes
+    /// with a JSON content type or none, [`Data::Text`] with one that is not JSON. A name may have 64 characters,
+    /// an event 64 extension attributes.
+    pub fn check(&self) -> Result<(), EventError> {
+        check::event(self)
+    }
+
+    /// Bytes of this event in JSON format, without writing it.
+    pub fn json_bytes(&self) -> u64 {
+        json::len(self)
+    }
+
+    /// Refuses an event with more than `limit_bytes` in JSON format ([`crate::limits::Limits::event_bytes`]).
+    pub fn check_size(&self, limit_bytes: u64) -> Result<(), EventError> {
+        match self.json_bytes() {
+            bytes if bytes <= limit_bytes => Ok(()),
+            bytes => Err(EventError::new(format!(
+                "event {:?} has {bytes} bytes in JSON format, the limit is {limit_bytes}",
+                check::shortened(&self.id)
+            ))),
+        }
     }
 
     /// The `id` attribute.

@@ -1,9 +1,14 @@
 //! The app as its `evoke.toml` describes it, resolved: every name checked, every default filled in, every unit applied.
 //!
-//! The rest of Evoke sees only these types. [`raw`] is the file as people write it; [`resolve`] turns one into the other.
+//! The rest of Evoke sees only these types. [`raw`] is the file as people write it; [`parse`] turns one into the other,
+//! or says everything that is wrong with it. [`schema`] is for editors.
 
+pub mod bounds;
+mod problem;
 pub mod raw;
-pub mod resolve;
+mod resolve;
+mod schema;
+mod table;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -11,9 +16,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::id::{AppName, FunctionName};
+use crate::id::{AppName, FunctionName, RevisionId};
 use crate::retry::RetryPolicy;
+
+pub use problem::{ManifestErrors, Problem, Span};
+pub use resolve::parse;
+pub use schema::schema;
+pub use table::At;
+
+/// What lies at a path of the app's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+}
 
 /// A whole app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +46,24 @@ pub struct Manifest {
     pub routes: Vec<Route>,
 }
 
+impl Manifest {
+    /// Who gets an event of type `ty`: the function, which of its `on` entries matched (from 0), and that entry.
+    pub fn subscribers<'m>(
+        &'m self,
+        ty: &'m str,
+    ) -> impl Iterator<Item = (&'m FunctionName, u32, &'m Subscription)> {
+        self.functions.iter().flat_map(move |(name, function)| {
+            let numbered = (0_u32..).zip(&function.on);
+            numbered.filter(move |(_, on)| on.event.matches(ty)).map(move |(index, on)| (name, index, on))
+        })
+    }
+
+    /// The revision of a function whose source is in the bundle with this digest, or `None` when there is no such function.
+    pub fn revision_of(&self, function: &FunctionName, bundle_digest: &str) -> Option<RevisionId> {
+        self.functions.get(function).map(|function| function.revision(bundle_digest))
+    }
+}
+
 /// One function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
@@ -36,7 +74,8 @@ pub struct Function {
     /// The export to call, when the usual one is not meant.
     #[serde(default)]
     pub handler: Option<String>,
-    /// Limit of one attempt.
+    /// Limit of one attempt. Text with units in JSON, as in the manifest.
+    #[serde(with = "units::duration_text")]
     pub timeout: Duration,
     /// Limit of one instance, bytes.
     pub memory_bytes: u64,
@@ -50,6 +89,22 @@ pub struct Function {
     pub on: Vec<Subscription>,
     /// Retry policy of asynchronous calls.
     pub retry: RetryPolicy,
+}
+
+impl Function {
+    /// Whether `emits` names this event type.
+    pub fn may_emit(&self, ty: &str) -> bool {
+        self.emits.iter().any(|pattern| pattern.matches(ty))
+    }
+
+    /// Names source and settings together: the first 16 hex digits of SHA-256 over the bundle's digest, a newline, and
+    /// the settings as JSON (members in the order of this struct, maps sorted).
+    pub fn revision(&self, bundle_digest: &str) -> RevisionId {
+        let settings = serde_json::to_vec(self).expect("settings have only string keys");
+        let digest =
+            Sha256::new().chain_update(bundle_digest).chain_update("\n").chain_update(settings).finalize();
+        RevisionId::from_text(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
 }
 
 /// What runs a function.
@@ -80,7 +135,7 @@ pub struct Subscription {
     /// How often and when to try again.
     pub retry: RetryPolicy,
     /// Limit of one attempt, where it differs from the function's.
-    #[serde(default)]
+    #[serde(default, with = "units::optional_duration_text")]
     pub timeout: Option<Duration>,
 }
 

@@ -12,8 +12,10 @@ pub struct RetryPolicy {
     /// How the pauses grow.
     pub backoff: Backoff,
     /// The first pause.
+    #[serde(with = "crate::manifest::units::duration_text")]
     pub initial: Duration,
     /// The longest pause.
+    #[serde(with = "crate::manifest::units::duration_text")]
     pub max: Duration,
 }
 
@@ -58,7 +60,8 @@ impl RetryPolicy {
             Backoff::Fixed => self.initial.min(self.max),
             Backoff::Exponential => {
                 let doublings = attempt.saturating_sub(1).min(63);
-                let micros = self.initial.as_micros().saturating_mul(1_u128 << doublings).min(self.max.as_micros());
+                let micros =
+                    self.initial.as_micros().saturating_mul(1_u128 << doublings).min(self.max.as_micros());
                 Duration::from_micros((micros as f64 * random.clamp(0.0, 1.0)) as u64)
             }
         };

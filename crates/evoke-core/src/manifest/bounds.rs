@@ -1,0 +1,49 @@
+//! What a manifest may ask for at most.
+
+use std::time::Duration;
+
+use super::Function;
+
+/// Bytes of an `evoke.toml`.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// Functions of an app.
+pub const FUNCTIONS_MAX: usize = 1_000;
+/// Routes of an app.
+pub const ROUTES_MAX: usize = 1_000;
+/// `on` entries of a function, and patterns of its `emits`.
+pub const PATTERNS_MAX: usize = 100;
+/// Variables of a function.
+pub const ENV_MAX: usize = 200;
+/// Bytes of all variables of a function, names and values.
+pub const ENV_BYTES_MAX: usize = 64 << 10;
+/// Characters of an event type or prefix.
+pub const PATTERN_CHARS_MAX: usize = 256;
+/// Bytes of a route's path.
+pub const PATH_BYTES_MAX: usize = 1_024;
+/// Bytes of the path of a source.
+pub const SOURCE_BYTES_MAX: usize = 1_024;
+/// The shortest limit of an attempt.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// The longest limit of an attempt.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
+/// The smallest memory of an instance.
+pub const MEMORY_MIN: u64 = 16 << 20;
+/// The largest memory of an instance.
+pub const MEMORY_MAX: u64 = 4 << 30;
+/// The highest concurrency of a function.
+pub const CONCURRENCY_MAX: u32 = 1_000;
+/// The most attempts a retry policy may ask for.
+pub const ATTEMPTS_MAX: u32 = 100;
+/// The shortest pause between attempts.
+pub const PAUSE_MIN: Duration = Duration::from_millis(1);
+/// The longest pause between attempts.
+pub const PAUSE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Function {
+    /// [`Function::timeout`] where the manifest gives none.
+    pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+    /// [`Function::memory_bytes`] where the manifest gives none.
+    pub const MEMORY_DEFAULT: u64 = 128 << 20;
+    /// [`Function::concurrency`] where the manifest gives none.
+    pub const CONCURRENCY_DEFAULT: u32 = 10;
+}

@@ -1,0 +1,229 @@
+//! What is wrong with a manifest: every problem at once, each with its place in the file.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use serde::{Deserialize, Serialize};
+
+/// Problems reported of one file; further ones are left out.
+const PROBLEMS_MAX: usize = 50;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// One sentence that names the thing, the value and the rule.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// The file, as it was named to [`super::parse`].
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
+    /// The place in bytes.
+    pub span: Span,
+    /// Stable, for programs.
+    pub code: Cow<'static, str>,
+}
+
+impl Problem {
+    /// `evoke.toml:12:3: message (help)`
+    pub fn to_line(&self) -> String {
+        let help = self.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("{}:{}:{}: {}{help}", self.file, self.line, self.column, self.message)
+    }
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Bytes before it.
+    pub offset: usize,
+    /// Bytes of it.
+    pub length: usize,
+}
+
+/// All problems of one file, in its order. A [`Diagnostic`], so that a terminal shows the lines in question; in JSON
+/// the list of problems. Never empty.
+#[derive(Debug, Clone)]
+pub struct ManifestErrors {
+    problems: Vec<Problem>,
+    source: NamedSource<String>,
+}
+
+impl ManifestErrors {
+    /// The problems, at least one.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// One line per problem, `evoke.toml:12:3: message (help)`, for where there is no room for the lines in question.
+    pub fn to_plain_text(&self) -> String {
+        let lines: Vec<String> = self.problems.iter().map(Problem::to_line).collect();
+        lines.join("\n")
+    }
+
+    fn only(&self) -> Option<&Problem> {
+        match &*self.problems {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ManifestErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.only() {
+            Some(problem) => problem.fmt(f),
+            None => write!(f, "{} has {} problems", self.source.name(), self.problems.len()),
+        }
+    }
+}
+
+impl std::error::Error for ManifestErrors {}
+
+impl Serialize for ManifestErrors {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.problems.serialize(to)
+    }
+}
+
+impl Diagnostic for ManifestErrors {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.only().and_then(Diagnostic::code)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.only().and_then(Diagnostic::help)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.only().and_then(Diagnostic::labels)
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        match self.only() {
+            Some(_) => None,
+            None => Some(Box::new(self.problems.iter().map(|problem| problem as &dyn Diagnostic))),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Diagnostic for Problem {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let label = LabeledSpan::new(None, self.span.offset, self.span.length);
+        Some(Box::new(std::iter::once(label)))
+    }
+}
+
+/// Where problems of one file are gathered.
+pub(super) struct Problems<'a> {
+    file: &'a str,
+    text: &'a str,
+    found: Vec<Problem>,
+}
+
+impl<'a> Problems<'a> {
+    pub fn new(file: &'a str, text: &'a str) -> Self {
+        Self { file, text, found: Vec::new() }
+    }
+
+    /// Adds a problem. The help follows through [`Found::help`].
+    pub fn add(&mut self, code: &'static str, span: Range<usize>, message: impl Into<String>) -> Found<'_> {
+        let start = self.text.floor_char_boundary(span.start);
+        let end = self.text.ceil_char_boundary(span.end.clamp(start, self.text.len()));
+        let (line, column) = self.position(start);
+        self.found.push(Problem {
+            message: message.into(),
+            help: None,
+            file: self.file.to_owned(),
+            line,
+            column,
+            span: Span { offset: start, length: end - start },
+            code: Cow::Borrowed(code),
+        });
+        Found(self.found.last_mut().expect("a problem was just pushed"))
+    }
+
+    /// The line of a place, from 1.
+    pub fn line(&self, span: &Range<usize>) -> u32 {
+        self.position(self.text.floor_char_boundary(span.start)).0
+    }
+
+    /// `value`, if nothing is wrong.
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, ManifestErrors> {
+        if let (true, Some(value)) = (self.found.is_empty(), value) {
+            return Ok(value);
+        }
+        self.found.sort_by_key(|problem| problem.span.offset);
+        self.found.truncate(PROBLEMS_MAX);
+        let source = NamedSource::new(self.file, self.text.to_owned()).with_language("TOML");
+        Err(ManifestErrors { problems: self.found, source })
+    }
+
+    fn position(&self, at: usize) -> (u32, u32) {
+        let before = &self.text[..at];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).saturating_add(1);
+        (count(before.matches('\n').count()), count(before[line_start..].chars().count()))
+    }
+}
+
+/// A problem just added.
+pub(super) struct Found<'a>(&'a mut Problem);
+
+impl Found<'_> {
+    pub fn help(self, help: impl Into<String>) {
+        self.0.help = Some(help.into());
+    }
+
+    pub fn maybe_help(self, help: Option<String>) {
+        self.0.help = help;
+    }
+}
+
+/// `did you mean …?` when something known is close, otherwise the known ones (at most 12 of them).
+pub(super) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let nearest = known.clone().min_by_key(|name| distance(given, name));
+    if let Some(near) = nearest.filter(|name| is_near(given, name)) {
+        return Some(format!("did you mean {near}?"));
+    }
+    let mut names: Vec<&str> = known.take(13).collect();
+    if names.len() == 13 {
+        names[12] = "…";
+    }
+    (!names.is_empty()).then(|| format!("known are {}", names.join(", ")))
+}
+
+/// Whether `given` looks like a misspelling of `known`.
+pub(super) fn is_near(given: &str, known: &str) -> bool {
+    distance(given, known) <= 1 + known.chars().count() / 4
+}
+
+fn distance(given: &str, known: &str) -> usize {
+    strsim::damerau_levenshtein(&given.to_lowercase(), &known.to_lowercase())
+}
