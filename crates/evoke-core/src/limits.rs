@@ -13,6 +13,8 @@ pub struct Limits {
     pub publish_events: usize,
     /// Invocations one event may fan out to.
     pub fan_out: usize,
+    /// Runs that may lie between the start of a chain of calls and its end.
+    pub chain_depth: u32,
     /// State writes plus emitted events of one attempt.
     pub effects: usize,
     /// Bytes of those effects.
@@ -58,6 +60,7 @@ impl Default for Limits {
             event_bytes: 1 << 20,
             publish_events: 1_000,
             fan_out: 1_000,
+            chain_depth: 32,
             effects: 1_000,
             effects_bytes: 8 << 20,
             key_bytes: 512,

@@ -1,1 +1,107 @@
-//! admission
+//! Who may enter now, who waits, who is refused.
+//!
+//! A function has as many permits as its `concurrency`; calls and queued work take them in the order they ask.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// The right to run one attempt of a function. Dropping it lets the next one in.
+pub(crate) type Permit = OwnedSemaphorePermit;
+
+/// A function's door.
+pub(crate) struct Door {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    waiting_max: usize,
+}
+
+/// Why a call was not let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// How many waited beside it.
+    pub waiting: usize,
+}
+
+impl Door {
+    pub fn new(concurrency: u32, waiting_max: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(concurrency as usize)),
+            waiting: AtomicUsize::new(0),
+            waiting_max,
+        }
+    }
+
+    /// Waits for a permit until `deadline`; refuses at once when too many wait already.
+    pub async fn enter(&self, deadline: Instant) -> Result<Permit, Refused> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _place = Place::take(&self.waiting, self.waiting_max)?;
+        match tokio::time::timeout_at(deadline, self.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => {
+                Err(Refused { waiting: self.waiting.load(Ordering::Relaxed).saturating_sub(1) })
+            }
+        }
+    }
+
+    /// For queued work: waits for one permit, however long, then takes up to `max` in all of those that are free.
+    pub async fn enter_many(&self, max: usize) -> Vec<Permit> {
+        let mut permits = Vec::new();
+        permits.extend(self.permits.clone().acquire_owned().await.ok());
+        while permits.len() < max
+            && let Ok(permit) = self.permits.clone().try_acquire_owned()
+        {
+            permits.push(permit);
+        }
+        permits
+    }
+
+    /// A guess at when a place will be free: a tenth of a second for each call that waits, within a second and a minute.
+    pub fn retry_after(&self) -> Duration {
+        let waiting = self.waiting.load(Ordering::Relaxed) as u64;
+        Duration::from_millis(waiting * 100).clamp(Duration::from_secs(1), Duration::from_secs(60))
+    }
+}
+
+/// A place among those who wait.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize, max: usize) -> Result<Self, Refused> {
+        let others = waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Self(waiting);
+        if others >= max { Err(Refused { waiting: others }) } else { Ok(place) }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_more_than_may_wait_is_refused_at_once_and_the_waiting_one_at_its_deadline() {
+        let door = Arc::new(Door::new(1, 1));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let inside = door.enter(deadline).await.unwrap();
+        let waits = tokio::task::JoinSet::from_iter([{
+            let door = door.clone();
+            async move { door.enter(deadline).await.map(drop) }
+        }]);
+        tokio::task::yield_now().await;
+        assert_eq!(door.enter(deadline).await.err(), Some(Refused { waiting: 1 }));
+        assert_eq!(waits.join_all().await, [Err(Refused { waiting: 0 })]);
+        drop(inside);
+        assert!(door.enter(deadline).await.is_ok());
+    }
+}

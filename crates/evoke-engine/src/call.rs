@@ -1,15 +1,28 @@
 //! Synchronous calls: somebody waits for the response.
 
+mod once;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use evoke_core::id::{AppName, FunctionName, RunId};
-use evoke_core::outcome::Failure;
-use evoke_core::record::Trigger;
-use evoke_core::runtime::{Request, Response};
-use evoke_core::store::StoreError;
+use evoke_core::outcome::{Failure, FailureCode, Outcome};
+use evoke_core::record::{Cause, RunRecord, RunState, Trigger};
+use evoke_core::runtime::{Input, Request, Response};
+use evoke_core::store::{SettleError, StoreError};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::Engine;
+use crate::admission::Permit;
+use crate::attempt::{self, Attempt, Caller, Executed, NoAnswer, Remember};
+use crate::effects::Effects;
+use crate::engine::Inner;
+use crate::route::{App, Target};
 use crate::trace::TraceParent;
+use crate::{Engine, ingest};
+
+pub(crate) use once::KeysInUse;
 
 /// A call to make now.
 #[derive(Debug)]
@@ -51,7 +64,9 @@ pub enum CallError {
         function: FunctionName,
     },
     /// Too many calls wait, or this one waited too long.
-    #[error("function {function} is at its limit of {concurrency} concurrent calls, and {waiting} more were waiting")]
+    #[error(
+        "function {function} is at its limit of {concurrency} concurrent calls, and {waiting} more were waiting"
+    )]
     Overloaded {
         /// The function.
         function: FunctionName,
@@ -92,6 +107,9 @@ pub enum CallError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The client stopped sending its body.
+    #[error("{0}")]
+    BodyAborted(String),
     /// A call with the same `Idempotency-Key` is still running.
     #[error("a call with idempotency key {key:?} is still running")]
     KeyInUse {
@@ -115,7 +133,164 @@ pub enum CallError {
 impl Engine {
     /// Calls a function and waits for the head of its response. Dropping the future, or the response's body, cancels
     /// the run. Effects are durable before this returns.
-    pub async fn call(&self, _call: CallRequest) -> Result<Answered, CallError> {
-        todo!()
+    pub async fn call(&self, call: CallRequest) -> Result<Answered, CallError> {
+        let CallRequest { app, function, request, trigger, trace, idempotency_key } = call;
+        let inner = &self.0;
+        let run = inner.new_run_id();
+        let cause = inner.cause_of_arrival(Some(run.as_str()), trace.as_ref());
+        let ask = Ask { app, function, request, trigger, run, cause, deadline: None };
+        match idempotency_key {
+            Some(key) => once::call(inner, ask, key).await,
+            None => make(inner, ask, None).await,
+        }
+    }
+}
+
+/// A call from outside or from another function, ready to be made.
+pub(crate) struct Ask {
+    pub app: AppName,
+    pub function: FunctionName,
+    pub request: Request,
+    pub trigger: Trigger,
+    pub run: RunId,
+    pub cause: Cause,
+    /// The caller's own, when it has one: the callee has to be done by then.
+    pub deadline: Option<Instant>,
+}
+
+/// Makes the call. `remember` turns the answer into a write that is committed with the call's effects.
+pub(crate) async fn make(
+    inner: &Arc<Inner>,
+    ask: Ask,
+    remember: Option<Remember>,
+) -> Result<Answered, CallError> {
+    if inner.stopping.is_cancelled() && ask.cause.parent.is_none() {
+        return Err(CallError::Draining);
+    }
+    let Ask { app: app_name, function, mut request, trigger, run, cause, deadline } = ask;
+    let snapshot = inner.directory.snapshot();
+    let found = snapshot
+        .apps
+        .get(&app_name)
+        .and_then(|app| Some((app.clone(), app.functions.get(&function)?.clone())));
+    let Some((app, target)) = found else {
+        return Err(CallError::NotFound { app: app_name, function });
+    };
+    let asked = Instant::now();
+    let patience = asked + inner.limits.waiting;
+    let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
+    let permit = target.pool.door.enter(patience).await.map_err(|refused| CallError::Overloaded {
+        function: function.clone(),
+        concurrency: target.pool.concurrency,
+        waiting: refused.waiting,
+        retry_after: target.pool.door.retry_after(),
+    })?;
+
+    let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause.clone(), inner.now());
+    if let Ok(traceparent) = TraceParent::header(&cause).parse() {
+        request.headers.insert("traceparent", traceparent);
+    }
+    let (head, answer) = oneshot::channel();
+    let timeout = target.settings.timeout;
+    let timeout = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(asked).min(timeout));
+    let cancel = inner.ending.child_token();
+    let guard = cancel.clone().drop_guard();
+    let task = Running { inner: inner.clone(), app, target, record, timeout, cancel, asked };
+    let done = inner.work.spawn(task.run(permit, request, head, remember));
+    let answer = answer.await;
+    match answer {
+        Ok(Ok(response)) => {
+            // From here on a dropped body says that nobody wants the rest.
+            guard.disarm();
+            Ok(Answered { run, response, replayed: false })
+        }
+        Ok(Err(NoAnswer::Outcome(outcome, after))) => Err(no_answer(outcome, run, function, timeout, after)),
+        Ok(Err(NoAnswer::Settle(SettleError::Store(error)))) => Err(CallError::Store(error)),
+        Ok(Err(NoAnswer::Settle(error))) => Err(CallError::Failed {
+            run,
+            function,
+            failure: attempt::failure_of(&error),
+            after: asked.elapsed(),
+        }),
+        Err(_) => {
+            let why = if done.await.is_err() {
+                "the attempt panicked"
+            } else {
+                "the attempt ended without an answer"
+            };
+            let failure = Failure::new(FailureCode::ProtocolViolation, why);
+            Err(CallError::Failed { run, function, failure, after: asked.elapsed() })
+        }
+    }
+}
+
+/// A call that was let in.
+struct Running {
+    inner: Arc<Inner>,
+    app: Arc<App>,
+    target: Arc<Target>,
+    record: RunRecord,
+    timeout: Duration,
+    cancel: CancellationToken,
+    asked: Instant,
+}
+
+impl Running {
+    async fn run(
+        self,
+        permit: Permit,
+        request: Request,
+        head: oneshot::Sender<Result<Response, NoAnswer>>,
+        remember: Option<Remember>,
+    ) {
+        let Self { inner, app, target, mut record, timeout, cancel, asked } = self;
+        let started_at = inner.now();
+        let slot = match cancel.run_until_cancelled(target.pool.take(&inner, &permit)).await {
+            Some(slot) => slot,
+            None => {
+                Err(Failure::new(FailureCode::Cancelled, "the caller went away before an instance was ready"))
+            }
+        };
+        let waited = asked.elapsed();
+        let executed = match slot {
+            Ok(slot) => {
+                let (run, cause) = (record.id.clone(), record.cause.clone());
+                let mut attempt = Attempt::new(&inner, (app, target.clone()), run, 1, cause, timeout);
+                attempt.cancel = cancel;
+                let caller = Caller::Waiting { head, remember, record: Box::new(record.clone()) };
+                attempt.execute(slot, Input::Request(request), caller).await
+            }
+            Err(failure) => {
+                let outcome = Outcome::Rejected(failure);
+                let _ = head.send(Err(NoAnswer::Outcome(outcome.clone(), Duration::ZERO)));
+                Executed { outcome, effects: Effects::default(), started_at, ran: Duration::ZERO, cold: true }
+            }
+        };
+        drop(permit);
+        let now = inner.now();
+        record.state = if executed.outcome.is_completed() { RunState::Completed } else { RunState::Failed };
+        record.ended_at = Some(now);
+        record.push_attempt(executed.record(1, &target, waited, now));
+        inner.recorder.run(record);
+    }
+}
+
+fn no_answer(
+    outcome: Outcome,
+    run: RunId,
+    function: FunctionName,
+    limit: Duration,
+    after: Duration,
+) -> CallError {
+    match outcome {
+        Outcome::TimedOut { .. } => CallError::TimedOut { run, function, limit, after },
+        Outcome::Rejected(failure) if failure.code == FailureCode::Draining => CallError::Draining,
+        Outcome::Failed(failure) | Outcome::Rejected(failure) => {
+            CallError::Failed { run, function, failure, after }
+        }
+        Outcome::Completed { .. } | Outcome::Lost => {
+            let failure = Failure::new(FailureCode::ProtocolViolation, "the attempt ended without an answer");
+            CallError::Failed { run, function, failure, after }
+        }
     }
 }

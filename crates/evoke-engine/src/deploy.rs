@@ -1,19 +1,25 @@
 //! Deploying: an app's files become revisions, checked before anything switches.
 
+mod contents;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use evoke_core::id::{AppName, FunctionName, RevisionId};
-use evoke_core::manifest::Manifest;
-use evoke_core::manifest::resolve::ManifestErrors;
+use evoke_core::manifest::{Function, Manifest, ManifestErrors, parse};
 use evoke_core::outcome::Failure;
-use evoke_core::runtime::PrepareError;
-use evoke_core::store::StoreError;
+use evoke_core::runtime::{InstanceSpec, PrepareError, PreparedBundle};
+use evoke_core::store::{Expect, ListQuery, Queue, SettleError, Space, StoreError, Value, ValueKind, Write};
 use evoke_core::time::Timestamp;
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::engine::{Inner, StartError};
+use crate::pool::Pool;
+use crate::route::{App, RouteTaken, Target};
+use contents::{Contents, MANIFEST};
 
 /// An app as it is deployed now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +48,7 @@ pub struct Revision {
     /// The bundle it comes from.
     pub bundle: String,
     /// Its settings.
-    pub settings: evoke_core::manifest::Function,
+    pub settings: Function,
     /// When it was first deployed.
     pub created_at: Timestamp,
 }
@@ -103,27 +109,229 @@ pub enum DeployError {
 impl Engine {
     /// Deploys the app in `bundle`: a tar (not compressed) of its files with `evoke.toml` at the top. Every changed
     /// function is loaded once before anything switches.
-    pub async fn deploy(&self, _addressed: &AppName, _bundle: Bytes) -> Result<Deployed, DeployError> {
-        todo!()
+    pub async fn deploy(&self, addressed: &AppName, bundle: Bytes) -> Result<Deployed, DeployError> {
+        let inner = &self.0;
+        if inner.stopping.is_cancelled() {
+            return Err(DeployError::Draining);
+        }
+        let contents = Contents::read(&bundle, &inner.limits).map_err(DeployError::Bundle)?;
+        let manifest = parse(&contents.manifest, MANIFEST, &|path| contents.kind(path))?;
+        if manifest.app != *addressed {
+            return Err(DeployError::OtherApp { found: manifest.app, addressed: addressed.clone() });
+        }
+        let subscriptions: usize = manifest.functions.values().map(|function| function.on.len()).sum();
+        if subscriptions > inner.limits.fan_out {
+            let limit = inner.limits.fan_out;
+            return Err(DeployError::Bundle(format!(
+                "the app has {subscriptions} subscriptions, the limit is {limit}"
+            )));
+        }
+        let (key, digest) = (manifest.app.as_str().to_owned(), inner.store.put_object(bundle.clone()).await?);
+        let before = inner.store.get(&Space::apps(), &key, inner.now()).await?;
+        let former = inner.directory.snapshot().apps.get(&manifest.app).cloned();
+        let revisions =
+            manifest.functions.iter().map(|(name, function)| (name.clone(), function.revision(&digest)));
+        let next = Arc::new(Deployment {
+            revisions: revisions.collect(),
+            bundle: digest,
+            deployed_at: inner.now(),
+            version: former.as_ref().map_or(0, |former| former.deployment.version) + 1,
+            manifest,
+        });
+        // Whether its routes collide is cheaper to know than whether its functions load.
+        let app = Arc::new(App::new(inner, next.clone(), former.as_deref()));
+        inner
+            .directory
+            .with(app.clone())
+            .map_err(|RouteTaken { route, owner }| DeployError::RouteTaken { route, owner })?;
+
+        inner.runtime.prepare(&prepared(&next), bundle).await?;
+        let is_current = |name: &FunctionName, revision: &RevisionId| {
+            former.as_ref().is_some_and(|former| former.deployment.revisions.get(name) == Some(revision))
+        };
+        let changed: Vec<FunctionName> = next
+            .revisions
+            .iter()
+            .filter(|(name, id)| !is_current(name, id))
+            .map(|(name, _)| name.clone())
+            .collect();
+        try_out(inner, &app, &changed).await?;
+
+        let mut writes = vec![Write {
+            space: Space::apps(),
+            key,
+            value: Some(json_value(&*next)),
+            expires_at: None,
+            expect: before.map_or(Expect::Absent, |entry| Expect::Revision(entry.revision)),
+        }];
+        for name in &changed {
+            let (id, settings) = (next.revisions[name].clone(), next.manifest.functions[name].clone());
+            let (app, bundle) = (next.manifest.app.clone(), next.bundle.clone());
+            let key = format!("{app}/{name}/{:016x}/{id}", u64::MAX - next.version);
+            let revision =
+                Revision { app, function: name.clone(), id, bundle, settings, created_at: next.deployed_at };
+            let value = Some(json_value(&revision));
+            writes.push(Write {
+                space: Space::revisions(),
+                key,
+                value,
+                expires_at: None,
+                expect: Expect::Anything,
+            });
+        }
+        match inner.store.write(writes, inner.now()).await {
+            Ok(_) => {}
+            Err(SettleError::Store(error)) => return Err(error.into()),
+            Err(_) => return Err(DeployError::Concurrent(next.manifest.app.clone())),
+        }
+        switch(inner, app);
+        let former = former.iter().flat_map(|former| former.functions.keys());
+        let removed = former.filter(|name| !next.revisions.contains_key(*name)).cloned().collect();
+        Ok(Deployed { deployment: next, changed, removed })
     }
 
     /// All apps, by name.
     pub fn apps(&self) -> Vec<Arc<Deployment>> {
-        todo!()
+        self.0.directory.snapshot().apps.values().map(|app| app.deployment.clone()).collect()
     }
 
     /// One app.
-    pub fn app(&self, _name: &AppName) -> Option<Arc<Deployment>> {
-        todo!()
+    pub fn app(&self, name: &AppName) -> Option<Arc<Deployment>> {
+        self.0.directory.snapshot().apps.get(name).map(|app| app.deployment.clone())
     }
 
     /// A function's revisions, newest first.
-    pub async fn revisions(&self, _app: &AppName, _function: &FunctionName) -> Result<Vec<Revision>, StoreError> {
-        todo!()
+    pub async fn revisions(
+        &self,
+        app: &AppName,
+        function: &FunctionName,
+    ) -> Result<Vec<Revision>, StoreError> {
+        let (space, prefix) = (Space::revisions(), format!("{app}/{function}/"));
+        let query = ListQuery { space, prefix, after: None, limit: self.0.limits.page };
+        let entries = self.0.store.list(&query, self.now()).await?;
+        entries.iter().map(|entry| read_json(&entry.key, &entry.value)).collect()
     }
 
     /// Live instances of a function: (busy, idle).
-    pub fn instances(&self, _app: &AppName, _function: &FunctionName) -> (usize, usize) {
-        todo!()
+    pub fn instances(&self, app: &AppName, function: &FunctionName) -> (usize, usize) {
+        self.0.directory.snapshot().target(app, function).map_or((0, 0), |target| target.pool.count())
     }
+}
+
+impl App {
+    /// What runs the deployment; pools of revisions that stay are taken over from `former`.
+    fn new(inner: &Inner, deployment: Arc<Deployment>, former: Option<&App>) -> Self {
+        let functions = deployment.manifest.functions.iter().map(|(name, settings)| {
+            let spec = spec_of(inner, &deployment, name, settings);
+            let kept = former.and_then(|former| former.functions.get(name)).map(|target| target.pool.clone());
+            let pool = kept.filter(|pool| pool.spec.revision == spec.revision);
+            let pool =
+                pool.unwrap_or_else(|| Pool::new(spec, settings.concurrency, inner.limits.waiting_calls));
+            let (app, settings) = (deployment.manifest.app.clone(), settings.clone());
+            (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool }))
+        });
+        Self { functions: functions.collect(), deployment: deployment.clone() }
+    }
+}
+
+fn spec_of(inner: &Inner, deployment: &Deployment, name: &FunctionName, settings: &Function) -> InstanceSpec {
+    InstanceSpec {
+        app: deployment.manifest.app.clone(),
+        function: name.clone(),
+        revision: deployment
+            .revisions
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| settings.revision(&deployment.bundle)),
+        runtime: settings.runtime,
+        bundle: deployment.bundle.clone(),
+        source: settings.source.clone(),
+        handler: settings.handler.clone(),
+        env: settings.env.clone().into_iter().collect(),
+        memory_bytes: settings.memory_bytes,
+        start_timeout: inner.limits.start,
+    }
+}
+
+fn prepared(deployment: &Deployment) -> PreparedBundle {
+    let sources =
+        deployment.manifest.functions.values().map(|function| (function.runtime, function.source.clone()));
+    PreparedBundle { digest: deployment.bundle.clone(), sources: sources.collect() }
+}
+
+/// Loads each of `changed` once, two at a time.
+async fn try_out(inner: &Inner, app: &App, changed: &[FunctionName]) -> Result<(), DeployError> {
+    let trials = changed.iter().map(|name| async move {
+        let instance = inner.runtime.start(app.functions[name].pool.spec.clone()).await;
+        instance.err().map(|failure| (name.clone(), failure))
+    });
+    let mut failures: Vec<_> =
+        futures_util::stream::iter(trials).buffer_unordered(2).filter_map(std::future::ready).collect().await;
+    if failures.is_empty() {
+        return Ok(());
+    }
+    failures.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Err(DeployError::Functions(failures))
+}
+
+/// Makes the app current, and lets what was queued for functions that are new have a look.
+fn switch(inner: &Inner, app: Arc<App>) {
+    let queues: Vec<Queue> = app
+        .functions
+        .keys()
+        .map(|function| Queue { app: app.deployment.manifest.app.clone(), function: function.clone() })
+        .collect();
+    if let Ok(next) = inner.directory.with(app) {
+        inner.directory.replace(next);
+    }
+    inner.agenda.wake(queues, inner.now());
+}
+
+/// Reads what is deployed from the store and makes it current. Sources are prepared again where they are not there.
+pub(crate) async fn load(inner: &Inner) -> Result<(), StartError> {
+    let mut after = None;
+    loop {
+        let query =
+            ListQuery { space: Space::apps(), prefix: String::new(), after, limit: inner.limits.page };
+        let entries = inner.store.list(&query, inner.now()).await?;
+        for entry in &entries {
+            let unreadable = |cause: String| StartError::Deployment { app: entry.key.clone(), cause };
+            let deployment: Deployment =
+                read_json(&entry.key, &entry.value).map_err(|error| unreadable(error.to_string()))?;
+            let former = inner.directory.snapshot().apps.get(&deployment.manifest.app).cloned();
+            if former.as_ref().is_some_and(|former| *former.deployment == deployment) {
+                continue;
+            }
+            let bundle = inner.store.get_object(&deployment.bundle).await?;
+            let bundle =
+                bundle.ok_or_else(|| unreadable(format!("its bundle {} is gone", deployment.bundle)))?;
+            let ready = inner.runtime.prepare(&prepared(&deployment), bundle).await;
+            ready.map_err(|error| unreadable(error.to_string()))?;
+            switch(inner, Arc::new(App::new(inner, Arc::new(deployment), former.as_deref())));
+        }
+        match entries.last() {
+            Some(last) if entries.len() == inner.limits.page => after = Some(last.key.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Takes over what another node deploys to the same store.
+pub(crate) async fn follow(inner: Arc<Inner>) {
+    let mut changes = inner.store.watch(&Space::apps());
+    while let Some(Ok(())) = inner.ended.run_until_cancelled(changes.changed()).await {
+        if let Err(error) = load(&inner).await {
+            tracing::warn!(%error, "a deployment could not be taken over");
+        }
+    }
+}
+
+fn json_value(of: &impl Serialize) -> Value {
+    let bytes = serde_json::to_vec(of).expect("documents are maps with text keys, texts and numbers");
+    Value { kind: ValueKind::Json, bytes: bytes.into() }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, StoreError> {
+    serde_json::from_slice(&value.bytes)
+        .map_err(|error| StoreError::Corrupt(format!("document {key}: {error}")))
 }

@@ -3,13 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evoke_core::id::{AppName, RunId};
+use evoke_core::id::{AppName, IdSource, RunId};
 use evoke_core::limits::Limits;
 use evoke_core::record::LogRecord;
 use evoke_core::runtime::Runtime;
 use evoke_core::store::{Retention, Store, StoreError};
 use evoke_core::time::{Clock, Timestamp};
-use tokio::sync::broadcast;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::call::KeysInUse;
+use crate::queue::Agenda;
+use crate::recorder::Recorder;
+use crate::route::Directory;
+use crate::{deploy, pool, queue, recorder};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -45,47 +54,143 @@ pub enum StartError {
 
 /// A running engine. Cheap to clone; all clones are the same engine.
 #[derive(Clone)]
-pub struct Engine {}
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub store: Arc<dyn Store>,
+    pub runtime: Arc<dyn Runtime>,
+    pub clock: Arc<dyn Clock>,
+    pub limits: Limits,
+    pub retention: Retention,
+    pub chance: Mutex<Chance>,
+    pub directory: Directory,
+    /// Bounds the instances of all pools together.
+    pub places: Arc<Semaphore>,
+    pub agenda: Agenda,
+    pub recorder: Recorder,
+    pub keys_in_use: KeysInUse,
+    /// Everything that runs for the sake of a caller or an event.
+    pub work: TaskTracker,
+    /// The engine's own loops.
+    pub loops: TaskTracker,
+    /// No new work.
+    pub stopping: CancellationToken,
+    /// End the work there is.
+    pub ending: CancellationToken,
+    /// End the loops.
+    pub ended: CancellationToken,
+}
+
+/// Ids and jitter, from one seed.
+pub(crate) struct Chance {
+    pub ids: IdSource,
+    pub jitter: fastrand::Rng,
+}
+
+impl Inner {
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn new_run_id(&self) -> RunId {
+        self.chance.lock().ids.run(self.now())
+    }
+
+    pub fn new_span(&self) -> String {
+        self.chance.lock().ids.span()
+    }
+
+    /// Uniform in `[0, 1)`.
+    pub fn random(&self) -> f64 {
+        self.chance.lock().jitter.f64()
+    }
+}
 
 impl Engine {
     /// Loads what is deployed and starts to work off what is queued.
-    pub async fn start(_parts: Parts) -> Result<Self, StartError> {
-        todo!()
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let Parts { store, runtime, clock, limits, retention, seed } = parts;
+        let (recorder, records) = recorder::channel();
+        let inner = Arc::new(Inner {
+            places: Arc::new(Semaphore::new(limits.instances)),
+            chance: Mutex::new(Chance {
+                ids: IdSource::seeded(seed),
+                jitter: fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15),
+            }),
+            directory: Directory::default(),
+            agenda: Agenda::default(),
+            recorder,
+            keys_in_use: KeysInUse::default(),
+            work: TaskTracker::new(),
+            loops: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            store,
+            runtime,
+            clock,
+            limits,
+            retention,
+        });
+        deploy::load(&inner).await?;
+        queue::refresh(&inner).await?;
+        inner.loops.spawn(queue::dispatch(inner.clone()));
+        inner.loops.spawn(pool::reap(inner.clone()));
+        inner.loops.spawn(deploy::follow(inner.clone()));
+        inner.loops.spawn(recorder::write(inner.clone(), records));
+        inner.loops.spawn(recorder::sweep(inner.clone()));
+        Ok(Self(inner))
     }
 
     /// The store, for reading.
     pub fn store(&self) -> &Arc<dyn Store> {
-        todo!()
+        &self.0.store
     }
 
     /// The bounds.
     pub fn limits(&self) -> &Limits {
-        todo!()
+        &self.0.limits
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        todo!()
+        self.0.now()
     }
 
     /// Log lines as they come. A slow reader misses some, and is told how many.
     pub fn tail_logs(&self) -> broadcast::Receiver<LogRecord> {
-        todo!()
+        self.0.recorder.tail()
     }
 
     /// Puts dead letters of `app` back in their queues; returns those that were there.
-    pub async fn redrive(&self, _app: &AppName, _runs: &[RunId]) -> Result<Vec<RunId>, StoreError> {
-        todo!()
+    pub async fn redrive(&self, app: &AppName, runs: &[RunId]) -> Result<Vec<RunId>, StoreError> {
+        let redriven = self.0.store.redrive(app, runs, self.now()).await?;
+        if !redriven.is_empty() {
+            queue::refresh(&self.0).await?;
+        }
+        Ok(redriven)
     }
 
     /// Whether new work is accepted.
     pub fn is_ready(&self) -> bool {
-        todo!()
+        !self.0.stopping.is_cancelled()
     }
 
     /// Ends: refuses new work, waits up to `grace` for running attempts, then ends them (queued ones go back to their
     /// queues), flushes records and closes the store.
-    pub async fn drain(&self, _grace: Duration) -> Result<(), StoreError> {
-        todo!()
+    pub async fn drain(&self, grace: Duration) -> Result<(), StoreError> {
+        let inner = &self.0;
+        inner.stopping.cancel();
+        inner.work.close();
+        if tokio::time::timeout(grace, inner.work.wait()).await.is_err() {
+            inner.ending.cancel();
+            inner.work.wait().await;
+        }
+        inner.ended.cancel();
+        inner.loops.close();
+        inner.loops.wait().await;
+        inner.directory.clear();
+        inner.runtime.shutdown().await;
+        inner.store.close().await
     }
 }

@@ -1,12 +1,17 @@
 //! What is accepted to be done later: events, and calls whose sender does not wait.
 
-use evoke_core::event::{Event, EventError};
-use evoke_core::id::{AppName, FunctionName, RunId};
-use evoke_core::record::Trigger;
+use evoke_core::body::BodyError;
+use evoke_core::event::{Attribute, Event, EventError, EventRef};
+use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
+use evoke_core::record::{Cause, RunRecord, RunState, Trigger};
 use evoke_core::runtime::Request;
-use evoke_core::store::StoreError;
+use evoke_core::store::{Append, Dedup, NewInvocation, Queue, StoreError, StoredRequest};
+use evoke_core::time::Timestamp;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Engine;
+use crate::engine::Inner;
+use crate::route::App;
 use crate::trace::TraceParent;
 
 /// An event that was accepted.
@@ -114,17 +119,197 @@ pub enum LaterError {
 impl Engine {
     /// Accepts events from outside. Attributes a sender may leave to Evoke (`time`, the correlation extension) are
     /// filled in. Durable when it returns.
-    pub async fn publish(&self, _app: &AppName, _events: Vec<Event>, _trace: Option<TraceParent>) -> Result<Vec<Published>, PublishError> {
-        todo!()
+    pub async fn publish(
+        &self,
+        app: &AppName,
+        events: Vec<Event>,
+        trace: Option<TraceParent>,
+    ) -> Result<Vec<Published>, PublishError> {
+        let inner = &self.0;
+        if inner.stopping.is_cancelled() {
+            return Err(PublishError::Draining);
+        }
+        let snapshot = inner.directory.snapshot();
+        let Some(to) = snapshot.apps.get(app) else {
+            return Err(PublishError::NotFound { app: app.clone() });
+        };
+        let (count, limit) = (events.len(), inner.limits.publish_events);
+        if count > limit {
+            return Err(PublishError::TooMany { count, limit });
+        }
+        for (index, event) in events.iter().enumerate() {
+            let checked = event.check().and_then(|()| event.check_size(inner.limits.event_bytes));
+            checked.map_err(|cause| PublishError::Invalid { index, cause })?;
+        }
+        let now = inner.now();
+        let items: Vec<Append> = events
+            .into_iter()
+            .map(|event| {
+                let cause = inner.cause_of_arrival(event.extension_str(CORRELATION), trace.as_ref());
+                append_event(inner, to, event, &cause, now)
+            })
+            .collect();
+        let names: Vec<EventRef> =
+            items.iter().filter_map(|item| item.event.as_ref().map(Event::reference)).collect();
+        let due: Vec<Queue> = queues_of(&items);
+        let appended = inner.store.append(items, now).await?;
+        inner.agenda.wake(due, now);
+        let published = names.into_iter().zip(appended).map(|(EventRef { source, id }, done)| Published {
+            source,
+            id,
+            seq: done.seq,
+            duplicate: done.duplicate,
+            runs: done.runs,
+        });
+        Ok(published.collect())
     }
 
     /// A fresh event id, for senders that gave none.
     pub fn new_event_id(&self) -> String {
-        todo!()
+        self.0.chance.lock().ids.event(self.0.now())
     }
 
     /// Accepts a call to be made later. Durable when it returns.
-    pub async fn call_later(&self, _call: LaterCall) -> Result<Accepted, LaterError> {
-        todo!()
+    pub async fn call_later(&self, call: LaterCall) -> Result<Accepted, LaterError> {
+        let LaterCall { app, function, request, trigger, trace, idempotency_key } = call;
+        let inner = &self.0;
+        if inner.stopping.is_cancelled() {
+            return Err(LaterError::Draining);
+        }
+        if inner.directory.snapshot().target(&app, &function).is_none() {
+            return Err(LaterError::NotFound { app, function });
+        }
+        let request = store_request(request, inner.limits.body_bytes).await.map_err(|error| match error {
+            BodyError::TooLarge { limit_bytes } => LaterError::BodyTooLarge { limit_bytes },
+            aborted @ BodyError::Aborted(_) => LaterError::BodyAborted(aborted.to_string()),
+        })?;
+        let now = inner.now();
+        let id = inner.new_run_id();
+        let cause = inner.cause_of_arrival(Some(id.as_str()), trace.as_ref());
+        let run = queued(id, app.clone(), function.clone(), trigger, cause, now);
+        let queue = Queue { app: app.clone(), function: function.clone() };
+        let item = Append {
+            app,
+            dedup: idempotency_key.map(|key| Dedup { scope: format!("call:{function}"), id: key }),
+            event: None,
+            invocations: vec![NewInvocation { run, due_at: now, request: Some(request) }],
+        };
+        let done = inner.store.append(vec![item], now).await?.pop();
+        inner.agenda.wake([queue], now);
+        let run = done.as_ref().and_then(|done| done.runs.first()).cloned();
+        let run = run.ok_or_else(|| {
+            StoreError::Unavailable("the store named no run for an accepted call".to_owned())
+        })?;
+        Ok(Accepted { run, duplicate: done.is_some_and(|done| done.duplicate) })
     }
+}
+
+/// The attributes of the CloudEvents correlation extension
+/// (<https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/correlation.md>).
+pub(crate) const CORRELATION: &str = "correlationid";
+pub(crate) const CAUSATION: &str = "causationid";
+/// The attribute of the CloudEvents distributed tracing extension.
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
+impl Inner {
+    /// The cause of what comes from outside: part of the sender's correlation and trace where it named them.
+    pub fn cause_of_arrival(&self, correlation: Option<&str>, trace: Option<&TraceParent>) -> Cause {
+        let mut chance = self.chance.lock();
+        let root = match correlation {
+            Some(text) if !text.is_empty() && text.len() <= 256 => text.to_owned(),
+            _ => chance.ids.event(self.now()),
+        };
+        let trace_id = trace.map_or_else(|| chance.ids.trace(), |trace| trace.trace_id.clone());
+        let span_id = trace.map_or_else(|| chance.ids.span(), |trace| trace.span_id.clone());
+        Cause { root: Correlation::from_text(root), parent: None, depth: 0, trace_id, span_id }
+    }
+}
+
+/// An event with the invocations it causes in `app`; `cause` is theirs. Fills in what the sender left to Evoke.
+pub(crate) fn append_event(
+    inner: &Inner,
+    app: &App,
+    mut event: Event,
+    cause: &Cause,
+    now: Timestamp,
+) -> Append {
+    if event.time().is_none() {
+        event = event.with_time(now.to_rfc3339());
+    }
+    let text = |text: &str| Attribute::String(text.to_owned());
+    event = event.with_extension(CORRELATION, text(cause.root.as_str()));
+    if let Some(parent) = &cause.parent {
+        event = event.with_extension(CAUSATION, text(parent.as_str()));
+    }
+    if event.extension_str(TRACEPARENT).is_none() {
+        event = event.with_extension(TRACEPARENT, text(&TraceParent::header(cause)));
+    }
+    let invocations = app.subscribers(event.ty()).map(|(target, subscription)| {
+        let trigger = Trigger::Event { event: event.reference(), ty: event.ty().to_owned(), subscription };
+        let (app, function) = (target.app.clone(), target.name.clone());
+        let run = queued(inner.new_run_id(), app, function, trigger, cause.clone(), now);
+        NewInvocation { run, due_at: now, request: None }
+    });
+    let invocations = invocations.collect();
+    let dedup = Some(Dedup { scope: event.source().to_owned(), id: event.id().to_owned() });
+    Append { app: app.deployment.manifest.app.clone(), dedup, event: Some(event), invocations }
+}
+
+/// The queues that `items` add to.
+pub(crate) fn queues_of(items: &[Append]) -> Vec<Queue> {
+    let runs = items.iter().flat_map(|item| &item.invocations).map(|invocation| &invocation.run);
+    runs.map(|run| Queue { app: run.app.clone(), function: run.function.clone() }).collect()
+}
+
+/// The record of an invocation nobody has attempted yet.
+pub(crate) fn queued(
+    id: RunId,
+    app: AppName,
+    function: FunctionName,
+    trigger: Trigger,
+    cause: Cause,
+    now: Timestamp,
+) -> RunRecord {
+    let state = RunState::Queued;
+    RunRecord {
+        id,
+        app,
+        function,
+        trigger,
+        cause,
+        state,
+        created_at: now,
+        ended_at: None,
+        due_at: None,
+        attempts: Vec::new(),
+    }
+}
+
+async fn store_request(request: Request, limit_bytes: u64) -> Result<StoredRequest, BodyError> {
+    Ok(StoredRequest {
+        method: request.method.as_str().to_owned(),
+        uri: request.uri,
+        headers: header_texts(&request.headers),
+        params: request.params,
+        body: request.body.collect(limit_bytes).await?,
+    })
+}
+
+/// Header fields as texts: values are bytes, each becomes the character of the same number.
+pub(crate) fn header_texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let latin1 = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), latin1(value))).collect()
+}
+
+/// The inverse of [`header_texts`].
+pub(crate) fn header_map(texts: &[(String, String)]) -> HeaderMap {
+    let field = |(name, value): &(String, String)| {
+        let bytes: Vec<u8> = value.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(&bytes).ok()?))
+    };
+    let mut headers = HeaderMap::with_capacity(texts.len());
+    for (name, value) in texts.iter().filter_map(field) {
+        headers.append(name, value);
+    }
+    headers
 }

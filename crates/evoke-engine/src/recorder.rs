@@ -1,1 +1,121 @@
-//! recorder
+//! What is remembered of runs and logs: passed on at once to whoever follows, written in batches.
+//!
+//! Nobody waits for it. When it cannot keep up, lines are dropped and counted, and the count is written as a line.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use evoke_core::record::{LogRecord, RunRecord};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::engine::Inner;
+
+const WAITING_MAX: usize = 16_384;
+const BATCH_MAX: usize = 1_024;
+const FOLLOWERS_LAG: usize = 4_096;
+
+pub(crate) struct Recorder {
+    to_write: mpsc::Sender<Item>,
+    tail: broadcast::Sender<LogRecord>,
+    dropped_logs: AtomicU64,
+    dropped_runs: AtomicU64,
+}
+
+pub(crate) enum Item {
+    Run(Box<RunRecord>),
+    Log(LogRecord),
+}
+
+pub(crate) fn channel() -> (Recorder, mpsc::Receiver<Item>) {
+    let (to_write, items) = mpsc::channel(WAITING_MAX);
+    let tail = broadcast::Sender::new(FOLLOWERS_LAG);
+    (Recorder { to_write, tail, dropped_logs: AtomicU64::new(0), dropped_runs: AtomicU64::new(0) }, items)
+}
+
+impl Recorder {
+    pub fn tail(&self) -> broadcast::Receiver<LogRecord> {
+        self.tail.subscribe()
+    }
+
+    /// Keeps a line; returns at once.
+    pub fn log(&self, line: LogRecord) {
+        if self.tail.receiver_count() > 0 {
+            // An error only says that the last follower has just gone.
+            let _ = self.tail.send(line.clone());
+        }
+        if self.to_write.try_send(Item::Log(line)).is_err() {
+            self.dropped_logs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps the record of a sync call; returns at once.
+    pub fn run(&self, run: RunRecord) {
+        if self.to_write.try_send(Item::Run(Box::new(run))).is_err() {
+            self.dropped_runs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn report_dropped(&self) {
+        let (logs, runs) =
+            (self.dropped_logs.swap(0, Ordering::Relaxed), self.dropped_runs.swap(0, Ordering::Relaxed));
+        if logs + runs > 0 {
+            tracing::warn!(
+                logs,
+                runs,
+                "log lines and records of sync calls were dropped: the store cannot keep up"
+            );
+        }
+    }
+}
+
+/// Writes what is recorded until the engine ended and everything is written.
+pub(crate) async fn write(inner: Arc<Inner>, mut items: mpsc::Receiver<Item>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    loop {
+        tokio::select! {
+            biased;
+            taken = items.recv_many(&mut batch, BATCH_MAX) => if taken == 0 { return },
+            () = inner.ended.cancelled() => {
+                items.close();
+                if items.recv_many(&mut batch, BATCH_MAX).await == 0 {
+                    return;
+                }
+            }
+        }
+        let (mut runs, mut logs) = (Vec::new(), Vec::new());
+        for item in batch.drain(..) {
+            match item {
+                Item::Run(run) => runs.push(*run),
+                Item::Log(log) => logs.push(log),
+            }
+        }
+        let (run_count, log_count) = (runs.len(), logs.len());
+        if let Err(error) = inner.store.record(runs, logs).await {
+            tracing::warn!(%error, runs = run_count, logs = log_count, "records were not written");
+        }
+        inner.recorder.report_dropped();
+    }
+}
+
+/// Deletes what retention no longer asks for.
+pub(crate) async fn sweep(inner: Arc<Inner>) {
+    let mut beat = tokio::time::interval(Duration::from_secs(30));
+    while inner.ended.run_until_cancelled(beat.tick()).await.is_some() {
+        // Each call does a bounded amount; go on while there is something to do, but let others in between.
+        loop {
+            match inner.store.sweep(&inner.retention, inner.now()).await {
+                Ok(0) => break,
+                Ok(gone) => tracing::debug!(gone, "swept"),
+                Err(error) => {
+                    tracing::warn!(%error, "sweep failed");
+                    break;
+                }
+            }
+            if inner.ended.is_cancelled() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,8 +1,19 @@
 //! Which function a request or an event is for.
+//!
+//! A [`Snapshot`] holds all deployed apps with the route table made of them. It is replaced as a whole when an app
+//! changes; whoever started with one finishes with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use evoke_core::id::{AppName, FunctionName};
+use evoke_core::manifest::Function;
+use parking_lot::RwLock;
+use percent_encoding::percent_decode_str;
 
 use crate::Engine;
+use crate::deploy::Deployment;
+use crate::pool::Pool;
 
 /// A route that matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +39,211 @@ pub enum NoRoute {
 
 impl Engine {
     /// Finds the route for a request: the most specific path wins, then the method decides.
-    pub fn route(&self, _method: &str, _path: &str) -> Result<RouteMatch, NoRoute> {
-        todo!()
+    pub fn route(&self, method: &str, path: &str) -> Result<RouteMatch, NoRoute> {
+        self.0.directory.snapshot().routes.find(method, path)
     }
+}
+
+/// The current snapshot.
+#[derive(Default)]
+pub(crate) struct Directory {
+    current: RwLock<Arc<Snapshot>>,
+}
+
+impl Directory {
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.read().clone()
+    }
+
+    /// Switches to `next` and retires the pools it does not have.
+    pub fn replace(&self, next: Snapshot) {
+        let next = Arc::new(next);
+        let former = std::mem::replace(&mut *self.current.write(), next.clone());
+        for target in former.targets() {
+            let kept = next
+                .target(&target.app, &target.name)
+                .is_some_and(|now| Arc::ptr_eq(&now.pool, &target.pool));
+            if !kept {
+                target.pool.retire();
+            }
+        }
+    }
+
+    /// What would be current with `app` in place of its former self.
+    pub fn with(&self, app: Arc<App>) -> Result<Snapshot, RouteTaken> {
+        let mut apps = self.snapshot().apps.clone();
+        apps.insert(app.deployment.manifest.app.clone(), app);
+        Snapshot::new(apps)
+    }
+
+    /// Forgets all apps and retires all pools.
+    pub fn clear(&self) {
+        self.replace(Snapshot::default());
+    }
+}
+
+/// All that is deployed, at one moment.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    pub apps: BTreeMap<AppName, Arc<App>>,
+    pub routes: RouteTable,
+}
+
+/// A deployed app with what its functions run in.
+pub(crate) struct App {
+    pub deployment: Arc<Deployment>,
+    pub functions: BTreeMap<FunctionName, Arc<Target>>,
+}
+
+/// A function as it can be called now.
+pub(crate) struct Target {
+    pub app: AppName,
+    pub name: FunctionName,
+    pub settings: Function,
+    pub pool: Arc<Pool>,
+}
+
+impl Snapshot {
+    pub fn new(apps: BTreeMap<AppName, Arc<App>>) -> Result<Self, RouteTaken> {
+        let mut routes = RouteTable::default();
+        for app in apps.values() {
+            routes.add(&app.deployment)?;
+        }
+        Ok(Self { apps, routes })
+    }
+
+    pub fn target(&self, app: &AppName, function: &FunctionName) -> Option<&Arc<Target>> {
+        self.apps.get(app)?.functions.get(function)
+    }
+
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.apps.values().flat_map(|app| app.functions.values())
+    }
+
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.targets().map(|target| &target.pool)
+    }
+}
+
+impl App {
+    /// The subscriptions an event of type `ty` matches: the function, and the position among its `on` entries.
+    pub fn subscribers<'a>(&'a self, ty: &'a str) -> impl Iterator<Item = (&'a Arc<Target>, u32)> {
+        let matching = self.deployment.manifest.subscribers(ty);
+        matching.filter_map(|(name, at, _)| Some((self.functions.get(name)?, at)))
+    }
+}
+
+/// Another app has the route already.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RouteTaken {
+    pub route: String,
+    pub owner: AppName,
+}
+
+/// All routes of all apps. Parameters are renamed by position inside, so that `/a/{x}` and `/a/{y}/b` go together.
+#[derive(Default)]
+pub(crate) struct RouteTable {
+    router: matchit::Router<usize>,
+    places: Vec<Place>,
+    by_path: BTreeMap<String, usize>,
+}
+
+#[derive(Default)]
+struct Place {
+    entries: Vec<RouteEntry>,
+}
+
+struct RouteEntry {
+    methods: Vec<String>,
+    app: AppName,
+    function: FunctionName,
+    pattern: String,
+    params: Vec<String>,
+}
+
+impl RouteTable {
+    fn add(&mut self, deployment: &Deployment) -> Result<(), RouteTaken> {
+        let app = &deployment.manifest.app;
+        for route in &deployment.manifest.routes {
+            let (path, params) = normalise(&route.path);
+            let index = match self.by_path.get(&path) {
+                Some(index) => *index,
+                None => {
+                    let index = self.places.len();
+                    let taken = |_| RouteTaken { route: route.path.clone(), owner: app.clone() };
+                    self.router.insert(&path, index).map_err(taken)?;
+                    self.places.push(Place::default());
+                    self.by_path.insert(path, index);
+                    index
+                }
+            };
+            let place = &mut self.places[index];
+            if let Some(other) =
+                place.entries.iter().find(|e| e.app != *app && overlap(&e.methods, &route.methods))
+            {
+                let methods = if route.methods.is_empty() { "*".to_owned() } else { route.methods.join(",") };
+                return Err(RouteTaken {
+                    route: format!("{methods} {}", route.path),
+                    owner: other.app.clone(),
+                });
+            }
+            place.entries.push(RouteEntry {
+                methods: route.methods.clone(),
+                app: app.clone(),
+                function: route.to.clone(),
+                pattern: route.path.clone(),
+                params,
+            });
+        }
+        Ok(())
+    }
+
+    pub fn find(&self, method: &str, path: &str) -> Result<RouteMatch, NoRoute> {
+        let found = self.router.at(path).map_err(|_| NoRoute::NotFound)?;
+        let entries = &self.places[*found.value].entries;
+        // A route that names the method wins over one that takes all; HEAD is answered by GET (RFC 9110, 9.3.2).
+        let named = |wanted: &str| entries.iter().find(|e| e.methods.iter().any(|m| m == wanted));
+        let entry = named(method)
+            .or_else(|| (method == "HEAD").then(|| named("GET")).flatten())
+            .or_else(|| entries.iter().find(|e| e.methods.is_empty()));
+        let Some(entry) = entry else {
+            let mut allowed: Vec<String> = entries.iter().flat_map(|e| e.methods.iter().cloned()).collect();
+            if allowed.iter().any(|m| m == "GET") {
+                allowed.push("HEAD".to_owned());
+            }
+            allowed.sort();
+            allowed.dedup();
+            return Err(NoRoute::MethodNotAllowed(allowed));
+        };
+        let values =
+            found.params.iter().map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned());
+        Ok(RouteMatch {
+            app: entry.app.clone(),
+            function: entry.function.clone(),
+            params: entry.params.iter().cloned().zip(values).collect(),
+            pattern: entry.pattern.clone(),
+        })
+    }
+}
+
+/// No methods means all of them.
+fn overlap(a: &[String], b: &[String]) -> bool {
+    (a.is_empty() && b.is_empty()) || a.iter().any(|m| b.contains(m))
+}
+
+/// `/a/{id}/{*rest}` → (`/a/{p0}/{*p1}`, [`id`, `rest`]).
+fn normalise(path: &str) -> (String, Vec<String>) {
+    let mut names = Vec::new();
+    let segments: Vec<String> = path
+        .split('/')
+        .map(|segment| match segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) {
+            Some(name) => {
+                let (star, name) = name.strip_prefix('*').map_or(("", name), |rest| ("*", rest));
+                names.push(name.to_owned());
+                format!("{{{star}p{}}}", names.len() - 1)
+            }
+            None => segment.to_owned(),
+        })
+        .collect();
+    (segments.join("/"), names)
 }

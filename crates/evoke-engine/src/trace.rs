@@ -16,7 +16,8 @@ impl TraceParent {
     pub fn parse(value: &str) -> Option<Self> {
         let hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let mut parts = value.trim().split('-');
-        let (version, trace_id, span_id, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let (version, trace_id, span_id, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let whole = version.len() == 2
             && hex(version)
             && version != "ff"

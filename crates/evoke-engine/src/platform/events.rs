@@ -1,0 +1,89 @@
+//! `POST /v1/events`.
+
+use evoke_core::event::{Event, json};
+use evoke_core::runtime::{PlatformRequest, PlatformResponse};
+use http::{Method, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::reply::{self, Problem};
+use crate::attempt::Attempt;
+
+#[derive(Serialize)]
+struct Accepted {
+    events: Vec<evoke_core::event::EventRef>,
+}
+
+/// Takes one event or an array of them into the attempt's effects.
+pub(super) fn publish(attempt: &mut Attempt, request: &PlatformRequest) -> Result<PlatformResponse, Problem> {
+    if request.method != Method::POST {
+        return Err(Problem::method("POST"));
+    }
+    let limit = attempt.inner.limits.publish_events;
+    let body = serde_json::from_slice(&request.body)
+        .map_err(|error| Problem::invalid(format!("the body is not JSON: {error}")))?;
+    let values = match body {
+        Value::Array(values) => values,
+        value => vec![value],
+    };
+    if values.len() > limit {
+        return Err(Problem::too_large(format!(
+            "{} events in one publish, the limit is {limit}",
+            values.len()
+        )));
+    }
+    let mut events = Vec::with_capacity(values.len());
+    for (index, mut value) in values.into_iter().enumerate() {
+        fill_in(attempt, &mut value, attempt.published + index);
+        let event = json::parse_value(value).and_then(|event| {
+            event.check_size(attempt.inner.limits.event_bytes)?;
+            Ok(event)
+        });
+        events.push(event.map_err(|error| invalid(index, &error.to_string()))?);
+    }
+    let accepted = Accepted { events: events.iter().map(Event::reference).collect() };
+    accept(attempt, events, request.body.len() as u64)?;
+    Ok(reply::json(StatusCode::ACCEPTED, &accepted))
+}
+
+/// Checks that the function may emit `events`, and keeps them with the attempt.
+pub(super) fn accept(attempt: &mut Attempt, events: Vec<Event>, bytes: u64) -> Result<(), Problem> {
+    let emits = &attempt.target.settings.emits;
+    if let Some(event) = events.iter().find(|event| !emits.iter().any(|pattern| pattern.matches(event.ty())))
+    {
+        let (function, ty) = (&attempt.target.name, event.ty());
+        let declared: Vec<String> = emits.iter().map(|pattern| format!("{:?}", pattern.0)).collect();
+        let mut line = declared.clone();
+        line.push(format!("{ty:?}"));
+        let detail = format!(
+            "function {function} may not emit {ty:?}: add it to evoke.toml under [functions.{function}]: emits = [{}]",
+            line.join(", ")
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, "emit_refused", detail));
+    }
+    let count = events.len();
+    attempt.effects.publish(events, bytes, &attempt.inner.limits)?;
+    attempt.published += count;
+    Ok(())
+}
+
+/// What a function may leave out. The id is the same in every attempt of the run, so that what it names is, too.
+fn fill_in(attempt: &Attempt, value: &mut Value, position: usize) {
+    let Value::Object(event) = value else { return };
+    let mut default = |name: &str, text: &dyn Fn() -> String| {
+        if event.get(name).is_none_or(Value::is_null) {
+            event.insert(name.to_owned(), Value::String(text()));
+        }
+    };
+    default("specversion", &|| evoke_core::event::SPEC_VERSION.to_owned());
+    default("id", &|| format!("{}.{position}", attempt.run));
+    default("source", &|| format!("/{}/{}", attempt.target.app, attempt.target.name));
+    default("time", &|| attempt.inner.now().to_rfc3339());
+    if event.get("data").is_some_and(|data| !data.is_null()) && !event.contains_key("datacontenttype") {
+        event.insert("datacontenttype".to_owned(), Value::String("application/json".to_owned()));
+    }
+}
+
+fn invalid(index: usize, why: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_event", format!("event {index}: {why}"))
+}

@@ -1,0 +1,144 @@
+//! `/v1/functions/{name}{path}`: a call to another function of the app.
+
+use bytes::Bytes;
+use evoke_core::body::Body;
+use evoke_core::id::FunctionName;
+use evoke_core::record::Trigger;
+use evoke_core::runtime::{PlatformRequest, PlatformResponse, Request};
+use http::{HeaderMap, StatusCode, header};
+
+use super::reply::{PROBLEM, Problem};
+use super::{Step, segment};
+use crate::attempt::Attempt;
+use crate::call::{self, Ask, CallError};
+
+/// Fields that concern one connection only (RFC 9110, 7.6.1).
+const HOP_BY_HOP: [&str; 8] =
+    ["connection", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+pub(super) fn call(
+    attempt: &Attempt,
+    request: PlatformRequest,
+    rest: &str,
+    query: Option<&str>,
+) -> Result<Step, Problem> {
+    let (name, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, "/"),
+    };
+    let name = segment(name)?;
+    let app = attempt.target.app.clone();
+    let unknown = || {
+        let detail = format!("app {app} has no function {name:?}");
+        Problem::new(StatusCode::NOT_FOUND, "unknown_function", detail)
+    };
+    let function = FunctionName::new(&name).map_err(|_| unknown())?;
+    if !attempt.app.functions.contains_key(&function) {
+        return Err(unknown());
+    }
+    let limit = attempt.inner.limits.body_bytes;
+    if request.body.len() as u64 > limit {
+        return Err(Problem::too_large(format!(
+            "the request body is larger than the limit of {limit} bytes"
+        )));
+    }
+    let cause = attempt.cause_of_children();
+    let depth = attempt.inner.limits.chain_depth;
+    if cause.depth > depth {
+        let detail = format!(
+            "{} calling {function} would be call {} of a chain; the limit is {depth}",
+            attempt.target.name, cause.depth
+        );
+        return Err(Problem::new(StatusCode::LOOP_DETECTED, "loop_detected", detail));
+    }
+    let query = query.map_or(String::new(), |query| format!("?{query}"));
+    let ask = Ask {
+        app,
+        request: Request {
+            method: request.method,
+            uri: format!("http://{function}.evoke.internal{path}{query}"),
+            headers: end_to_end(request.headers),
+            params: Vec::new(),
+            client: None,
+            body: Body::Full(request.body),
+        },
+        function,
+        trigger: Trigger::Call { by: attempt.target.name.clone() },
+        run: attempt.inner.new_run_id(),
+        cause,
+        deadline: Some(attempt.deadline),
+    };
+    let inner = attempt.inner.clone();
+    let deadline = attempt.deadline;
+    Ok(Step::Later(Box::pin(async move {
+        let answered = async {
+            let answered = call::make(&inner, ask, None).await.map_err(|error| problem(&error))?;
+            let response = answered.response;
+            let body = response.body.collect(limit).await;
+            let body: Bytes = body.map_err(|error| {
+                Problem::new(StatusCode::BAD_GATEWAY, "function_failed", error.to_string())
+            })?;
+            let mut headers = end_to_end(response.headers);
+            headers.remove(PROBLEM);
+            Ok(PlatformResponse { status: response.status, headers, body })
+        };
+        match tokio::time::timeout_at(deadline + GRACE, answered).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(problem)) => Problem::into_response(problem),
+            Err(_) => Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "the caller's own time ran out")
+                .into_response(),
+        }
+    })))
+}
+
+/// The callee is ended at the same deadline and says so itself; this is only for a callee that cannot.
+const GRACE: std::time::Duration = std::time::Duration::from_millis(500);
+
+fn problem(error: &CallError) -> Problem {
+    let (status, code) = match error {
+        CallError::NotFound { .. } => (StatusCode::NOT_FOUND, "unknown_function"),
+        CallError::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+        CallError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+        CallError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        CallError::Draining | CallError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        CallError::Failed { .. }
+        | CallError::BodyAborted(_)
+        | CallError::KeyInUse { .. }
+        | CallError::KeyReused { .. } => (StatusCode::BAD_GATEWAY, "function_failed"),
+    };
+    let problem = Problem::new(status, code, error.to_string());
+    match error {
+        CallError::Overloaded { retry_after, .. } => problem.retry_after(*retry_after),
+        CallError::Draining | CallError::Store(_) => problem.retry_after(std::time::Duration::from_secs(1)),
+        _ => problem,
+    }
+}
+
+fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+    let named: Vec<String> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    for name in HOP_BY_HOP.iter().copied().chain(named.iter().map(String::as_str)) {
+        headers.remove(name);
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_one_connection_are_not_passed_on() {
+        let mut headers = HeaderMap::new();
+        headers.insert("connection", "close, x-mine".parse().unwrap());
+        headers.insert("x-mine", "1".parse().unwrap());
+        headers.insert("x-other", "2".parse().unwrap());
+        let passed = end_to_end(headers);
+        assert_eq!(passed.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
+    }
+}
