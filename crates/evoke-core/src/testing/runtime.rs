@@ -1,0 +1,223 @@
+//! A runtime whose functions are Rust closures, under the same rules as a real one: one call at a time per instance,
+//! ended at the deadline and on cancel, unusable after either.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::body::Body;
+use crate::event::Event;
+use crate::id::FunctionName;
+use crate::outcome::{Failure, FailureCode};
+use crate::record::LogStream;
+use crate::runtime::{
+    Call, Ended, Input, Instance, InstanceSpec, PlatformRequest, PlatformResponse, PrepareError, PreparedBundle, Report,
+    Response, Runtime,
+};
+
+/// What a scripted function does with a call.
+pub type Script = Arc<dyn Fn(Guest) -> Pin<Box<dyn Future<Output = Ended> + Send>> + Send + Sync>;
+
+/// Runs scripts. Clones are the same runtime.
+#[derive(Clone, Default)]
+pub struct ScriptedRuntime(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    scripts: Mutex<HashMap<FunctionName, Script>>,
+    broken: Mutex<HashMap<FunctionName, Failure>>,
+    start_takes: Mutex<Duration>,
+    starts: AtomicU64,
+    alive: AtomicUsize,
+    most_alive: AtomicUsize,
+}
+
+impl ScriptedRuntime {
+    /// Nothing scripted yet: functions answer 200 and take every event.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on `function` does this.
+    pub fn script<F, R>(&self, function: &str, script: F)
+    where
+        F: Fn(Guest) -> R + Send + Sync + 'static,
+        R: Future<Output = Ended> + Send + 'static,
+    {
+        let name = FunctionName::new(function).expect("tests use valid function names");
+        self.0.broken.lock().remove(&name);
+        self.0.scripts.lock().insert(name, Arc::new(move |guest| Box::pin(script(guest))));
+    }
+
+    /// From now on `function` cannot be started.
+    pub fn break_start(&self, function: &str, message: &str) {
+        let name = FunctionName::new(function).expect("tests use valid function names");
+        self.0.broken.lock().insert(name, Failure::new(FailureCode::InitError, message));
+    }
+
+    /// How long a start takes, on tokio's clock.
+    pub fn start_takes(&self, time: Duration) {
+        *self.0.start_takes.lock() = time;
+    }
+
+    /// How many starts were asked for.
+    pub fn starts(&self) -> u64 {
+        self.0.starts.load(Ordering::SeqCst)
+    }
+
+    /// How many instances are alive.
+    pub fn alive(&self) -> usize {
+        self.0.alive.load(Ordering::SeqCst)
+    }
+
+    /// The most that were alive at once.
+    pub fn most_alive(&self) -> usize {
+        self.0.most_alive.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Runtime for ScriptedRuntime {
+    async fn prepare(&self, _: &PreparedBundle, _: Bytes) -> Result<(), PrepareError> {
+        Ok(())
+    }
+
+    async fn start(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
+        self.0.starts.fetch_add(1, Ordering::SeqCst);
+        let takes = *self.0.start_takes.lock();
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        if let Some(failure) = self.0.broken.lock().get(&spec.function) {
+            return Err(failure.clone());
+        }
+        let alive = self.0.alive.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.most_alive.fetch_max(alive, Ordering::SeqCst);
+        Ok(Box::new(ScriptedInstance { runtime: self.0.clone(), spec, usable: true }))
+    }
+
+    async fn shutdown(&self) {}
+}
+
+struct ScriptedInstance {
+    runtime: Arc<Inner>,
+    spec: Arc<InstanceSpec>,
+    usable: bool,
+}
+
+impl Drop for ScriptedInstance {
+    fn drop(&mut self) {
+        self.runtime.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Instance for ScriptedInstance {
+    async fn call(&mut self, call: Call) -> Ended {
+        let script = self.runtime.scripts.lock().get(&self.spec.function).cloned();
+        let (deadline, cancel) = (call.deadline, call.cancel.clone());
+        let guest = Guest { call, spec: self.spec.clone() };
+        let work = async {
+            match script {
+                Some(script) => script(guest).await,
+                None => guest.agree().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = work => {
+                self.usable = !matches!(&ended, Ended::Failed(failure) if failure.code == FailureCode::Crashed);
+                ended
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                self.usable = false;
+                Ended::TimedOut
+            }
+            () = cancel.cancelled() => {
+                self.usable = false;
+                Ended::Cancelled
+            }
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        self.usable
+    }
+
+    async fn gone(&mut self) {
+        std::future::pending().await
+    }
+}
+
+/// A call from the function's side.
+pub struct Guest {
+    /// The call.
+    pub call: Call,
+    /// What runs.
+    pub spec: Arc<InstanceSpec>,
+}
+
+impl Guest {
+    /// The event, for a call with one.
+    pub fn event(&self) -> Option<&Event> {
+        match &self.call.input {
+            Input::Event(event) => Some(event),
+            Input::Request(_) => None,
+        }
+    }
+
+    /// Answers 200 with `ok`, or takes the event.
+    pub async fn agree(self) -> Ended {
+        if matches!(self.call.input, Input::Request(_)) {
+            self.respond(200, "ok").await;
+        }
+        Ended::Returned { events: Vec::new() }
+    }
+
+    /// Sends the response.
+    pub async fn respond(&self, status: u16, body: &str) {
+        let status = StatusCode::from_u16(status).expect("tests use valid status codes");
+        let body = Body::Full(Bytes::copy_from_slice(body.as_bytes()));
+        let response = Response { status, headers: HeaderMap::new(), body };
+        // Nobody listens when the attempt is over.
+        let _ = self.call.up.send(Report::Response(response)).await;
+    }
+
+    /// Writes a line to standard output.
+    pub async fn log(&self, line: &str) {
+        let _ = self.call.up.send(Report::Log { stream: LogStream::Stdout, line: line.to_owned() }).await;
+    }
+
+    /// Asks the platform API and waits for its answer. `headers` are name and value.
+    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> PlatformResponse {
+        let mut fields = HeaderMap::new();
+        for (name, value) in headers {
+            let name = http::HeaderName::from_bytes(name.as_bytes()).expect("tests use valid header names");
+            fields.insert(name, value.parse().expect("tests use valid header values"));
+        }
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let request = PlatformRequest { method, path: path.to_owned(), headers: fields, body };
+        let (answer, answered) = oneshot::channel();
+        let _ = self.call.up.send(Report::Platform { request, answer }).await;
+        match answered.await {
+            Ok(response) => response,
+            // The attempt is over: a real guest would be ended here.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Publishes an event with JSON data; `true` when it was taken.
+    pub async fn publish(&self, ty: &str, data: serde_json::Value) -> bool {
+        let event = serde_json::json!({ "type": ty, "data": data }).to_string();
+        self.ask(Method::POST, "/v1/events", &[], &event).await.status.is_success()
+    }
+}
