@@ -7,7 +7,10 @@ import shutil
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlencode
 
 from .processes import descendants, gone
 
@@ -101,9 +104,25 @@ class Server:
             raise ServerError(f"evoke {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
         return done.stdout
 
-    def json(self, *arguments: str, app: str | None = None):
-        """The same with `--json`, read."""
-        return json.loads(self.command(*arguments, "--json", app=app))
+    def get(self, path: str, **query: str | int) -> dict:
+        """Asks the control API."""
+        url = f"{self.admin_url}{path}?{urlencode(query)}"
+        request = urllib.request.Request(url, headers={"authorization": f"Bearer {self.token()}"})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise ServerError(f"GET {url}: {error.code} {error.read().decode(errors='replace')}") from error
+
+    def pages(self, app: str, collection: str, **query: str | int) -> list[dict]:
+        """All entries of `runs`, `events` or `dead-letters`, newest first."""
+        found: list[dict] = []
+        while True:
+            page = self.get(f"/v1/apps/{app}/{collection}", limit=1000, **query)
+            found += page[collection.replace("-", "_")]
+            if "next" not in page:
+                return found
+            query["before"] = page["next"]
 
     def token(self) -> str:
         return (self.data / "admin.token").read_text().strip()

@@ -41,7 +41,8 @@ class Accepted:
     """What a customer holds in hand: the answer to an order."""
 
     order: dict
-    run: str  # The run that took it.
+    run: str  # The run that answered.
+    first: bool  # That run is the one that took it, not a later look at it.
 
 
 @dataclass
@@ -119,7 +120,9 @@ class Customers:
         settled = True
         with self._changed:
             if answer.status in (200, 201):
-                self.accepted[order["order_id"]] = Accepted(order, answer.getheader("evoke-run", ""))
+                self.accepted[order["order_id"]] = Accepted(
+                    order, run=answer.getheader("evoke-run", ""), first=answer.status == 201
+                )
             elif answer.status == 429 or answer.status >= 500 or answer.getheader("evoke-problem") == "key_in_use":
                 self.repeats += 1
                 settled = False
