@@ -16,6 +16,7 @@ from .processes import descendants, gone
 
 START_SECONDS = 60
 STOP_SECONDS = 30
+COMMAND_SECONDS = 120
 
 
 class ServerError(Exception):
@@ -92,16 +93,21 @@ class Server:
         self.process = None
         return code
 
-    def command(self, *arguments: str, app: str | None = None, cwd: Path | None = None) -> str:
-        """Runs `evoke ARGUMENTS` against this server; returns its standard output."""
+    def command(self, *arguments: str, app: str | None = None) -> str:
+        """Runs `evoke ARGUMENTS` against this server. Returns what a person at a terminal would read."""
         environment = {**os.environ, "NO_COLOR": "1", "EVOKE_ADMIN": self.admin_url, "EVOKE_TOKEN": self.token()}
-        where = ["--app", app] if app else []
         done = subprocess.run(
-            [str(self.binary), *arguments, *where],
-            cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            [str(self.binary), *arguments, *(["--app", app] if app else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
         if done.returncode != 0:
-            raise ServerError(f"evoke {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+            raise ServerError(f"evoke {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-2000:]}")
         return done.stdout
 
     def get(self, path: str, **query: str | int) -> dict:
@@ -134,7 +140,7 @@ class Server:
 
 
 # The two lines `evoke serve` writes when it is ready.
-LISTENER = re.compile(r"^\W*(data|admin)\b.*?(http://[\w.:\[\]]+)", re.MULTILINE)
+LISTENER = re.compile(r"^evoke: (data|admin) listener ready on (\S+)$", re.MULTILINE)
 
 
 def dies_with_us() -> list[str]:
