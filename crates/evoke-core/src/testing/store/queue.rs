@@ -32,9 +32,22 @@ pub(super) struct Invocation {
 
 #[derive(Debug)]
 pub(super) enum Place {
-    Waiting { due_at: Timestamp },
-    Held { token: u64, since: Timestamp, until: Timestamp },
-    Dead { reason: String, at: Timestamp },
+    Waiting {
+        due_at: Timestamp,
+    },
+    Held {
+        token: u64,
+        since: Timestamp,
+        until: Timestamp,
+    },
+    /// Leased by a process that is gone.
+    Lost {
+        since: Timestamp,
+    },
+    Dead {
+        reason: String,
+        at: Timestamp,
+    },
 }
 
 impl Place {
@@ -42,6 +55,7 @@ impl Place {
         match self {
             Self::Waiting { due_at } => Some(*due_at),
             Self::Held { until, .. } => Some(*until),
+            Self::Lost { since } => Some(*since),
             Self::Dead { .. } => None,
         }
     }
@@ -122,7 +136,9 @@ impl All {
         let token = self.next();
         let invocation = self.invocations.get_mut(run)?;
         let lost = match invocation.place {
-            Place::Held { since, .. } => Some(AttemptRecord::lost(invocation.attempts, since, now)),
+            Place::Held { since, .. } | Place::Lost { since } => {
+                Some(AttemptRecord::lost(invocation.attempts, since, now))
+            }
             _ => None,
         };
         invocation.attempts += 1;
@@ -222,16 +238,16 @@ impl All {
     }
 
     pub(super) fn void_leases(&mut self) {
-        let held: Vec<(RunId, u64, Timestamp)> = self
-            .invocations
-            .iter()
-            .filter_map(|(run, invocation)| match invocation.place {
-                Place::Held { token, since, .. } => Some((run.clone(), token, since)),
-                _ => None,
-            })
-            .collect();
-        for (run, token, since) in held {
-            self.put(&run, Place::Held { token, since, until: since });
+        let held = |(run, invocation): (&RunId, &Invocation)| match invocation.place {
+            Place::Held { since, .. } => Some((run.clone(), since)),
+            _ => None,
+        };
+        let held: Vec<(RunId, Timestamp)> = self.invocations.iter().filter_map(held).collect();
+        for (run, since) in held {
+            self.put(&run, Place::Lost { since });
+            if let Some(record) = self.runs.get_mut(&run) {
+                record.wait(since);
+            }
         }
     }
 }

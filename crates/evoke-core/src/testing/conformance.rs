@@ -1,0 +1,96 @@
+//! What every back end has to show: one named case per promise of the [`crate::store`] seam, and a model.
+//!
+//! A back end implements [`Subject`] and writes, in a test module,
+//!
+//! ```ignore
+//! evoke_core::store_conformance!(MySubject::open());
+//! ```
+//!
+//! which makes one `#[tokio::test]` of each case. [`model`] compares long random histories with a model.
+
+pub mod dead_letters;
+pub mod history;
+pub mod keys;
+pub mod log;
+pub mod model;
+pub mod objects;
+pub mod queue;
+pub mod retention;
+pub mod samples;
+pub mod settle;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::store::Store;
+
+/// A back end under test, with data of its own that is empty at first.
+#[async_trait]
+pub trait Subject: Send {
+    /// The open store.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// Ends the process that has it open, as far as that can be had inside one process, without closing it first;
+    /// and opens the same data again.
+    async fn reopen(&mut self);
+}
+
+#[async_trait]
+impl Subject for Arc<super::store::MemoryStore> {
+    fn store(&self) -> Arc<dyn Store> {
+        self.clone()
+    }
+
+    async fn reopen(&mut self) {
+        super::store::MemoryStore::reopen(self);
+    }
+}
+
+/// Makes a test of each conformance case. The argument is evaluated in each of them, in an async context, and must
+/// give a fresh [`Subject`](crate::testing::conformance::Subject).
+#[macro_export]
+macro_rules! store_conformance {
+    ($subject:expr) => {
+        $crate::store_conformance! { @cases $subject;
+            log: positions_grow_and_answers_keep_the_order, the_same_event_twice_is_one,
+                equal_items_of_one_call_are_one, another_source_app_or_id_is_another_event,
+                an_append_without_dedup_is_known_by_its_run, an_item_without_invocations_is_kept,
+                acknowledged_appends_survive_a_restart, duplicates_are_known_after_a_restart,
+                events_are_kept_exactly, requests_are_kept_exactly, many_appends_at_once_all_count;
+            queue: nothing_is_leased_before_it_is_due, the_longest_available_come_first,
+                queues_are_apart, a_held_lease_is_not_given_again, a_lease_that_ran_out_is_handed_on,
+                extending_keeps_a_lease, an_older_token_cannot_extend, due_names_each_queue_once,
+                concurrent_leases_never_overlap, leases_of_a_dead_process_end, leasing_nothing_is_nothing;
+            settle: completion_is_final, an_older_token_settles_nothing, effects_come_with_completion,
+                a_conflict_leaves_nothing_behind, a_conflict_spares_its_neighbours,
+                a_deferred_invocation_waits, a_released_attempt_does_not_count,
+                a_synchronous_settlement_needs_no_lease, an_emitted_duplicate_is_recognised,
+                the_record_follows_the_verdict, effects_survive_a_restart, malformed_settlements_are_refused;
+            dead_letters: a_dead_letter_is_listed_once_with_its_input, a_dead_letter_is_not_leased,
+                redriving_starts_afresh, redriving_asks_for_the_right_app, dead_letters_are_paged_newest_first,
+                dead_letters_survive_a_restart;
+            keys: what_was_written_is_read, revisions_grow, expectations_are_checked,
+                a_batch_is_written_whole_or_not_at_all, writes_of_a_batch_see_each_other,
+                entries_expire, an_expired_entry_counts_as_absent, lists_are_sorted_and_bounded,
+                odd_keys_are_only_text, spaces_are_apart, watchers_hear_of_writes,
+                only_one_of_many_creates_a_key, keys_survive_a_restart;
+            objects: an_object_is_found_under_its_digest, an_unknown_object_is_none, objects_survive_a_restart;
+            history: runs_are_found_by_each_filter, runs_are_paged_newest_first, a_record_replaces_the_one_before,
+                events_are_found_by_each_filter, logs_are_tailed_and_followed, logs_are_found_by_each_filter,
+                a_run_in_a_queue_shows_how_far_it_is, a_closed_store_refuses, a_closed_store_kept_everything;
+            retention: expired_keys_go, forgotten_duplicates_are_new, events_stay_while_they_are_needed,
+                ended_runs_go_by_age_and_number, logs_go_by_age_and_number, a_fresh_store_has_nothing_to_sweep;
+        }
+    };
+    (@cases $subject:expr; $($module:ident: $($case:ident),+;)+) => {
+        $(mod $module {
+            use super::*;
+            $(#[tokio::test]
+            async fn $case() {
+                let mut subject = $subject;
+                $crate::testing::conformance::$module::$case(&mut subject).await;
+            })+
+        })+
+    };
+}
