@@ -7,6 +7,7 @@ before a block says how it is run:
     <!-- terminal 2 -->   in a shell of its own; the first shell otherwise
     <!-- stays -->        it goes on running; only its expected output is waited for
     <!-- eventually -->   run again until the expected output is there
+    <!-- prints -->       nothing is typed; what goes on running there prints the ```text block that follows
 """
 
 import argparse
@@ -26,7 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SECTION = re.compile(r"^## Five minutes$(.*?)^## ", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(
-    r"^(?:<!-- (?P<how>[\w ,]+) -->\n)?```sh\n(?P<commands>.*?)^```$(?:\n+```text\n(?P<expected>.*?)^```$)?",
+    r"^(?:<!-- (?P<how>[\w ,]+) -->\n)?```sh\n(?P<commands>.*?)^```$(?:\n+```text\n(?P<expected>.*?)^```$)?"
+    r"|^<!-- (?P<where>[\w ,]+), prints -->\n```text\n(?P<prints>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 PATIENCE_SECONDS = 90
@@ -76,14 +78,14 @@ def read(readme: Path) -> list[Block]:
     assert section, f"{readme} has no section '## Five minutes' that is followed by another"
     blocks = []
     for match in BLOCK.finditer(section[1]):
-        how = match["how"] or ""
+        how = match["how"] or match["where"] or ""
         terminal = re.search(r"terminal (\d+)", how)
         blocks.append(
             Block(
-                commands=match["commands"],
-                expected=(match["expected"] or "").splitlines(),
+                commands=match["commands"] or "",
+                expected=(match["expected"] or match["prints"] or "").splitlines(),
                 terminal=terminal[1] if terminal else "1",
-                stays="stays" in how,
+                stays="stays" in how or match["prints"] is not None,
                 eventually="eventually" in how,
             )
         )
@@ -96,7 +98,8 @@ def play(terminal: "Terminal", block: Block, ports: list[int]) -> None:
     commands = elsewhere(block.commands, ports)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        terminal.type(commands)
+        if commands:
+            terminal.type(commands)
         if block.stays:
             terminal.wait(lambda: missing(block.expected, terminal.printed) is None, deadline)
             printed, ended = terminal.printed, True

@@ -3,31 +3,39 @@
 Like the mail stores it stands for, it keeps one message per Message-ID and counts the repetitions it suppressed.
 """
 
+import asyncio
 import mailbox
 import threading
 from pathlib import Path
 
-from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 
 
 class MailServer:
-    """Listens on `port` of 127.0.0.1, in a thread of its own."""
+    """Listens on `port` of 127.0.0.1, a free one, in a thread of its own."""
 
     def __init__(self, maildir: Path):
         self.maildir = mailbox.Maildir(maildir, create=True)
         self.refused: set[str] = set()  # Recipients answered with 550.
         self.refusals = 0
         self.suppressed = 0  # Messages that came again under a Message-ID already kept.
+        self.port = 0
         self._kept: set[str] = set()
-        self._lock = threading.Lock()
-        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def start(self) -> None:
-        self._controller.start()
-        self.port: int = self._controller.server.sockets[0].getsockname()[1]
+        self._thread.start()
+        self.port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(timeout=10)
 
     def stop(self) -> None:
-        self._controller.stop(no_assert=True)
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=10)
+
+    async def _listen(self) -> int:
+        server = await self._loop.create_server(lambda: SMTP(self, hostname="mail.example.com"), "127.0.0.1", 0)
+        return server.sockets[0].getsockname()[1]
 
     @property
     def kept(self) -> int:
@@ -49,10 +57,9 @@ class MailServer:
 
     async def handle_DATA(self, _server, _session, envelope):
         message = mailbox.MaildirMessage(envelope.content)
-        with self._lock:
-            if message["Message-ID"] in self._kept:
-                self.suppressed += 1
-            else:
-                self.maildir.add(message)
-                self._kept.add(message["Message-ID"])
+        if message["Message-ID"] in self._kept:
+            self.suppressed += 1
+        else:
+            self.maildir.add(message)
+            self._kept.add(message["Message-ID"])
         return "250 Message accepted for delivery"
