@@ -140,6 +140,20 @@ impl Event {
         self
     }
 
+    /// With this `datacontenttype`, or none; the data stays as it is.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: Option<String>) -> Self {
+        self.data_content_type = content_type;
+        self
+    }
+
+    /// Without data.
+    #[must_use]
+    pub fn without_data(mut self) -> Self {
+        self.data = None;
+        self
+    }
+
     /// With a `subject`.
     #[must_use]
     pub fn with_subject(mut self, subject: impl Into<String>) -> Self {

@@ -189,16 +189,20 @@ impl<'t, 'p, 'i> Table<'t, 'p, 'i> {
         let Some(value) = self.take(key) else { return Vec::new() };
         let span = value.span();
         let help = format!("start each with the line [[{header}]]");
-        let DeValue::Array(items) = value.into_inner() else {
-            self.problems
-                .add("wrong_type", span, self.sentence(&format!("{key} must be an array of tables")))
-                .help(help);
-            return Vec::new();
-        };
-        let mut tables = Vec::with_capacity(items.len());
-        for (at, item) in items.iter().enumerate() {
-            let place = place(&self.place, at + 1);
-            tables.extend(self.read_table(place, key, item.span(), item.clone(), &help, &read));
+        let mut tables = Vec::new();
+        match value.into_inner() {
+            DeValue::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    match item.get_ref() {
+                        DeValue::Table(entries) => {
+                            let place = place(&self.place, at + 1);
+                            tables.push(read(Table::new(place, item.span(), entries.clone(), self.problems)));
+                        }
+                        other => self.wrong_type(key, item.span(), other, "an array of tables", help.clone()),
+                    }
+                }
+            }
+            other => self.wrong_type(key, span, &other, "an array of tables", help),
         }
         tables
     }
@@ -222,7 +226,7 @@ impl<'t, 'p, 'i> Table<'t, 'p, 'i> {
                 .maybe_help(did_you_mean(name, self.asked.iter().copied()));
         }
         for (key, help) in std::mem::take(&mut self.missing) {
-            let message = self.sentence(&format!("{key} is missing"));
+            let message = self.sentence(&format!("key {key} is missing"));
             self.problems.add("missing_key", self.span.clone(), message).help(help);
         }
     }

@@ -94,10 +94,10 @@ impl Resolver<'_, '_> {
                 .help("name a function of this app");
             return None;
         }
+        let near = did_you_mean(name, declared.iter().copied());
+        let help = near.unwrap_or_else(|| "declare one with [functions.NAME]".to_owned());
         let message = format!("{place}: to {name:?} is no function of this app");
-        self.problems
-            .add("unknown_function", to.span.clone(), message)
-            .maybe_help(did_you_mean(name, declared.iter().copied()));
+        self.problems.add("unknown_function", to.span.clone(), message).help(help);
         None
     }
 
@@ -120,9 +120,13 @@ impl Resolver<'_, '_> {
             routes.iter().find(|(route, _)| route.path == *with).map(|(_, line)| format!(" in line {line}"));
         let message = format!("{place}: path {:?} takes the same requests as {with:?}", path.value)
             + &line.unwrap_or_default();
-        self.problems.add("conflict", path.span.clone(), message).help(
-            "give the parameter the same name in both, with different methods, or leave one of them out",
-        );
+        let help = match path.value.contains("{*") == with.contains("{*") {
+            true => {
+                "give the parameter the same name in both, with different methods, or leave one of them out"
+            }
+            false => "one segment and all further ones cannot be told apart here; leave one of them out",
+        };
+        self.problems.add("conflict", path.span.clone(), message).help(help);
     }
 
     fn overlap(&mut self, place: &str, path: &At<String>, methods: &[String], routes: &[(Route, u32)]) {
