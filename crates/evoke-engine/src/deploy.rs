@@ -261,9 +261,11 @@ fn prepared(deployment: &Deployment) -> PreparedBundle {
 
 /// Loads each of `changed` once, two at a time.
 async fn try_out(inner: &Inner, app: &App, changed: &[FunctionName]) -> Result<(), DeployError> {
-    let trials = changed.iter().map(|name| async move {
-        let instance = inner.runtime.start(app.functions[name].pool.spec.clone()).await;
-        instance.err().map(|failure| (name.clone(), failure))
+    // Owned, because a closure over borrowed names would keep the whole deployment's future from being `Send`.
+    let specs: Vec<_> = changed.iter().map(|name| (name.clone(), app.functions[name].pool.spec.clone())).collect();
+    let trials = specs.into_iter().map(|(name, spec)| async move {
+        let instance = inner.runtime.start(spec).await;
+        instance.err().map(|failure| (name, failure))
     });
     let mut failures: Vec<_> =
         futures_util::stream::iter(trials).buffer_unordered(2).filter_map(std::future::ready).collect().await;
