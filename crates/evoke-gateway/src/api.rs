@@ -15,6 +15,7 @@ mod run;
 mod time;
 mod tree;
 
+pub(crate) use app::whole_ms;
 pub use app::{
     App, AppList, AppSummary, Deployment, Function, FunctionList, Instances, Retry, Revision, RevisionList,
     Route, Subscription,

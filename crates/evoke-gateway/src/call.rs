@@ -1,0 +1,191 @@
+//! An HTTP request becomes a call of a function, now or later, and what comes of it an HTTP response. Shared by the routes
+//! of the data listener and `invoke` of the control API.
+
+use axum::body::Body as HttpBody;
+use axum::response::Response;
+use evoke_core::body::{Body, BodyError};
+use evoke_core::id::{AppName, FunctionName, RunId};
+use evoke_core::record::Trigger;
+use evoke_core::runtime;
+use evoke_engine::TraceParent;
+use evoke_engine::call::{Answered, CallRequest};
+use evoke_engine::ingest::{Accepted, LaterCall};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::{Method, Request, StatusCode, Version, request};
+
+use crate::api::{Later, PROBLEM_HEADER, RUN_HEADER};
+use crate::body::{Answer, Pump, intake, whole};
+use crate::gateway::{Peer, Shared};
+use crate::headers::{RESPOND_ASYNC, idempotency_key, strip, take_respond_async};
+use crate::problem::{Failures, Refusal, kind};
+
+const TRACEPARENT: &str = "traceparent";
+const REPLAYED: &str = "evoke-replayed";
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Which function a request is for, and how the function sees it.
+#[derive(Debug)]
+pub(crate) struct Callee {
+    pub app: AppName,
+    pub function: FunctionName,
+    /// Path parameters of the route.
+    pub params: Vec<(String, String)>,
+    /// The method it sees. A HEAD request may be answered by a function that only knows GET.
+    pub method: Method,
+    /// The path and query it sees.
+    pub path_and_query: String,
+}
+
+/// Makes the call. Dropping the future or the response's body cancels the run.
+pub(crate) async fn answer(
+    shared: &Shared,
+    callee: Callee,
+    request: Request<HttpBody>,
+    tell: Failures,
+) -> Result<Response, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let key = idempotency_key(&parts.headers)?;
+    let trace = parts.headers.get(TRACEPARENT).and_then(|value| TraceParent::parse(value.to_str().ok()?));
+    let authority = authority(&parts)?;
+    let trigger =
+        Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
+    let asynchronously = take_respond_async(&mut parts.headers);
+
+    let limit_bytes = shared.engine.limits().body_bytes;
+    let within = shared.bounds.body_timeout;
+    let (body, mut pump, _held) = if asynchronously {
+        let held = shared.hold(&body, limit_bytes)?;
+        (Body::Full(whole(&parts.headers, body, limit_bytes, within).await?), Pump::done(), Some(held))
+    } else {
+        let (body, pump) = intake(&parts.headers, body, limit_bytes, within).await?;
+        (body, pump, None)
+    };
+
+    strip(&mut parts.headers);
+    let client = parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_string());
+    let Callee { app, function, params, method, path_and_query } = callee;
+    let uri = format!("http://{authority}{path_and_query}");
+    let request = runtime::Request { method, uri, headers: parts.headers, params, client, body };
+    if asynchronously {
+        let call = LaterCall { app: app.clone(), function, request, trigger, trace, idempotency_key: key };
+        return Ok(later(&app, shared.engine.call_later(call).await?));
+    }
+    let call = CallRequest { app, function, request, trigger, trace, idempotency_key: key };
+    match pump.during(Box::pin(shared.engine.call(call))).await {
+        Ok(answered) => respond(answered, &parts.method, pump).await,
+        // What the function made of a body that broke off is a consequence; the cause is told.
+        Err(error) => Err(match pump.error() {
+            Some(error @ BodyError::TooLarge { .. }) => error.clone().into(),
+            _ => Refusal::from_call(error, tell),
+        }),
+    }
+}
+
+/// What the request was addressed to, for the URI the function sees.
+fn authority(parts: &request::Parts) -> Result<String, Refusal> {
+    let refused = |what: &str| Refusal::new(kind::INVALID_REQUEST, format!("header Host {what}"));
+    if let Some(authority) = parts.uri.authority() {
+        return Ok(authority.as_str().to_owned());
+    }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => Err(refused("is given more than once")),
+        (Some(host), None) => {
+            let host: Option<http::uri::Authority> = host.to_str().ok().and_then(|host| host.parse().ok());
+            host.map(|host| host.as_str().to_owned())
+                .ok_or_else(|| refused("is not a host name with an optional port"))
+        }
+        (None, _) if parts.version < Version::HTTP_11 => Ok("localhost".to_owned()),
+        (None, _) => Err(refused("is missing")),
+    }
+}
+
+fn later(app: &AppName, accepted: Accepted) -> Response {
+    let Accepted { run, duplicate } = accepted;
+    let location = HeaderValue::from_str(&format!("/v1/apps/{app}/runs/{run}"));
+    let body =
+        serde_json::to_vec(&Later { run: run.clone(), duplicate }).expect("strings and a bool are JSON");
+    let mut response = Response::new(body.into());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(PREFERENCE_APPLIED, RESPOND_ASYNC);
+    if let Ok(location) = location {
+        headers.insert(LOCATION, location);
+    }
+    name_run(headers, &run);
+    response
+}
+
+async fn respond(answered: Answered, asked: &Method, mut pump: Pump) -> Result<Response, Refusal> {
+    let Answered { run, response, replayed } = answered;
+    let runtime::Response { status, mut headers, body } = response;
+    if status.is_informational() {
+        let detail = format!("the function answered with status {status}, which is no final answer");
+        return Err(Refusal::new(kind::PROTOCOL_VIOLATION, detail).run(&run));
+    }
+    strip(&mut headers);
+    for name in [RUN_HEADER, PROBLEM_HEADER, REPLAYED] {
+        headers.remove(name);
+    }
+    name_run(&mut headers, &run);
+    if replayed {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    let declared = declared_length(&headers);
+    headers.remove(CONTENT_LENGTH);
+
+    let bodiless =
+        asked == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+    let body = if bodiless {
+        // Read to its end all the same: dropping it would cancel the run.
+        let length = pump.during(read_to_end(body)).await;
+        if asked == Method::HEAD
+            && let Some(length) = declared.or(length)
+        {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        HttpBody::empty()
+    } else {
+        match body {
+            Body::Full(bytes) => {
+                pump.linger().await;
+                bytes.into()
+            }
+            Body::Stream(chunks) => {
+                if let Some(length) = declared {
+                    headers.insert(CONTENT_LENGTH, length.into());
+                }
+                Answer::body(chunks, pump)
+            }
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+fn name_run(headers: &mut HeaderMap, run: &RunId) {
+    if let Ok(run) = HeaderValue::from_str(run.as_str()) {
+        headers.insert(RUN_HEADER, run);
+    }
+}
+
+/// The length a function declared, if it is one.
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (Some(length), None) => length.to_str().ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// How many bytes it had, when it came to its end.
+async fn read_to_end(mut body: Body) -> Option<u64> {
+    let mut length = 0;
+    while let Some(chunk) = body.chunk().await {
+        length += chunk.ok()?.len() as u64;
+    }
+    Some(length)
+}

@@ -1,0 +1,77 @@
+//! The control listener: `/v1` behind the token, and the little that needs none. One file per noun.
+//!
+//! The router and the OpenAPI document are made from the same handlers, so that a path cannot be in one and not in the
+//! other.
+
+mod apps;
+mod dead_letters;
+mod deploy;
+mod document;
+mod events;
+mod extract;
+mod guard;
+mod invoke;
+mod logs;
+mod runs;
+mod server;
+mod tree;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::any;
+use http::{Method, Uri};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+use crate::gateway::Shared;
+use crate::problem::{Refusal, kind};
+pub use document::openapi;
+pub(crate) use guard::Hosts;
+
+/// All of the control listener.
+pub(crate) fn router(shared: Arc<Shared>, hosts: Hosts) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(shared.clone(), guard::check_token))
+        .layer(from_fn_with_state(Arc::new(hosts), guard::check_host))
+        .with_state(shared)
+}
+
+fn routes() -> OpenApiRouter<Arc<Shared>> {
+    let invoke = any(invoke::invoke);
+    let invoke_path = any(invoke::invoke_path);
+    OpenApiRouter::new()
+        .routes(routes!(server::health))
+        .routes(routes!(server::ready))
+        .routes(routes!(server::document))
+        .routes(routes!(server::problem))
+        .route("/openapi.json", axum::routing::get(server::document))
+        .routes(routes!(apps::list))
+        .routes(routes!(apps::get))
+        .routes(routes!(apps::functions))
+        .routes(routes!(apps::function))
+        .routes(routes!(apps::revisions))
+        .routes(routes!(deploy::deploy))
+        .routes(routes!(invoke::invoke).map(|_| invoke))
+        .routes(routes!(invoke::invoke_path).map(|_| invoke_path))
+        .routes(routes!(events::list, events::publish))
+        .routes(routes!(events::get))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::get))
+        .routes(routes!(runs::tree))
+        .routes(routes!(logs::list))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::redrive))
+}
+
+async fn no_such_path(uri: Uri) -> Refusal {
+    Refusal::new(kind::NOT_FOUND, format!("the control API has no path {}", uri.path()))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Refusal {
+    Refusal::new(kind::METHOD_NOT_ALLOWED, format!("the path {} does not take {method}", uri.path()))
+}

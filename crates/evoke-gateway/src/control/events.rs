@@ -1,0 +1,117 @@
+//! Events in, and a look at the log.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use evoke_core::event::http as binding;
+use evoke_core::id::{AppName, Correlation};
+use evoke_core::store::EventQuery;
+use evoke_engine::TraceParent;
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::{Params, Segments, limit, page, position};
+use crate::api::{CloudEvent, EventList, Published, StoredEvent};
+use crate::body::whole;
+use crate::gateway::Shared;
+use crate::problem::{Refusal, kind};
+
+/// Publishes CloudEvents, in binary, structured or batched mode. Durable when it answers.
+#[utoipa::path(post, path = "/v1/apps/{app}/events", tag = "events", operation_id = "publish",
+    params(("app" = String, Path)),
+    request_body(description = "One event, or a batch; in binary mode the data, with the attributes in `ce-` header fields", content(
+        (CloudEvent = "application/cloudevents+json"),
+        (Vec<CloudEvent> = "application/cloudevents-batch+json"),
+        (Vec<u8> = "application/octet-stream"))),
+    responses((status = 202, body = Published)))]
+pub(super) async fn publish(
+    State(shared): State<Arc<Shared>>,
+    Segments(app): Segments<AppName>,
+    request: Request,
+) -> Result<(StatusCode, Json<Published>), Refusal> {
+    shared.app(&app)?;
+    let (parts, body) = request.into_parts();
+    let limits = shared.engine.limits();
+    let _held = shared.hold(&body, limits.body_bytes)?;
+    let body = whole(&parts.headers, body, limits.body_bytes, shared.bounds.body_timeout).await?;
+    let incoming = binding::decode(&parts.headers, body, limits.publish_events)
+        .map_err(|error| Refusal::new(kind::INVALID_EVENT, error.to_string()))?;
+    let trace = parts.headers.get("traceparent").and_then(|value| TraceParent::parse(value.to_str().ok()?));
+    let published = shared.engine.publish(&app, incoming.events, trace).await?;
+    let events = published.into_iter().map(Into::into).collect();
+    Ok((StatusCode::ACCEPTED, Json(Published { events })))
+}
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Of exactly this type.
+    r#type: Option<String>,
+    /// With this id.
+    id: Option<String>,
+    /// With this `correlationid`.
+    root: Option<String>,
+    /// `next` of the page before.
+    before: Option<String>,
+    /// At most so many.
+    limit: Option<usize>,
+}
+
+/// Stored events, newest first.
+#[utoipa::path(get, path = "/v1/apps/{app}/events", tag = "events", operation_id = "list_events",
+    params(("app" = String, Path), Filter), responses((status = 200, body = EventList)))]
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Segments(app): Segments<AppName>,
+    Params(filter): Params<Filter>,
+) -> Result<Json<EventList>, Refusal> {
+    shared.app(&app)?;
+    let limit = limit(filter.limit, 1, shared.engine.limits().page)?;
+    let query = EventQuery {
+        app: Some(app),
+        ty: filter.r#type,
+        id: filter.id,
+        root: filter.root.map(Correlation::from_text),
+        before: position("before", filter.before.as_deref())?,
+        limit: limit + 1,
+    };
+    let events = shared.engine.store().events(&query).await?;
+    let (events, next) = page(events, limit, |event| event.seq.to_string());
+    Ok(Json(EventList { events: events.into_iter().map(Into::into).collect(), next }))
+}
+
+/// Which of the events with one id.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Source {
+    /// Of this source; needed only when several sources use the same id.
+    source: Option<String>,
+}
+
+/// Events of one id that are looked through for one of the right source.
+const SAME_ID: usize = 100;
+
+/// One event: the newest with this id.
+#[utoipa::path(get, path = "/v1/apps/{app}/events/{id}", tag = "events", operation_id = "get_event",
+    params(("app" = String, Path), ("id" = String, Path), Source), responses((status = 200, body = StoredEvent)))]
+pub(super) async fn get(
+    State(shared): State<Arc<Shared>>,
+    Segments((app, id)): Segments<(AppName, String)>,
+    Params(Source { source }): Params<Source>,
+) -> Result<Json<StoredEvent>, Refusal> {
+    shared.app(&app)?;
+    let query =
+        EventQuery { app: Some(app.clone()), id: Some(id.clone()), limit: SAME_ID, ..EventQuery::default() };
+    let mut found = shared.engine.store().events(&query).await?.into_iter();
+    let event = found.find(|stored| source.as_deref().is_none_or(|source| source == stored.event.source()));
+    let event = event.ok_or_else(|| {
+        let of = source.map(|source| format!(" of source {source:?}")).unwrap_or_default();
+        Refusal::new(kind::UNKNOWN_EVENT, format!("app {app} has no event {id:?}{of}, or no longer"))
+    })?;
+    Ok(Json(event.into()))
+}

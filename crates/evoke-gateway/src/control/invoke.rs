@@ -1,0 +1,68 @@
+//! Direct calls of a function, whatever its routes.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use evoke_core::id::{AppName, FunctionName};
+use http::header::AUTHORIZATION;
+
+use super::extract::Segments;
+use crate::api::Later;
+use crate::call::{self, Callee};
+use crate::gateway::Shared;
+use crate::problem::{Failures, Refusal};
+
+/// Calls a function, with any method; it sees the path `/`.
+///
+/// `Prefer: respond-async` answers `202` as soon as the call is durable. `Idempotency-Key` makes a repetition harmless.
+#[utoipa::path(post, path = "/v1/apps/{app}/functions/{function}/invoke", tag = "functions", operation_id = "invoke",
+    params(("app" = String, Path), ("function" = String, Path),
+        ("prefer" = Option<String>, Header, description = "`respond-async`"),
+        ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "Anything; the content type is passed on"),
+    responses((status = 200, description = "Whatever the function answers, with the header `evoke-run`"),
+        (status = 202, body = Later, description = "Accepted for later")))]
+pub(super) async fn invoke(
+    State(shared): State<Arc<Shared>>,
+    Segments((app, function)): Segments<(AppName, FunctionName)>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    forward(&shared, app, function, format!("/{query}"), request).await
+}
+
+/// Calls a function, with any method; it sees the path after `invoke`.
+#[utoipa::path(post, path = "/v1/apps/{app}/functions/{function}/invoke/{*path}", tag = "functions",
+    operation_id = "invoke_path",
+    params(("app" = String, Path), ("function" = String, Path), ("path" = String, Path),
+        ("prefer" = Option<String>, Header, description = "`respond-async`"),
+        ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "Anything; the content type is passed on"),
+    responses((status = 200, description = "Whatever the function answers, with the header `evoke-run`"),
+        (status = 202, body = Later, description = "Accepted for later")))]
+pub(super) async fn invoke_path(
+    State(shared): State<Arc<Shared>>,
+    Segments((app, function, _path)): Segments<(AppName, FunctionName, String)>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    // The path as it was sent, not decoded and encoded again: `/v1/apps/{app}/functions/{function}/invoke` are 7 segments.
+    let sent = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let rest = sent.splitn(8, '/').nth(7).map(|rest| format!("/{rest}")).unwrap_or_default();
+    forward(&shared, app, function, rest, request).await
+}
+
+async fn forward(
+    shared: &Shared,
+    app: AppName,
+    function: FunctionName,
+    path_and_query: String,
+    mut request: Request,
+) -> Result<Response, Refusal> {
+    shared.function(&app, &function)?;
+    // The token is for Evoke, never for a function.
+    request.headers_mut().remove(AUTHORIZATION);
+    let method = request.method().clone();
+    let callee = Callee { app, function, params: Vec::new(), method, path_and_query };
+    call::answer(shared, callee, request, Failures::Told).await
+}

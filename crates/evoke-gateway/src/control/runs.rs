@@ -1,0 +1,99 @@
+//! What ran, and what came of it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
+use evoke_core::record::{RunRecord, RunState};
+use evoke_core::store::{EventQuery, RunQuery};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::{Params, Segments, limit, page};
+use super::tree;
+use crate::api::{Run, RunList, RunTree};
+use crate::gateway::Shared;
+use crate::problem::{Refusal, kind};
+
+/// Which runs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Filter {
+    /// Of this function.
+    #[param(value_type = Option<String>)]
+    function: Option<FunctionName>,
+    /// In this state.
+    #[param(value_type = Option<String>)]
+    state: Option<RunState>,
+    /// With this root.
+    root: Option<String>,
+    /// `next` of the page before.
+    before: Option<String>,
+    /// At most so many.
+    limit: Option<usize>,
+}
+
+/// Runs, newest first.
+#[utoipa::path(get, path = "/v1/apps/{app}/runs", tag = "runs", operation_id = "list_runs",
+    params(("app" = String, Path), Filter), responses((status = 200, body = RunList)))]
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Segments(app): Segments<AppName>,
+    Params(filter): Params<Filter>,
+) -> Result<Json<RunList>, Refusal> {
+    shared.app(&app)?;
+    let limit = limit(filter.limit, 1, shared.engine.limits().page)?;
+    let query = RunQuery {
+        app: Some(app),
+        function: filter.function,
+        state: filter.state,
+        root: filter.root.map(Correlation::from_text),
+        before: filter.before.map(RunId::from_text),
+        limit: limit + 1,
+        ..RunQuery::default()
+    };
+    let runs = shared.engine.store().runs(&query).await?;
+    let (runs, next) = page(runs, limit, |run| run.id.to_string());
+    Ok(Json(RunList { runs: runs.into_iter().map(Into::into).collect(), next }))
+}
+
+/// One run.
+#[utoipa::path(get, path = "/v1/apps/{app}/runs/{run}", tag = "runs", operation_id = "get_run",
+    params(("app" = String, Path), ("run" = String, Path)), responses((status = 200, body = Run)))]
+pub(super) async fn get(
+    State(shared): State<Arc<Shared>>,
+    Segments((app, run)): Segments<(AppName, RunId)>,
+) -> Result<Json<Run>, Refusal> {
+    Ok(Json(find(&shared, &app, &run).await?.into()))
+}
+
+/// Everything that goes back to the same start as a run, as a tree.
+#[utoipa::path(get, path = "/v1/apps/{app}/runs/{run}/tree", tag = "runs", operation_id = "get_run_tree",
+    params(("app" = String, Path), ("run" = String, Path)), responses((status = 200, body = RunTree)))]
+pub(super) async fn tree(
+    State(shared): State<Arc<Shared>>,
+    Segments((app, run)): Segments<(AppName, RunId)>,
+) -> Result<Json<RunTree>, Refusal> {
+    let root = find(&shared, &app, &run).await?.cause.root;
+    let (store, limit) = (shared.engine.store(), shared.engine.limits().page);
+    let query = RunQuery {
+        app: Some(app.clone()),
+        root: Some(root.clone()),
+        limit: limit + 1,
+        ..RunQuery::default()
+    };
+    let runs = store.runs(&query).await?;
+    let query =
+        EventQuery { app: Some(app), root: Some(root.clone()), limit: limit + 1, ..EventQuery::default() };
+    let events = store.events(&query).await?;
+    Ok(Json(tree::build(root, runs, events, limit)))
+}
+
+async fn find(shared: &Shared, app: &AppName, run: &RunId) -> Result<RunRecord, Refusal> {
+    shared.app(app)?;
+    let query = RunQuery { app: Some(app.clone()), id: Some(run.clone()), limit: 1, ..RunQuery::default() };
+    let found = shared.engine.store().runs(&query).await?.into_iter().next();
+    found.ok_or_else(|| Refusal::new(kind::UNKNOWN_RUN, format!("app {app} has no run {run}, or no longer")))
+}

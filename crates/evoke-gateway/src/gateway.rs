@@ -1,0 +1,167 @@
+//! The gateway as its users hold it: what it is made of, and its bounds.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body as HttpBody;
+use evoke_core::id::{AppName, FunctionName};
+use evoke_engine::Engine;
+use evoke_engine::deploy::Deployment;
+use http_body::Body as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::TokenHash;
+use crate::problem::{Refusal, kind};
+
+/// What a gateway is made of; [`Gateway::serve`](crate::Gateway::serve) runs it.
+pub struct Gateway {
+    /// What it stands in front of.
+    pub engine: Engine,
+    /// Admits to the control API.
+    pub token: TokenHash,
+    /// Every bound of its own.
+    pub bounds: Bounds,
+    /// Host names the control listener answers to beside its own address. Without any, a listener on a loopback address
+    /// answers to loopback names only, and any other listener to all names.
+    pub control_hosts: Vec<String>,
+    /// Whether callers on the data listener are told what a function failed with, or only that it did. For development:
+    /// messages of errors can hold secrets.
+    pub tell_failures: bool,
+}
+
+/// The bounds of the gateway. Those of bodies, header fields and pages are the engine's
+/// ([`evoke_core::limits::Limits`]).
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Connections of the data listener; further ones wait to be accepted.
+    pub data_connections: usize,
+    /// Connections of the control listener.
+    pub control_connections: usize,
+    /// Requests of one listener that are being answered; one more is refused.
+    pub requests: usize,
+    /// HTTP/2 streams of one connection.
+    pub streams: u32,
+    /// How long a connection may take to send a request's head, and stay idle between two requests.
+    pub head_timeout: Duration,
+    /// How long a body that has to be whole may take.
+    pub body_timeout: Duration,
+    /// Bytes of such bodies held at the same time by asynchronous calls and publishes; more are refused.
+    pub held_bytes: u64,
+    /// Followers of logs.
+    pub followers: usize,
+    /// Bundles being received and deployed at the same time; further ones wait.
+    pub deployments: usize,
+    /// How long requests may go on after the gateway was told to stop.
+    pub grace: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            data_connections: 4_096,
+            control_connections: 256,
+            requests: 8_192,
+            streams: 128,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            held_bytes: 256 << 20,
+            followers: 64,
+            deployments: 2,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The address of a request's client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub SocketAddr);
+
+/// What every request can reach.
+pub(crate) struct Shared {
+    pub engine: Engine,
+    pub token: TokenHash,
+    pub bounds: Bounds,
+    pub tell_failures: bool,
+    /// Fires when the gateway is told to stop: streams without an end of their own end then.
+    pub stop: CancellationToken,
+    pub followers: Arc<Semaphore>,
+    pub deployments: Semaphore,
+    held_kib: Semaphore,
+}
+
+impl Shared {
+    pub fn new(gateway: Gateway, stop: CancellationToken) -> Self {
+        let Gateway { engine, token, bounds, tell_failures, .. } = gateway;
+        let held_kib = usize::try_from(bounds.held_bytes.div_ceil(1 << 10)).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            engine,
+            token,
+            tell_failures,
+            stop,
+            followers: Arc::new(Semaphore::new(bounds.followers)),
+            deployments: Semaphore::new(bounds.deployments),
+            held_kib: Semaphore::new(held_kib.min(Semaphore::MAX_PERMITS)),
+            bounds,
+        }
+    }
+
+    /// Room for a body that will be held whole: as much as it declares, or else as much as it may have.
+    pub fn hold(&self, body: &HttpBody, limit_bytes: u64) -> Result<SemaphorePermit<'_>, Refusal> {
+        let bytes = body.size_hint().upper().unwrap_or(limit_bytes).min(limit_bytes);
+        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+        self.held_kib.try_acquire_many(kib).map_err(|_| {
+            let limit = self.bounds.held_bytes;
+            let detail =
+                format!("bodies of asynchronous calls and publishes already fill the {limit} bytes they may");
+            Refusal::new(kind::OVERLOADED, detail)
+                .limit("held_bytes", limit)
+                .retry_after(Duration::from_secs(1))
+        })
+    }
+
+    /// The app, or a problem that names what it could have been.
+    pub fn app(&self, name: &AppName) -> Result<Arc<Deployment>, Refusal> {
+        self.engine.app(name).ok_or_else(|| {
+            let apps = self.engine.apps();
+            let names = apps.iter().map(|app| app.manifest.app.as_str());
+            let hint = hint(name.as_str(), names, "no app is deployed yet");
+            Refusal::new(kind::UNKNOWN_APP, format!("app {name} is not deployed; {hint}"))
+        })
+    }
+
+    /// The app, if it has the function, or a problem that names what it could have been.
+    pub fn function(&self, app: &AppName, function: &FunctionName) -> Result<Arc<Deployment>, Refusal> {
+        let deployment = self.app(app)?;
+        if deployment.manifest.functions.contains_key(function) {
+            return Ok(deployment);
+        }
+        let names = deployment.manifest.functions.keys().map(FunctionName::as_str);
+        let hint = hint(function.as_str(), names, "it has no functions");
+        Err(Refusal::new(kind::UNKNOWN_FUNCTION, format!("app {app} has no function {function}; {hint}")))
+    }
+}
+
+/// Names listed in a hint.
+const HINTS: usize = 10;
+
+fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, none: &str) -> String {
+    let mut names: Vec<(f64, &str)> = names.map(|name| (strsim::jaro_winkler(wanted, name), name)).collect();
+    names.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    match names.first() {
+        None => none.to_owned(),
+        Some((likeness, name)) if *likeness > 0.8 => format!("did you mean {name}?"),
+        Some(_) => {
+            let more = names.len().saturating_sub(HINTS);
+            let mut listed: Vec<&str> = names.iter().take(HINTS).map(|(_, name)| *name).collect();
+            listed.sort_unstable();
+            let listed = listed.join(", ");
+            if more > 0 {
+                format!("known are {listed} and {more} more")
+            } else {
+                format!("known are {listed}")
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Header fields that mean something to Evoke rather than to the function.
+
+mod hop_by_hop;
+mod idempotency;
+mod prefer;
+
+pub(crate) use hop_by_hop::strip;
+pub(crate) use idempotency::idempotency_key;
+pub(crate) use prefer::{RESPOND_ASYNC, take_respond_async};

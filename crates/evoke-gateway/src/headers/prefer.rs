@@ -1,0 +1,95 @@
+//! `Prefer: respond-async` (RFC 7240).
+
+use http::header::{HeaderMap, HeaderValue};
+
+const PREFER: &str = "prefer";
+
+/// The preference this module knows, as `Preference-Applied` names it.
+pub(crate) const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
+
+/// Whether the sender does not want to wait. The preference is taken out, for it has been applied; others stay for the function.
+pub(crate) fn take_respond_async(headers: &mut HeaderMap) -> bool {
+    let values: Vec<String> =
+        headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+    let preferences: Vec<&str> = values.iter().flat_map(|value| split_quoted(value, ',')).collect();
+    let wanted = |preference: &&str| name(preference).eq_ignore_ascii_case("respond-async");
+    if !preferences.iter().any(wanted) {
+        return false;
+    }
+    headers.remove(PREFER);
+    for preference in preferences.iter().filter(|preference| !wanted(preference)) {
+        if let Ok(value) = HeaderValue::from_str(preference) {
+            headers.append(PREFER, value);
+        }
+    }
+    true
+}
+
+/// The name of a preference: what stands before its value and its parameters.
+fn name(preference: &str) -> &str {
+    preference.split(['=', ';']).next().unwrap_or_default().trim()
+}
+
+/// The non-empty members of a list, trimmed; a separator within a quoted string separates nothing.
+fn split_quoted(text: &str, separator: char) -> Vec<&str> {
+    let (mut members, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            c if c == separator && !quoted => {
+                members.push(&text[start..at]);
+                start = at + c.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    members.push(&text[start..]);
+    members.into_iter().map(str::trim).filter(|member| !member.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(values: &[&str]) -> (bool, Vec<String>) {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(PREFER, value.parse().unwrap());
+        }
+        let taken = take_respond_async(&mut headers);
+        (taken, headers.get_all(PREFER).iter().map(|value| value.to_str().unwrap().to_owned()).collect())
+    }
+
+    #[test]
+    fn respond_async_is_found_in_any_form_the_specification_allows() {
+        for form in [
+            "respond-async",
+            "Respond-Async",
+            "respond-async, wait=10",
+            " wait=10 ,, respond-async ; foo=\"a,b\"",
+            "return=minimal;x=\"respond-async, y\", respond-async",
+            "respond-async=",
+        ] {
+            assert!(taken(&[form]).0, "{form}");
+        }
+        assert!(taken(&["wait=10", "respond-async"]).0, "in a second field");
+    }
+
+    #[test]
+    fn what_only_looks_like_it_is_left_alone() {
+        for form in
+            ["", "respond-asynchronously", "wait=respond-async", "x=\"a, respond-async\"", "x;respond-async"]
+        {
+            assert_eq!(taken(&[form]), (false, vec![form.to_owned()]), "{form}");
+        }
+    }
+
+    #[test]
+    fn other_preferences_stay_for_the_function() {
+        let (taken, left) = taken(&["respond-async, wait=10", "return=minimal;x=\"a, b\""]);
+        assert!(taken);
+        assert_eq!(left, ["wait=10", "return=minimal;x=\"a, b\""]);
+    }
+}

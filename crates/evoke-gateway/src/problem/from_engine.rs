@@ -1,0 +1,225 @@
+//! Which problem each error of the engine is.
+
+use std::time::Duration;
+
+use evoke_core::body::BodyError;
+use evoke_core::id::{FunctionName, RunId};
+use evoke_core::manifest::{self, ManifestErrors};
+use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::runtime::PrepareError;
+use evoke_core::store::StoreError;
+use evoke_engine::call::CallError;
+use evoke_engine::deploy::DeployError;
+use evoke_engine::ingest::{LaterError, PublishError};
+
+use super::Refusal;
+use super::kind::{self, Kind};
+use crate::api::ProblemItem;
+
+/// When to come back to a store that could not be reached.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// When to come back to a server that shuts down: about as long as a restart takes.
+const RESTART_PAUSE: Duration = Duration::from_secs(5);
+
+/// How much a caller is told of a function's own failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failures {
+    /// The code and the run; the message stays in the run's record. For callers nobody knows.
+    Coded,
+    /// The message too. For whoever has the token, and for development.
+    Told,
+}
+
+impl Refusal {
+    /// For an error of a synchronous call.
+    pub fn from_call(error: CallError, tell: Failures) -> Self {
+        let detail = error.to_string();
+        match error {
+            CallError::NotFound { .. } => Self::new(kind::UNKNOWN_FUNCTION, detail),
+            CallError::Overloaded { concurrency, retry_after, .. } => Self::new(kind::OVERLOADED, detail)
+                .limit("concurrency", concurrency.into())
+                .retry_after(retry_after),
+            CallError::Failed { run, function, failure, after } => {
+                failed(&run, &function, &failure, tell).after(after)
+            }
+            CallError::TimedOut { run, limit, after, .. } => Self::new(kind::TIMED_OUT, detail)
+                .limit("timeout_ms", super::whole_ms(limit))
+                .after(after)
+                .run(&run),
+            CallError::BodyTooLarge { limit_bytes } => body_too_large(limit_bytes),
+            CallError::BodyAborted(_) => Self::new(kind::BODY_ABORTED, detail),
+            CallError::KeyInUse { .. } => {
+                Self::new(kind::KEY_IN_USE, detail).retry_after(Duration::from_secs(1))
+            }
+            CallError::KeyReused { .. } => Self::new(kind::KEY_REUSED, detail),
+            CallError::Draining => draining(),
+            CallError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn failed(run: &RunId, function: &FunctionName, failure: &Failure, tell: Failures) -> Refusal {
+    let kind = kind_of(failure.code);
+    let detail = match tell {
+        Failures::Told => format!("function {function} failed: {failure}"),
+        Failures::Coded => {
+            format!("function {function} failed: {}; run {run} has the details", failure.code.as_str())
+        }
+    };
+    let refusal = Refusal::new(kind, detail).run(run);
+    match failure.code {
+        FailureCode::Overloaded => refusal.retry_after(STORE_PAUSE),
+        FailureCode::Draining => refusal.retry_after(RESTART_PAUSE),
+        _ => refusal,
+    }
+}
+
+fn kind_of(code: FailureCode) -> &'static Kind {
+    match code {
+        FailureCode::FunctionError => kind::FUNCTION_ERROR,
+        FailureCode::InitError => kind::INIT_ERROR,
+        FailureCode::Crashed => kind::CRASHED,
+        FailureCode::OutOfMemory => kind::OUT_OF_MEMORY,
+        FailureCode::ProtocolViolation => kind::PROTOCOL_VIOLATION,
+        FailureCode::StateConflict => kind::STATE_CONFLICT,
+        FailureCode::EffectsTooLarge => kind::EFFECTS_TOO_LARGE,
+        FailureCode::EmitRefused => kind::EMIT_REFUSED,
+        FailureCode::Overloaded => kind::OVERLOADED,
+        FailureCode::NotDeployed => kind::NOT_DEPLOYED,
+        FailureCode::Cancelled => kind::CANCELLED,
+        FailureCode::Draining => kind::DRAINING,
+    }
+}
+
+impl From<LaterError> for Refusal {
+    fn from(error: LaterError) -> Self {
+        match error {
+            LaterError::NotFound { .. } => Self::new(kind::UNKNOWN_FUNCTION, error.to_string()),
+            LaterError::BodyTooLarge { limit_bytes } => body_too_large(limit_bytes),
+            LaterError::BodyAborted(detail) => Self::new(kind::BODY_ABORTED, detail),
+            LaterError::Draining => draining(),
+            LaterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PublishError> for Refusal {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::NotFound { .. } => Self::new(kind::UNKNOWN_APP, error.to_string()),
+            PublishError::Invalid { .. } => Self::new(kind::INVALID_EVENT, error.to_string()),
+            PublishError::TooMany { limit, .. } => {
+                Self::new(kind::TOO_LARGE, error.to_string()).limit("publish_events", limit as u64)
+            }
+            PublishError::Draining => draining(),
+            PublishError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeployError> for Refusal {
+    fn from(error: DeployError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DeployError::Bundle(_) => Self::new(kind::INVALID_BUNDLE, detail),
+            DeployError::Manifest(errors) => Self::new(kind::INVALID_MANIFEST, detail).errors(items(&errors)),
+            DeployError::OtherApp { .. } => Self::new(kind::OTHER_APP, detail),
+            DeployError::Prepare(PrepareError::Archive(_)) => Self::new(kind::INVALID_BUNDLE, detail),
+            DeployError::Prepare(PrepareError::Io(cause)) => {
+                tracing::error!(cause, "a bundle could not be unpacked");
+                Self::new(kind::INTERNAL, "the bundle could not be unpacked; the server's log says why")
+            }
+            DeployError::Prepare(PrepareError::Source { file, line, column, message }) => {
+                let item = ProblemItem { line: Some(line), column: Some(column), ..source(file, message) };
+                Self::new(kind::INVALID_SOURCE, detail).errors(vec![item])
+            }
+            DeployError::Prepare(PrepareError::Missing(file)) => {
+                let item = ProblemItem {
+                    help: Some("check `source` in evoke.toml, and that the file is not ignored".to_owned()),
+                    ..source(file, detail.clone())
+                };
+                Self::new(kind::INVALID_SOURCE, detail).errors(vec![item])
+            }
+            DeployError::Functions(failures) => {
+                let errors =
+                    failures.into_iter().map(|(function, failure)| does_not_load(&function, failure));
+                Self::new(kind::FUNCTIONS_DO_NOT_LOAD, detail).errors(errors.collect())
+            }
+            DeployError::RouteTaken { .. } => Self::new(kind::ROUTE_TAKEN, detail),
+            DeployError::Concurrent(_) => Self::new(kind::CONCURRENT_DEPLOY, detail),
+            DeployError::Draining => draining(),
+            DeployError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn items(errors: &ManifestErrors) -> Vec<ProblemItem> {
+    let item = |problem: &manifest::Problem| ProblemItem {
+        message: problem.message.clone(),
+        code: problem.code.to_string(),
+        help: problem.help.clone(),
+        file: Some(problem.file.clone()),
+        line: Some(problem.line),
+        column: Some(problem.column),
+        function: None,
+    };
+    errors.problems().iter().map(item).collect()
+}
+
+fn source(file: String, message: String) -> ProblemItem {
+    ProblemItem {
+        message,
+        code: kind::INVALID_SOURCE.code.to_owned(),
+        help: None,
+        file: Some(file),
+        line: None,
+        column: None,
+        function: None,
+    }
+}
+
+fn does_not_load(function: &FunctionName, failure: Failure) -> ProblemItem {
+    ProblemItem {
+        message: failure.message,
+        code: failure.code.as_str().to_owned(),
+        help: failure.stack,
+        file: None,
+        line: None,
+        column: None,
+        function: Some(function.to_string()),
+    }
+}
+
+impl From<StoreError> for Refusal {
+    /// The cause stays in the log: paths, SQL and addresses are nobody's business outside.
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, code = error.code(), "the store failed a request");
+        let refusal = |kind: &'static Kind| Self::new(kind, kind.about);
+        match error {
+            StoreError::Outcome(_) => refusal(kind::STORE_OUTCOME_UNKNOWN).retry_after(STORE_PAUSE),
+            StoreError::Full(_) => refusal(kind::STORE_FULL),
+            StoreError::Invalid(_) => refusal(kind::STORE_INVALID_CALL),
+            StoreError::Unavailable(_) => refusal(kind::STORE_UNAVAILABLE).retry_after(STORE_PAUSE),
+            StoreError::Corrupt(_) => refusal(kind::STORE_CORRUPT),
+            StoreError::Closed(_) => refusal(kind::STORE_CLOSED).retry_after(RESTART_PAUSE),
+        }
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { limit_bytes } => body_too_large(limit_bytes),
+            BodyError::Aborted(_) => Self::new(kind::BODY_ABORTED, error.to_string()),
+        }
+    }
+}
+
+pub(crate) fn body_too_large(limit_bytes: u64) -> Refusal {
+    let detail = BodyError::TooLarge { limit_bytes }.to_string();
+    Refusal::new(kind::TOO_LARGE, format!("request {detail}")).limit("body_bytes", limit_bytes)
+}
+
+pub(crate) fn draining() -> Refusal {
+    Refusal::new(kind::DRAINING, "the server is shutting down").retry_after(RESTART_PAUSE)
+}

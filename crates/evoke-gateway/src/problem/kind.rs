@@ -1,0 +1,140 @@
+//! The table of all problems. `docs/reference/http-errors.md` repeats it, and a test compares the two.
+
+use http::StatusCode;
+
+use crate::api::EndedBy;
+
+/// A kind of problem.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// For programs; never changes.
+    pub code: &'static str,
+    /// The status it is answered with.
+    pub status: StatusCode,
+    /// The same for every occurrence.
+    pub title: &'static str,
+    /// Whether the same request can succeed later.
+    pub retry: bool,
+    /// Who ended the call, where it is always the same.
+    pub ended_by: Option<EndedBy>,
+    /// What it means and what to do, for people.
+    pub about: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident: $status:ident, $retry:literal, $ended_by:expr, $code:literal, $title:literal, $about:literal;)*) => {
+        $(pub(crate) const $name: &Kind = &Kind {
+            code: $code,
+            status: StatusCode::$status,
+            title: $title,
+            retry: $retry,
+            ended_by: $ended_by,
+            about: $about,
+        };)*
+
+        /// All kinds, by status.
+        pub(crate) const ALL: &[&Kind] = &[$($name),*];
+    };
+}
+
+const CALLER: Option<EndedBy> = Some(EndedBy::Caller);
+const FUNCTION: Option<EndedBy> = Some(EndedBy::Function);
+const PLATFORM: Option<EndedBy> = Some(EndedBy::Platform);
+
+kinds! {
+    INVALID_REQUEST: BAD_REQUEST, false, None, "invalid_request", "invalid request",
+        "A part of the request is malformed: the path, the query, a header field or the JSON of the body. The detail names it.";
+    INVALID_EVENT: BAD_REQUEST, false, None, "invalid_event", "not a CloudEvent",
+        "What was published breaks a rule of CloudEvents 1.0. The detail names the attribute, and its position in a batch; none of the batch was accepted.";
+    BODY_ABORTED: BAD_REQUEST, true, CALLER, "body_aborted", "request body ended early",
+        "The client stopped sending before the end of the body.";
+    UNAUTHORIZED: UNAUTHORIZED, false, None, "unauthorized", "no valid token",
+        "The control API wants `Authorization: Bearer evoke_…` with the token in `admin.token` in the server's data directory.";
+    NOT_FOUND: NOT_FOUND, false, None, "not_found", "no such path",
+        "The control API has nothing at this path.";
+    NO_ROUTE: NOT_FOUND, false, None, "no_route", "no route",
+        "No app has a route with this path. `evoke functions ls` lists the routes there are.";
+    UNKNOWN_APP: NOT_FOUND, false, None, "unknown_app", "unknown app",
+        "No app of this name is deployed.";
+    UNKNOWN_FUNCTION: NOT_FOUND, false, None, "unknown_function", "unknown function",
+        "The app has no function of this name.";
+    UNKNOWN_RUN: NOT_FOUND, false, None, "unknown_run", "unknown run",
+        "The app has no run of this id, or it is older than runs are kept.";
+    UNKNOWN_EVENT: NOT_FOUND, false, None, "unknown_event", "unknown event",
+        "The app has no event of this id, or it is older than events are kept.";
+    NOT_DEPLOYED: NOT_FOUND, false, PLATFORM, "not_deployed", "no longer deployed",
+        "The function was removed by a deployment while the call waited for it.";
+    METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED, false, None, "method_not_allowed", "method not allowed",
+        "The path exists, but not with this method; `Allow` lists those it has.";
+    REQUEST_TIMEOUT: REQUEST_TIMEOUT, true, CALLER, "request_timeout", "request body came too slowly",
+        "A body that has to be whole before it is used did not arrive within the time limit.";
+    STATE_CONFLICT: CONFLICT, true, PLATFORM, "state_conflict", "state conflict",
+        "Another attempt changed a key this call wrote, after it was read. Nothing of the call was kept; the same request can succeed.";
+    CONCURRENT_DEPLOY: CONFLICT, true, None, "concurrent_deploy", "concurrent deployment",
+        "Somebody else deployed the same app at the same moment. Nothing was changed; look at what is deployed, and deploy again.";
+    ROUTE_TAKEN: CONFLICT, false, None, "route_taken", "route taken",
+        "Another app has a route with the same path and method. Nothing was changed.";
+    KEY_IN_USE: CONFLICT, true, None, "key_in_use", "idempotency key in use",
+        "The first call with this `Idempotency-Key` is still running. Ask again for its answer.";
+    TOO_LARGE: PAYLOAD_TOO_LARGE, false, PLATFORM, "too_large", "too large",
+        "The body, or what was published, is over a limit; `limit` names it.";
+    UNSUPPORTED_MEDIA_TYPE: UNSUPPORTED_MEDIA_TYPE, false, None, "unsupported_media_type", "unsupported media type",
+        "The body is not of the type this path takes; the detail names it.";
+    HOST_REFUSED: MISDIRECTED_REQUEST, false, None, "host_refused", "host refused",
+        "A control listener on a loopback address answers only requests for that address, so that a web page whose host name was rebound to this machine gets nothing.";
+    KEY_REUSED: UNPROCESSABLE_ENTITY, false, None, "key_reused", "idempotency key reused",
+        "The `Idempotency-Key` was used within the last day for a different request. Choose another one.";
+    INVALID_BUNDLE: UNPROCESSABLE_ENTITY, false, None, "invalid_bundle", "unusable bundle",
+        "The deployed archive is not a usable tar, or over a limit. Nothing was changed.";
+    INVALID_MANIFEST: UNPROCESSABLE_ENTITY, false, None, "invalid_manifest", "invalid manifest",
+        "`evoke.toml` has problems; `errors` lists each with its place. Nothing was changed.";
+    OTHER_APP: UNPROCESSABLE_ENTITY, false, None, "other_app", "manifest of another app",
+        "The manifest names another app than the path. Nothing was changed.";
+    INVALID_SOURCE: UNPROCESSABLE_ENTITY, false, None, "invalid_source", "invalid source",
+        "A source file is missing or cannot be translated; `errors` has its place. Nothing was changed.";
+    FUNCTIONS_DO_NOT_LOAD: UNPROCESSABLE_ENTITY, false, None, "functions_do_not_load", "functions do not load",
+        "Functions were loaded once to see whether they can be, and could not; `errors` lists each. Nothing was changed.";
+    OVERLOADED: TOO_MANY_REQUESTS, true, PLATFORM, "overloaded", "overloaded",
+        "A bound on what is done or waits at the same time was reached; `limit` names it. Try again after `Retry-After`.";
+    HEADERS_TOO_LARGE: REQUEST_HEADER_FIELDS_TOO_LARGE, false, PLATFORM, "headers_too_large", "header fields too large",
+        "The request has too many header fields. Over HTTP/1.1 this, and header fields that are too long, are answered without a body.";
+    INTERNAL: INTERNAL_SERVER_ERROR, false, PLATFORM, "internal", "internal error",
+        "A mistake in Evoke itself. The server's log has more; please report it.";
+    STORE_CORRUPT: INTERNAL_SERVER_ERROR, false, PLATFORM, "store_corrupt", "stored record is damaged",
+        "A record on disk does not have the checksum it was written with. The server's log names it.";
+    STORE_INVALID_CALL: INTERNAL_SERVER_ERROR, false, PLATFORM, "store_invalid_call", "internal error",
+        "Evoke used its store in a way the store refuses: a mistake in Evoke itself. The server's log has more; please report it.";
+    FUNCTION_ERROR: BAD_GATEWAY, false, FUNCTION, "function_error", "function failed",
+        "The handler threw, or returned something that is no answer. The run has the message and the logs.";
+    INIT_ERROR: BAD_GATEWAY, false, FUNCTION, "init_error", "function could not be loaded",
+        "The function's source could not be loaded by a new instance, or has no handler.";
+    CRASHED: BAD_GATEWAY, true, FUNCTION, "crashed", "function crashed",
+        "The instance exited or was killed by a signal while it ran the call. It has been replaced.";
+    OUT_OF_MEMORY: BAD_GATEWAY, true, PLATFORM, "out_of_memory", "function ran out of memory",
+        "The instance went over the function's memory limit and was ended. It has been replaced.";
+    PROTOCOL_VIOLATION: BAD_GATEWAY, true, PLATFORM, "protocol_violation", "function broke the protocol",
+        "The instance sent something that is no answer in HTTP or in the worker protocol, and was ended.";
+    EFFECTS_TOO_LARGE: BAD_GATEWAY, false, PLATFORM, "effects_too_large", "too many effects",
+        "The call published or wrote more than one attempt may. Nothing of it was kept.";
+    EMIT_REFUSED: BAD_GATEWAY, false, PLATFORM, "emit_refused", "event refused",
+        "The function published an event whose type its manifest's `emits` does not name, or one that is invalid. Nothing of the call was kept.";
+    CANCELLED: SERVICE_UNAVAILABLE, true, CALLER, "cancelled", "cancelled",
+        "The call was cancelled because its caller went away.";
+    DRAINING: SERVICE_UNAVAILABLE, true, PLATFORM, "draining", "shutting down",
+        "The server takes no new work because it is shutting down.";
+    STORE_UNAVAILABLE: SERVICE_UNAVAILABLE, true, PLATFORM, "store_unavailable", "store unavailable",
+        "What is durable cannot be reached at the moment. Nothing was done.";
+    STORE_OUTCOME_UNKNOWN: SERVICE_UNAVAILABLE, true, PLATFORM, "store_outcome_unknown", "outcome unknown",
+        "The store did not say whether the write became durable. Sending the same again, with the same event id or `Idempotency-Key`, is safe.";
+    STORE_CLOSED: SERVICE_UNAVAILABLE, true, PLATFORM, "store_closed", "store closed",
+        "The store refuses further work, because it is shutting down or because a write to disk failed. The server must be started again.";
+    TIMED_OUT: GATEWAY_TIMEOUT, true, PLATFORM, "timed_out", "function timed out",
+        "The call reached the function's time limit and was ended; nothing of it was kept unless it had answered before.";
+    STORE_FULL: INSUFFICIENT_STORAGE, true, PLATFORM, "store_full", "no space left",
+        "The disk under the data directory is full. Nothing was done.";
+}
+
+/// The kind with this code.
+pub(crate) fn by_code(code: &str) -> Option<&'static Kind> {
+    ALL.iter().copied().find(|kind| kind.code == code)
+}
