@@ -262,7 +262,8 @@ fn prepared(deployment: &Deployment) -> PreparedBundle {
 /// Loads each of `changed` once, two at a time.
 async fn try_out(inner: &Inner, app: &App, changed: &[FunctionName]) -> Result<(), DeployError> {
     // Owned, because a closure over borrowed names would keep the whole deployment's future from being `Send`.
-    let specs: Vec<_> = changed.iter().map(|name| (name.clone(), app.functions[name].pool.spec.clone())).collect();
+    let specs: Vec<_> =
+        changed.iter().map(|name| (name.clone(), app.functions[name].pool.spec.clone())).collect();
     let trials = specs.into_iter().map(|(name, spec)| async move {
         let instance = inner.runtime.start(spec).await;
         instance.err().map(|failure| (name, failure))

@@ -72,8 +72,14 @@ impl Directory {
     /// What would be current with `app` in place of its former self.
     pub fn with(&self, app: Arc<App>) -> Result<Snapshot, RouteTaken> {
         let mut apps = self.snapshot().apps.clone();
+        apps.remove(&app.deployment.manifest.app);
+        let mut routes = RouteTable::default();
+        // The newcomer last: what collides is its route, not theirs.
+        for other in apps.values().chain([&app]) {
+            routes.add(&other.deployment)?;
+        }
         apps.insert(app.deployment.manifest.app.clone(), app);
-        Snapshot::new(apps)
+        Ok(Snapshot { apps, routes })
     }
 
     /// Forgets all apps and retires all pools.
@@ -104,14 +110,6 @@ pub(crate) struct Target {
 }
 
 impl Snapshot {
-    pub fn new(apps: BTreeMap<AppName, Arc<App>>) -> Result<Self, RouteTaken> {
-        let mut routes = RouteTable::default();
-        for app in apps.values() {
-            routes.add(&app.deployment)?;
-        }
-        Ok(Self { apps, routes })
-    }
-
     pub fn target(&self, app: &AppName, function: &FunctionName) -> Option<&Arc<Target>> {
         self.apps.get(app)?.functions.get(function)
     }

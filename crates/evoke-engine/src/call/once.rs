@@ -39,7 +39,8 @@ struct InUse<'a> {
 
 impl KeysInUse {
     fn take(&self, name: String) -> Option<InUse<'_>> {
-        self.0.lock().insert(name.clone()).then_some(InUse { keys: self, name })
+        let is_new = self.0.lock().insert(name.clone());
+        is_new.then(|| InUse { keys: self, name })
     }
 }
 

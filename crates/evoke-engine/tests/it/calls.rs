@@ -1,0 +1,146 @@
+use std::time::Duration;
+
+use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::record::RunState;
+use evoke_core::runtime::Ended;
+use evoke_engine::call::CallError;
+use http::Method;
+
+use crate::support::{World, function};
+
+#[tokio::test(start_paused = true)]
+async fn a_call_gets_its_functions_answer_and_leaves_a_record() {
+    let world = World::new().await;
+    world.deploy(&[("hello", "")]).await;
+    let (answered, body) = world.call("hello", "hi").await.unwrap();
+    assert_eq!((answered.response.status.as_u16(), body.as_str()), (200, "ok"));
+    let run = world.ended(&answered.run).await;
+    assert_eq!(run.state, RunState::Completed);
+    assert!(run.attempts[0].cold);
+    let (second, _) = world.call("hello", "hi").await.unwrap();
+    assert!(!world.ended(&second.run).await.attempts[0].cold);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_is_not_deployed_is_not_found() {
+    let world = World::new().await;
+    assert!(matches!(world.call("nobody", "").await, Err(CallError::NotFound { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_ended_at_its_time_limit_and_its_instance_replaced() {
+    let world = World::new().await;
+    world.deploy(&[("slow", "timeout = \"2s\"")]).await;
+    world.runtime.script("slow", |_| std::future::pending());
+    let error = world.call("slow", "").await.unwrap_err();
+    assert!(matches!(error, CallError::TimedOut { limit, .. } if limit == Duration::from_secs(2)), "{error}");
+    assert_eq!(world.runtime.alive(), 0);
+    world.runtime.script("slow", |guest| guest.agree());
+    assert!(world.call("slow", "").await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_named_and_recorded() {
+    let world = World::new().await;
+    world.deploy(&[("bad", "")]).await;
+    world.runtime.script("bad", |_| async {
+        Ended::Failed(Failure::new(FailureCode::FunctionError, "TypeError: x is not a function"))
+    });
+    let Err(CallError::Failed { run, failure, .. }) = world.call("bad", "").await else {
+        panic!("it answered")
+    };
+    assert_eq!(failure.to_string(), "function_error: TypeError: x is not a function");
+    assert_eq!(world.ended(&run).await.state, RunState::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_calls_than_concurrency_wait_and_those_that_wait_too_long_are_refused() {
+    let world = World::new().await;
+    world.deploy(&[("one", "concurrency = 1\ntimeout = \"60s\"")]).await;
+    world.runtime.script("one", |guest| async move {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        guest.agree().await
+    });
+    let (a, b, c) = tokio::join!(world.call("one", ""), world.call("one", ""), world.call("one", ""));
+    let results = [a, b, c];
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2);
+    assert!(results.iter().any(|result| matches!(result, Err(CallError::Overloaded { concurrency: 1, .. }))));
+    assert_eq!(world.runtime.most_alive(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_cancels_the_run() {
+    let world = World::new().await;
+    world.deploy(&[("slow", "timeout = \"10m\"")]).await;
+    world.runtime.script("slow", |_| std::future::pending());
+    let call = tokio::time::timeout(Duration::from_secs(1), world.call("slow", "")).await;
+    assert!(call.is_err());
+    let run = loop {
+        if let Some(run) = world.runs().await.pop() {
+            break run;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert!(run.attempts[0].outcome.reason().contains("cancelled: the caller went away"));
+    assert_eq!(world.runtime.alive(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_calls_another_and_the_chain_is_recorded() {
+    let world = World::new().await;
+    world.deploy(&[("outer", ""), ("inner", "")]).await;
+    world.runtime.script("outer", |guest| async move {
+        let answer = guest.ask(Method::POST, "/v1/functions/inner/a?b=1", &[], "in").await;
+        guest.respond(answer.status.as_u16(), &String::from_utf8_lossy(&answer.body)).await;
+        Ended::Returned { events: Vec::new() }
+    });
+    world.runtime.script("inner", |guest| async move {
+        let uri = match &guest.call.input {
+            evoke_core::runtime::Input::Request(request) => request.uri.clone(),
+            evoke_core::runtime::Input::Event(_) => unreachable!("it is called"),
+        };
+        guest.respond(201, &uri).await;
+        Ended::Returned { events: Vec::new() }
+    });
+    let (answered, body) = world.call("outer", "").await.unwrap();
+    assert_eq!(
+        (answered.response.status.as_u16(), body.as_str()),
+        (201, "http://inner.evoke.internal/a?b=1")
+    );
+    let outer = world.ended(&answered.run).await;
+    let runs = world.runs().await;
+    let inner = runs.iter().find(|run| run.function == function("inner")).unwrap();
+    assert_eq!(inner.cause.parent.as_ref(), Some(&outer.id));
+    assert_eq!((inner.cause.root.as_str(), inner.cause.depth), (outer.id.as_str(), 1));
+    assert_eq!(inner.cause.trace_id, outer.cause.trace_id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_has_to_be_done_by_its_callers_deadline() {
+    let world = World::new().await;
+    world.deploy(&[("outer", "timeout = \"2s\""), ("inner", "timeout = \"60s\"")]).await;
+    world.runtime.script("outer", |guest| async move {
+        guest.ask(Method::POST, "/v1/functions/inner", &[], "").await;
+        guest.agree().await
+    });
+    world.runtime.script("inner", |_| std::future::pending());
+    let started = tokio::time::Instant::now();
+    assert!(matches!(world.call("outer", "").await, Err(CallError::TimedOut { .. })));
+    assert!(started.elapsed() < Duration::from_secs(3));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.runtime.alive(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_calls_itself_for_ever_is_stopped_by_the_depth_of_the_chain() {
+    let world = World::new().await;
+    world.deploy(&[("again", "concurrency = 100")]).await;
+    world.runtime.script("again", |guest| async move {
+        let answer = guest.ask(Method::POST, "/v1/functions/again", &[], "").await;
+        guest.respond(answer.status.as_u16(), &String::from_utf8_lossy(&answer.body)).await;
+        Ended::Returned { events: Vec::new() }
+    });
+    let (answered, body) = world.call("again", "").await.unwrap();
+    assert_eq!(answered.response.status.as_u16(), 508, "{body}");
+    assert!(body.contains("loop_detected"));
+}

@@ -1,0 +1,57 @@
+use std::time::Duration;
+
+use evoke_core::limits::Limits;
+use evoke_core::record::RunState;
+use evoke_core::testing::runtime::ScriptedRuntime;
+use evoke_core::testing::store::MemoryStore;
+use evoke_engine::call::CallError;
+use std::sync::Arc;
+
+use crate::support::{World, app};
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_running_work_finish_and_refuses_new_work() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    world.runtime.script("a", |guest| async move {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        guest.agree().await
+    });
+    let (running, (late, drained)) = tokio::join!(world.call("a", ""), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let drained = world.engine.drain(Duration::from_secs(10));
+        let late = async {
+            tokio::task::yield_now().await;
+            world.call("a", "").await
+        };
+        let (drained, late) = tokio::join!(drained, late);
+        (late, drained)
+    });
+    assert!(running.is_ok());
+    assert!(matches!(late, Err(CallError::Draining)));
+    drained.unwrap();
+    assert_eq!(world.runtime.alive(), 0);
+    assert!(!world.engine.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_outlasts_the_grace_is_given_back_and_made_by_the_next_server() {
+    let store = Arc::new(MemoryStore::new());
+    let world = World::with(store.clone(), Limits::default()).await;
+    world.deploy(&[("a", "timeout = \"10m\"\non = [{ event = \"e\" }]")]).await;
+    world.runtime.script("a", |_| std::future::pending());
+    let published = world.publish("e1", "e").await;
+    while world.runtime.alive() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.engine.drain(Duration::from_secs(2)).await.unwrap();
+    assert_eq!(world.runtime.alive(), 0);
+
+    store.reopen();
+    let next = World::on(store, Limits::default(), ScriptedRuntime::new(), world.clock.clone(), 2).await;
+    let run = next.ended(&published.runs[0]).await;
+    assert_eq!(run.state, RunState::Completed);
+    // The attempt that was given back does not count.
+    assert_eq!(run.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1]);
+    assert!(next.engine.app(&app()).is_some());
+}

@@ -1,0 +1,202 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use evoke_core::event::Event;
+use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::record::{RunState, Trigger};
+use evoke_core::runtime::Ended;
+use evoke_engine::ingest::{LaterCall, PublishError};
+
+use crate::support::{World, app, function, request};
+
+const ON_ORDER: &str = "on = [{ event = \"order\" }]";
+
+fn fail() -> Ended {
+    Ended::Failed(Failure::new(FailureCode::FunctionError, "no"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_reaches_everyone_who_subscribed_and_nobody_else() {
+    let world = World::new().await;
+    world
+        .deploy(&[
+            ("a", ON_ORDER),
+            ("b", "on = [{ event = \"ord*\" }]"),
+            ("c", "on = [{ event = \"other\" }]"),
+        ])
+        .await;
+    let published = world.publish("e1", "order").await;
+    assert_eq!(published.runs.len(), 2);
+    for run in &published.runs {
+        let run = world.ended(run).await;
+        assert_eq!(run.state, RunState::Completed);
+        assert!(matches!(run.trigger, Trigger::Event { ref event, .. } if event.id == "e1"));
+    }
+    assert_eq!(world.runs().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_event_twice_is_one_event() {
+    let world = World::new().await;
+    world.deploy(&[("a", ON_ORDER)]).await;
+    let first = world.publish("e1", "order").await;
+    let second = world.publish("e1", "order").await;
+    assert!(!first.duplicate && second.duplicate);
+    assert_eq!(first.runs, second.runs);
+    world.ended(&first.runs[0]).await;
+    assert_eq!(world.runs().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_delivery_is_retried_until_it_succeeds() {
+    let world = World::new().await;
+    world.deploy(&[("a", ON_ORDER)]).await;
+    let tries = Arc::new(AtomicU32::new(0));
+    let counted = tries.clone();
+    world.runtime.script("a", move |guest| {
+        let attempt = counted.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            assert_eq!(guest.call.attempt, attempt);
+            if attempt < 3 { fail() } else { guest.agree().await }
+        }
+    });
+    let published = world.publish("e1", "order").await;
+    let run = world.ended(&published.runs[0]).await;
+    assert_eq!(run.state, RunState::Completed);
+    assert_eq!(
+        run.attempts.iter().map(|a| a.outcome.word()).collect::<Vec<_>>(),
+        ["failed", "failed", "completed"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_never_succeeds_is_one_dead_letter_and_can_be_redriven() {
+    let world = World::new().await;
+    let on = "on = [{ event = \"order\", retry = { attempts = 2, initial = \"3s\", backoff = \"fixed\" } }]";
+    world.deploy(&[("a", on)]).await;
+    world.runtime.script("a", |_| async { fail() });
+    let started = tokio::time::Instant::now();
+    let published = world.publish("e1", "order").await;
+    let run = world.ended(&published.runs[0]).await;
+    assert_eq!(run.state, RunState::DeadLettered);
+    assert!(started.elapsed() >= Duration::from_secs(3), "the pause before the retry was not kept");
+    let dead = world.dead_letters().await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].reason, "given up after 2 attempts: function_error: no");
+
+    world.runtime.script("a", |guest| guest.agree());
+    assert_eq!(world.engine.redrive(&app(), &published.runs).await.unwrap(), published.runs);
+    let run = world.ended(&published.runs[0]).await;
+    assert_eq!((run.state, run.attempts.len()), (RunState::Completed, 3));
+    assert!(world.dead_letters().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_for_a_function_that_is_gone_is_a_dead_letter_that_says_so() {
+    let world = World::new().await;
+    world.deploy(&[("a", ON_ORDER)]).await;
+    world.runtime.break_start("a", "SyntaxError");
+    let published = world.publish("e1", "order").await;
+    world.deploy(&[("b", "")]).await;
+    let run = world.ended(&published.runs[0]).await;
+    assert_eq!(run.state, RunState::DeadLettered);
+    assert!(world.dead_letters().await[0].reason.contains("deploy it and redrive"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_longer_than_its_lease_keeps_the_lease() {
+    let world = World::new().await;
+    world.deploy(&[("a", "timeout = \"10m\"\non = [{ event = \"order\" }]")]).await;
+    world.runtime.script("a", |guest| async move {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        guest.agree().await
+    });
+    let published = world.publish("e1", "order").await;
+    let run = world.ended(&published.runs[0]).await;
+    assert_eq!((run.state, run.attempts.len()), (RunState::Completed, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_break_the_specification_are_refused_with_their_position() {
+    let world = World::new().await;
+    world.deploy(&[("a", ON_ORDER)]).await;
+    let events = vec![Event::new("1", "/s", "order"), Event::new("", "/s", "order")];
+    let error = world.engine.publish(&app(), events, None).await.unwrap_err();
+    assert!(matches!(error, PublishError::Invalid { index: 1, .. }), "{error}");
+    assert!(world.runs().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_for_later_is_made_and_the_same_key_names_the_same_run() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    let later = |key: Option<&str>| LaterCall {
+        app: app(),
+        function: function("a"),
+        request: request("body"),
+        trigger: Trigger::Http { method: "POST".to_owned(), path: "/".to_owned() },
+        trace: None,
+        idempotency_key: key.map(str::to_owned),
+    };
+    let first = world.engine.call_later(later(Some("k"))).await.unwrap();
+    let second = world.engine.call_later(later(Some("k"))).await.unwrap();
+    assert_eq!((&first.run, first.duplicate, second.duplicate), (&second.run, false, true));
+    assert_eq!(world.ended(&first.run).await.state, RunState::Completed);
+    assert_ne!(world.engine.call_later(later(None)).await.unwrap().run, first.run);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_error_of_a_later_call_is_a_failure_and_a_client_error_is_an_answer() {
+    let world = World::new().await;
+    world.deploy(&[("a", "retry = { attempts = 1 }")]).await;
+    for (status, state) in [(503, RunState::DeadLettered), (404, RunState::Completed)] {
+        world.runtime.script("a", move |guest| async move {
+            guest.respond(status, "").await;
+            Ended::Returned { events: Vec::new() }
+        });
+        let trigger = Trigger::Http { method: "POST".to_owned(), path: "/".to_owned() };
+        let call = LaterCall {
+            app: app(),
+            function: function("a"),
+            request: request(""),
+            trigger,
+            trace: None,
+            idempotency_key: None,
+        };
+        let accepted = world.engine.call_later(call).await.unwrap();
+        assert_eq!(world.ended(&accepted.run).await.state, state);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn emitted_events_carry_their_cause() {
+    let world = World::new().await;
+    world
+        .deploy(&[
+            ("a", "emits = [\"paid\"]\non = [{ event = \"order\" }]"),
+            ("b", "on = [{ event = \"paid\" }]"),
+        ])
+        .await;
+    world.runtime.script("a", |guest| async move {
+        assert!(guest.publish("paid", serde_json::json!(1)).await);
+        guest.agree().await
+    });
+    let seen = Arc::new(parking_lot::Mutex::new(None));
+    let keep = seen.clone();
+    world.runtime.script("b", move |guest| {
+        *keep.lock() = guest.event().cloned();
+        guest.agree()
+    });
+    let published = world.publish("e1", "order").await;
+    let first = world.ended(&published.runs[0]).await;
+    let event = loop {
+        if let Some(event) = seen.lock().clone() {
+            break event;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert_eq!(event.extension_str("causationid"), Some(first.id.as_str()));
+    assert_eq!(event.extension_str("correlationid"), Some(first.cause.root.as_str()));
+    assert_eq!(event.id(), format!("{}.0", first.id));
+}

@@ -1,0 +1,13 @@
+//! The engine over the in-memory store and scripted functions, in paused time.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod calls;
+mod deploy;
+mod drain;
+mod effects;
+mod events;
+mod idempotency;
+mod pool;
+mod routes;
+mod simulation;
+mod support;
