@@ -1,4 +1,4 @@
-# Each target installs what it needs and does not find (scripts/tools), then runs one script. See scripts/README.md.
+# Each target installs what it needs and does not find (scripts/tools), then runs one script.
 .POSIX:
 .DEFAULT_GOAL := help
 .PHONY: help demo test run fmt lint bench

@@ -1,6 +1,7 @@
 //! One client: one connection, one request at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -11,7 +12,10 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+
+/// Nobody waits longer for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// What all clients send, and when they measure.
 #[derive(Debug, Clone)]
@@ -67,7 +71,7 @@ impl Client {
             if begin >= self.plan.until {
                 return Ok(latencies_us);
             }
-            self.request().await?;
+            timeout(ANSWER_MAX, self.request()).await.context("no answer within 30 s")??;
             if begin >= self.plan.from {
                 latencies_us.push(u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX));
             }

@@ -12,6 +12,7 @@
 mod client;
 mod report;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -49,13 +50,23 @@ struct Options {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("evoke-load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<String> {
     let clients = options.clients;
-    let plan = options.plan()?;
-    let report = measure(plan, clients).await?;
-    println!("{}", serde_json::to_string(&report)?);
-    Ok(())
+    let report = measure(options.plan()?, clients).await?;
+    Ok(serde_json::to_string(&report)?)
 }
 
 /// Runs all clients to the end of the plan. The first client that fails ends the measurement.
