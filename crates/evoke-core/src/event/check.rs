@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::{Attribute, Data, Event, EventError, media, uri};
+use super::{Attribute, CAUSATION_ID, CORRELATION_ID, Data, Event, EventError, media, uri};
 
 /// Characters of an attribute name. The specification recommends 20 and sets no limit.
 const NAME_CHARS_MAX: usize = 64;
-/// Extension attributes of one event.
+/// Extension attributes of one event, besides those in [`ADDED`].
 const EXTENSIONS_MAX: usize = 64;
+/// Extensions Evoke adds to an event it accepts, which must not push that event over the bound.
+const ADDED: [&str; 3] = [CORRELATION_ID, CAUSATION_ID, "traceparent"];
 /// Names an extension cannot have: the context attributes, and `data`, which the specification reserves.
 const RESERVED: [&str; 9] =
     ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data"];
@@ -34,8 +36,8 @@ pub(super) fn event(event: &Event) -> Result<(), EventError> {
         media::is_media_type,
         "is no media type such as application/json",
     )?;
-    if event.extensions.len() > EXTENSIONS_MAX {
-        let count = event.extensions.len();
+    let count = event.extensions.keys().filter(|name| !ADDED.contains(&name.as_str())).count();
+    if count > EXTENSIONS_MAX {
         return Err(EventError::new(format!("{count} extension attributes are more than {EXTENSIONS_MAX}")));
     }
     for (name, value) in &event.extensions {

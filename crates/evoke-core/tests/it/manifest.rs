@@ -1,6 +1,7 @@
 //! `evoke.toml`: each folder of `tests/cases/manifest` is a file and what is expected of it, the resolved manifest as
 //! `expected.json` or the rendered problems as `expected.txt`. `UPDATE=1` writes what is expected anew.
 
+mod docs;
 mod properties;
 mod resolved;
 mod schema;
