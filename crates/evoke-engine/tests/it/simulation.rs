@@ -53,6 +53,8 @@ fn script(runtime: &ScriptedRuntime, seed: u64) {
             ),
             _ => ("0".to_owned(), 0),
         };
+        // Long enough for the other one to read the same count.
+        tokio::time::sleep(Duration::from_millis(7)).await;
         let (if_revision, next) = (("if-revision", revision.as_str()), (count + 1).to_string());
         let put = guest.ask(Method::PUT, "/v1/kv/default/count", &[JSON, if_revision], &next).await;
         if put.status == 200 {
