@@ -101,6 +101,8 @@ async fn two_that_change_the_same_key_are_one_after_the_other_by_retry() {
         if put.status != 200 {
             return Ended::Failed(Failure::new(FailureCode::FunctionError, "changed"));
         }
+        // Both have checked the condition by now, and neither has committed.
+        tokio::time::sleep(Duration::from_millis(5)).await;
         guest.agree().await
     });
     let mut runs = Vec::new();

@@ -53,10 +53,11 @@ fn script(runtime: &ScriptedRuntime, seed: u64) {
             ),
             _ => ("0".to_owned(), 0),
         };
-        // Long enough for the other one to read the same count.
+        // Long enough, here and after the write, for the other one to see the same count.
         tokio::time::sleep(Duration::from_millis(7)).await;
         let (if_revision, next) = (("if-revision", revision.as_str()), (count + 1).to_string());
         let put = guest.ask(Method::PUT, "/v1/kv/default/count", &[JSON, if_revision], &next).await;
+        tokio::time::sleep(Duration::from_millis(7)).await;
         if put.status == 200 {
             guest.agree().await
         } else {
