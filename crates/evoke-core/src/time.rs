@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The instant `ms` milliseconds after the epoch.
+    /// The instant `ms` milliseconds after the epoch; saturates.
     pub const fn from_millis(ms: u64) -> Self {
-        Self(ms * 1_000)
+        Self(ms.saturating_mul(1_000))
     }
 
     /// Whole milliseconds since the epoch.
