@@ -93,9 +93,14 @@ pub struct EventError {
 }
 
 impl EventError {
-    /// An error with this sentence.
+    /// An error with this sentence, cut after 400 characters: it may quote what was sent.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(400) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { message }
     }
 }
 

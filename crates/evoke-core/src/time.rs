@@ -66,7 +66,7 @@ fn micros(by: Duration) -> u64 {
     u64::try_from(by.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Where wall-clock time comes from. The real one lives in the executable, a settable one in [`crate::testing`].
+/// Where wall-clock time comes from. The real one lives in the executable, a settable one in `evoke_core::testing`.
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;

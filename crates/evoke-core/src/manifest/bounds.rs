@@ -10,6 +10,8 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 pub const FUNCTIONS_MAX: usize = 1_000;
 /// Routes of an app.
 pub const ROUTES_MAX: usize = 1_000;
+/// Methods of a route.
+pub const METHODS_MAX: usize = 32;
 /// `on` entries of a function, and patterns of its `emits`.
 pub const PATTERNS_MAX: usize = 100;
 /// Variables of a function.

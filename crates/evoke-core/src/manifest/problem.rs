@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Problems reported of one file; further ones are left out.
 const PROBLEMS_MAX: usize = 50;
+/// Characters of a message or help; they quote the file, which may have a line of a megabyte.
+const SENTENCE_CHARS_MAX: usize = 400;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,25 +146,28 @@ impl Diagnostic for Problem {
 pub(super) struct Problems<'a> {
     file: &'a str,
     text: &'a str,
+    /// Where each line but the first starts.
+    lines: Vec<usize>,
     found: Vec<Problem>,
 }
 
 impl<'a> Problems<'a> {
     pub fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, text, found: Vec::new() }
+        let lines = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+        Self { file, text, lines, found: Vec::new() }
     }
 
     /// Adds a problem. The help follows through [`Found::help`].
     pub fn add(&mut self, code: &'static str, span: Range<usize>, message: impl Into<String>) -> Found<'_> {
         let start = self.text.floor_char_boundary(span.start);
         let end = self.text.ceil_char_boundary(span.end.clamp(start, self.text.len()));
-        let (line, column) = self.position(start);
         self.found.push(Problem {
-            message: message.into(),
+            message: shortened(message.into()),
             help: None,
             file: self.file.to_owned(),
-            line,
-            column,
+            line: self.line(&span),
+            // Counted in `finish`, for those that are kept.
+            column: 0,
             span: Span { offset: start, length: end - start },
             code: Cow::Borrowed(code),
         });
@@ -171,7 +176,7 @@ impl<'a> Problems<'a> {
 
     /// The line of a place, from 1.
     pub fn line(&self, span: &Range<usize>) -> u32 {
-        self.position(self.text.floor_char_boundary(span.start)).0
+        from_1(self.lines.partition_point(|start| *start <= span.start))
     }
 
     /// `value`, if nothing is wrong.
@@ -181,16 +186,26 @@ impl<'a> Problems<'a> {
         }
         self.found.sort_by_key(|problem| problem.span.offset);
         self.found.truncate(PROBLEMS_MAX);
+        for problem in &mut self.found {
+            let before = &self.text[..problem.span.offset];
+            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            problem.column = from_1(before[line_start..].chars().count());
+        }
         let source = NamedSource::new(self.file, self.text.to_owned()).with_language("TOML");
         Err(ManifestErrors { problems: self.found, source })
     }
+}
 
-    fn position(&self, at: usize) -> (u32, u32) {
-        let before = &self.text[..at];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).saturating_add(1);
-        (count(before.matches('\n').count()), count(before[line_start..].chars().count()))
+fn from_1(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+fn shortened(mut sentence: String) -> String {
+    if let Some((end, _)) = sentence.char_indices().nth(SENTENCE_CHARS_MAX) {
+        sentence.truncate(end);
+        sentence.push('…');
     }
+    sentence
 }
 
 /// A problem just added.
@@ -198,11 +213,11 @@ pub(super) struct Found<'a>(&'a mut Problem);
 
 impl Found<'_> {
     pub fn help(self, help: impl Into<String>) {
-        self.0.help = Some(help.into());
+        self.0.help = Some(shortened(help.into()));
     }
 
     pub fn maybe_help(self, help: Option<String>) {
-        self.0.help = help;
+        self.0.help = help.map(shortened);
     }
 }
 
@@ -224,6 +239,10 @@ pub(super) fn is_near(given: &str, known: &str) -> bool {
     distance(given, known) <= 1 + known.chars().count() / 4
 }
 
+/// Edits from one to the other. What is longer than any name is not compared, which takes time by its length.
 fn distance(given: &str, known: &str) -> usize {
+    if given.len() > 64 {
+        return usize::MAX;
+    }
     strsim::damerau_levenshtein(&given.to_lowercase(), &known.to_lowercase())
 }

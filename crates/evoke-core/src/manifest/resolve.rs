@@ -59,7 +59,7 @@ impl Resolver<'_, '_> {
             self.problems.add("out_of_range", name.span.clone(), message);
         }
         let mut functions = BTreeMap::new();
-        for (name, raw) in &file.functions {
+        for (name, raw) in file.functions.iter().take(FUNCTIONS_MAX) {
             let function = self.function(&name.value, raw);
             match FunctionName::new(&name.value) {
                 Ok(name) => functions.extend(function.map(|function| (name, function))),

@@ -128,6 +128,33 @@ fn size_of_the_file_is_bounded() {
     assert_eq!(errors.to_plain_text(), "evoke.toml:1:1: evoke.toml has 1048577 bytes, the limit is 1048576");
 }
 
+/// The time to refuse them grows with their size and no faster: comparing all with all would take minutes here.
+#[test]
+fn hostile_files_are_refused_in_time_and_with_short_sentences() {
+    let head = "evoke = \"1\"\n[app]\nname = \"shop\"\n";
+    let function = format!("{head}[functions.a]\nsource = \"notify.py\"\n");
+    let many = |part: &str, times: usize| part.repeat(times);
+    let numbered = |part: fn(usize) -> String, times| (0..times).map(part).collect::<String>();
+    let long = many("x", 500_000);
+    let files = [
+        numbered(|i| format!("k{i}=1\n"), 90_000),
+        many("]\n", 400_000),
+        head.to_owned() + &numbered(|i| format!("[functions.f{i}]\nsource=\"notify.py\"\n"), 20_000),
+        function.clone() + &many("[[functions.a.on]]\nevent=\"x\"\n", 30_000),
+        format!("{function}emits = [{}]\n", numbered(|i| format!("\"{i}\","), 100_000)),
+        format!("{function}env = {{ {} }}\n", numbered(|i| format!("A{i} = \"\", "), 60_000)),
+        function.clone() + &many("[[routes]]\npath=\"/{x}\"\nto=\"a\"\n", 25_000),
+        format!("{function}[[routes]]\npath=\"/\"\nto=\"a\"\nmethods=[{}]\n", many("\"GET\",", 100_000)),
+        format!("{function}handler = \"{long}-\"\n[[routes]]\npath = \"{long}\"\nto = \"{long}\"\n"),
+        format!("{function}{long} = 1\n"),
+    ];
+    for file in files {
+        let errors = read(&file).unwrap_err();
+        let plain = errors.to_plain_text();
+        assert!(plain.len() < 50_000, "{} bytes", plain.len());
+    }
+}
+
 #[test]
 fn columns_count_characters_and_spans_count_bytes() {
     let errors = read("evoke = \"1\"\napp = { 'naïve' = 1, name = \"shop\", 'ü' = 2 }\n").unwrap_err();

@@ -136,7 +136,7 @@ impl Resolver<'_, '_> {
             );
             self.problems.add("out_of_range", first.span.clone(), message);
         }
-        for (name, value) in env {
+        for (name, value) in env.iter().take(ENV_MAX) {
             self.variable(place, name, value);
         }
         env.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect()
@@ -171,7 +171,7 @@ impl Resolver<'_, '_> {
         let Some(emits) = emits else { return Vec::new() };
         let mut seen: Vec<TypePattern> = Vec::with_capacity(emits.value.len());
         self.at_most(place, "emits", emits.value.len(), &emits.span);
-        for text in &emits.value {
+        for text in emits.value.iter().take(PATTERNS_MAX) {
             let Some(pattern) = self.pattern(&format!("{place}: emits"), text) else { continue };
             if seen.contains(&pattern) {
                 let message = format!("{place}: emits names {:?} twice", text.value);
@@ -192,7 +192,7 @@ impl Resolver<'_, '_> {
         if let Some(event) = on.first().and_then(|first| first.event.as_ref()) {
             self.at_most(place, "on", on.len(), &event.span);
         }
-        for (at, raw) in on.iter().enumerate() {
+        for (at, raw) in on.iter().take(PATTERNS_MAX).enumerate() {
             let place = format!("{place}: on {}", at + 1);
             let timeout = self.timeout(&place, raw.timeout.as_ref());
             let retry = self.retry(&format!("{place}: retry"), raw.retry.as_ref(), retry);

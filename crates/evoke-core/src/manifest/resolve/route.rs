@@ -2,7 +2,7 @@
 
 use super::Resolver;
 use crate::id::FunctionName;
-use crate::manifest::bounds::{PATH_BYTES_MAX, ROUTES_MAX};
+use crate::manifest::bounds::{METHODS_MAX, PATH_BYTES_MAX, ROUTES_MAX};
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
 use crate::manifest::{Route, raw};
@@ -51,6 +51,12 @@ impl Resolver<'_, '_> {
             self.problems
                 .add("invalid_value", methods.span.clone(), message)
                 .help("leave it out to take all methods");
+            return None;
+        }
+        if methods.value.len() > METHODS_MAX {
+            let message =
+                format!("{place}: {} methods are more than the limit of {METHODS_MAX}", methods.value.len());
+            self.problems.add("out_of_range", methods.span.clone(), message);
             return None;
         }
         let mut seen: Vec<String> = Vec::with_capacity(methods.value.len());

@@ -118,6 +118,17 @@ fn what_is_no_event_is_refused_by_name() {
 }
 
 #[test]
+fn errors_do_not_quote_without_end() {
+    let long = "x".repeat(1_000_000);
+    for member in ["specversion", "source", "time", &long] {
+        let error = parse_value(minimal(json!({ member: [&long], "x": 1.5 }))).unwrap_err();
+        assert!(error.message.len() < 500);
+        let error = parse_value(minimal(json!({ member: &long, "X": 1 }))).unwrap_err();
+        assert!(error.message.len() < 500);
+    }
+}
+
+#[test]
 fn numbers_keep_their_value() {
     let text = br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":[18446744073709551615,-9223372036854775808,0.1,5e-324,1.7976931348623157e+308]}"#;
     assert_eq!(to_vec(&parse(text).unwrap()), text);
