@@ -7,6 +7,13 @@ use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
 use crate::manifest::{Route, raw};
 
+/// What a route takes for itself, also one whose target is not known.
+struct Claim {
+    path: String,
+    methods: Vec<String>,
+    line: u32,
+}
+
 impl Resolver<'_, '_> {
     /// The routes in file order. Their distinct paths can all be put in one `matchit` router; routes with the same
     /// path have different methods.
@@ -16,25 +23,25 @@ impl Resolver<'_, '_> {
             self.problems.add("out_of_range", path.span.clone(), message);
         }
         let mut table = matchit::Router::new();
-        let mut routes: Vec<(Route, u32)> = Vec::with_capacity(raw.len());
+        let mut claims: Vec<Claim> = Vec::new();
+        let mut routes = Vec::new();
         for (at, raw) in raw.iter().take(ROUTES_MAX).enumerate() {
             let place = format!("route {}", at + 1);
             let path = raw.path.as_ref().filter(|path| self.path_syntax(&place, path));
             let methods = self.methods(&place, raw.methods.as_ref());
             let to = raw.to.as_ref().and_then(|to| self.target(&place, to, declared));
             let (Some(path), Some(methods)) = (path, methods) else { continue };
-            let line = self.problems.line(&path.span);
-            if !routes.iter().any(|(other, _)| other.path == path.value)
-                && let Err(error) = table.insert(path.value.clone(), line)
+            if !claims.iter().any(|other| other.path == path.value)
+                && let Err(error) = table.insert(path.value.clone(), ())
             {
-                self.conflict(&place, path, &error, &routes);
+                self.conflict(&place, path, &error, &claims);
             }
-            self.overlap(&place, path, &methods, &routes);
-            // A placeholder keeps the walk going; with an unknown target there is a problem already.
-            let to = to.or_else(|| FunctionName::new("unknown").ok());
-            routes.extend(to.map(|to| (Route { path: path.value.clone(), methods, to }, line)));
+            self.overlap(&place, path, &methods, &claims);
+            let line = self.problems.line(&path.span);
+            claims.push(Claim { path: path.value.clone(), methods: methods.clone(), line });
+            routes.extend(to.map(|to| Route { path: path.value.clone(), methods, to }));
         }
-        routes.into_iter().map(|(route, _)| route).collect()
+        routes
     }
 
     fn path_syntax(&mut self, place: &str, path: &At<String>) -> bool {
@@ -107,13 +114,7 @@ impl Resolver<'_, '_> {
         None
     }
 
-    fn conflict(
-        &mut self,
-        place: &str,
-        path: &At<String>,
-        error: &matchit::InsertError,
-        routes: &[(Route, u32)],
-    ) {
+    fn conflict(&mut self, place: &str, path: &At<String>, error: &matchit::InsertError, claims: &[Claim]) {
         let matchit::InsertError::Conflict { with } = error else {
             self.problems.add(
                 "invalid_value",
@@ -123,7 +124,7 @@ impl Resolver<'_, '_> {
             return;
         };
         let line =
-            routes.iter().find(|(route, _)| route.path == *with).map(|(_, line)| format!(" in line {line}"));
+            claims.iter().find(|other| other.path == *with).map(|other| format!(" in line {}", other.line));
         let message = format!("{place}: path {:?} takes the same requests as {with:?}", path.value)
             + &line.unwrap_or_default();
         let help = match path.value.contains("{*") == with.contains("{*") {
@@ -135,14 +136,14 @@ impl Resolver<'_, '_> {
         self.problems.add("conflict", path.span.clone(), message).help(help);
     }
 
-    fn overlap(&mut self, place: &str, path: &At<String>, methods: &[String], routes: &[(Route, u32)]) {
-        for (other, line) in routes.iter().filter(|(other, _)| other.path == path.value) {
+    fn overlap(&mut self, place: &str, path: &At<String>, methods: &[String], claims: &[Claim]) {
+        for other in claims.iter().filter(|other| other.path == path.value) {
             let both = match methods.iter().find(|method| other.methods.contains(method)) {
                 Some(method) => method.clone(),
                 None if methods.is_empty() || other.methods.is_empty() => "all methods".to_owned(),
                 None => continue,
             };
-            let message = format!("{place}: {both} {} is already routed in line {line}", path.value);
+            let message = format!("{place}: {both} {} is already routed in line {}", other.line, path.value);
             self.problems
                 .add("duplicate", path.span.clone(), message)
                 .help("one request goes to one function");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use evoke_core::manifest::schema;
+use evoke_core::manifest::{FileKind, parse, schema};
 
 use super::read;
 
@@ -16,6 +16,22 @@ fn example_of_the_reference_is_accepted() {
     let page = page();
     let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(read(example).unwrap().functions.len(), 2);
+}
+
+#[test]
+fn manifests_of_the_examples_are_accepted() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for folder in std::fs::read_dir(examples).unwrap().map(|entry| entry.unwrap().path()) {
+        let Ok(text) = std::fs::read_to_string(folder.join("evoke.toml")) else { continue };
+        let files = |path: &Path| {
+            let meta = folder.join(path).metadata().ok()?;
+            Some(if meta.is_dir() { FileKind::Folder } else { FileKind::File })
+        };
+        parse(&text, "evoke.toml", &files).map_err(|errors| errors.to_plain_text()).unwrap();
+        seen += 1;
+    }
+    assert!(seen > 0);
 }
 
 #[test]
