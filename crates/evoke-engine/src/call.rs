@@ -245,7 +245,7 @@ impl Running {
     ) {
         let Self { inner, app, target, mut record, timeout, cancel, asked } = self;
         let started_at = inner.now();
-        let slot = match cancel.run_until_cancelled(target.pool.take(&inner, &permit)).await {
+        let slot = match cancel.run_until_cancelled(target.pool.take(&inner)).await {
             Some(slot) => slot,
             None => {
                 Err(Failure::new(FailureCode::Cancelled, "the caller went away before an instance was ready"))

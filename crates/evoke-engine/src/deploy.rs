@@ -309,7 +309,10 @@ pub(crate) async fn load(inner: &Inner) -> Result<(), StartError> {
             let bundle =
                 bundle.ok_or_else(|| unreadable(format!("its bundle {} is gone", deployment.bundle)))?;
             let ready = inner.runtime.prepare(&prepared(&deployment), bundle).await;
-            ready.map_err(|error| unreadable(error.to_string()))?;
+            if let Err(error) = ready {
+                // Its functions fail to start and say so; the other apps are served.
+                tracing::error!(%error, app = %deployment.manifest.app, "the app's files could not be prepared");
+            }
             switch(inner, Arc::new(App::new(inner, Arc::new(deployment), former.as_deref())));
         }
         match entries.last() {

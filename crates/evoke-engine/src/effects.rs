@@ -44,14 +44,6 @@ impl Effects {
         self.writes.is_empty() && self.events.is_empty()
     }
 
-    pub fn writes(&self) -> &[Write] {
-        &self.writes
-    }
-
-    pub fn emitted(&self) -> &[Event] {
-        &self.events
-    }
-
     /// The key through the attempt's own writes.
     pub fn see(&self, space: &Space, key: &str) -> Seen<'_> {
         match self.by_key.get(space).and_then(|keys| keys.get(key)) {

@@ -1,8 +1,8 @@
 //! What Evoke does between a trigger and a settled invocation.
 //!
 //! The files follow the data: [`ingest`] accepts events and asynchronous calls, [`route`] finds who they are for,
-//! `queue` leases what is due, `admission` lets it in, `pool` finds an instance, `attempt` runs one execution,
-//! `settle` decides what becomes of it. A synchronous [`call`] enters at `admission` and never touches the queue.
+//! `queue` leases what is due, `admission` lets it in, `deliver` sees each of them through: `pool` finds an
+//! instance, `attempt` runs one execution, `settle` decides what becomes of it. A synchronous [`call`] enters at `admission` and never touches the queue.
 //!
 //! **What it is not:** HTTP (that is the gateway), storage or processes (those lie behind the seams of `evoke-core`).
 //!
@@ -11,6 +11,7 @@
 mod admission;
 mod attempt;
 pub mod call;
+mod deliver;
 pub mod deploy;
 mod effects;
 mod engine;

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::admission::{Door, Permit};
+use crate::admission::Door;
 use crate::engine::Inner;
 
 pub(crate) struct Pool {
@@ -63,8 +63,9 @@ impl Pool {
         (state.busy, state.idle.len())
     }
 
-    /// An instance for one attempt: an idle one, or a new one. `permit` proves that `concurrency` allows it.
-    pub async fn take(self: &Arc<Self>, inner: &Inner, _permit: &Permit) -> Result<Slot, Failure> {
+    /// An instance for one attempt: an idle one, or a new one. Whoever asks holds a permit of the pool's door, so there
+    /// are never more instances than `concurrency`.
+    pub async fn take(self: &Arc<Self>, inner: &Inner) -> Result<Slot, Failure> {
         if let Some(Idle { instance, place, .. }) = self.pop_usable() {
             return Ok(Slot { instance, cold: false, pool: self.clone(), place });
         }

@@ -8,26 +8,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evoke_core::body::Body;
-use evoke_core::outcome::Outcome;
-use evoke_core::record::{AttemptRecord, Trigger};
-use evoke_core::retry::RetryPolicy;
-use evoke_core::runtime::{Input, Request};
-use evoke_core::store::{Leased, Queue, SettleError, Settlement, StoreError, StoredInput, Verdict};
+use evoke_core::store::{Queue, StoreError};
 use evoke_core::time::Timestamp;
-use http::Method;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::admission::{Door, Permit};
-use crate::attempt::{Attempt, Caller, Executed, failure_of};
+use crate::admission::Door;
+use crate::deliver;
 use crate::engine::Inner;
-use crate::pool::not_deployed;
-use crate::route::{App, Target};
-use crate::settle::{decide, state_after};
-use crate::trace::TraceParent;
-use crate::{ingest, pool};
 
 /// Due times kept per queue; later ones are found again by the refresh.
 const TIMES_MAX: usize = 1_024;
@@ -35,8 +24,6 @@ const TIMES_MAX: usize = 1_024;
 const REFRESH: Duration = Duration::from_secs(5);
 /// Invocations taken in one lease.
 const LEASE_MAX: usize = 64;
-/// How often an attempt whose state changed under it is made again before that counts as a failed attempt.
-const CONFLICTS_MAX: u32 = 5;
 
 /// Which queues want attention, and when.
 #[derive(Default)]
@@ -163,223 +150,11 @@ async fn drain(inner: Arc<Inner>, queue: Queue) {
         };
         let less = leased.len() < wanted;
         for (leased, permit) in leased.into_iter().zip(permits) {
-            inner.work.spawn(deliver(inner.clone(), queue.clone(), found.clone(), leased, permit));
+            inner.work.spawn(deliver::deliver(inner.clone(), found.clone(), leased, permit));
         }
         if less {
             break;
         }
     }
     inner.agenda.drained(&queue);
-}
-
-/// Attempts a leased invocation and settles it.
-async fn deliver(
-    inner: Arc<Inner>,
-    queue: Queue,
-    found: Option<(Arc<App>, Arc<Target>)>,
-    leased: Leased,
-    permit: Permit,
-) {
-    let taken = Instant::now();
-    let Some((app, target)) = found else {
-        let outcome = Outcome::Rejected(not_deployed(&queue));
-        return settle_without(&inner, &leased, outcome, &RetryPolicy::default()).await;
-    };
-    let (policy, timeout) = delivery_of(&target, &leased.run.trigger);
-    let mut keeper = std::pin::pin!(keep_lease(&inner, &leased));
-    for conflict in 0.. {
-        let work = attempt(&inner, &app, &target, &leased, timeout, &permit, taken);
-        let (executed, waited) = tokio::select! {
-            done = work => match done {
-                Ok(done) => done,
-                Err(rejected) => return settle_without(&inner, &leased, rejected, policy).await,
-            },
-            // Somebody else holds the invocation now: what this attempt did would be refused anyway.
-            () = &mut keeper => return,
-        };
-        let again = settle(&inner, &app, &target, &leased, executed, waited, policy, conflict).await;
-        if !again {
-            break;
-        }
-        let pause = Duration::from_micros((10_000.0 * f64::from(conflict + 1) * inner.random()) as u64);
-        tokio::time::sleep(pause).await;
-    }
-    drop(permit);
-}
-
-/// Makes one attempt: the execution with all its effects, or why there was none.
-async fn attempt(
-    inner: &Arc<Inner>,
-    app: &Arc<App>,
-    target: &Arc<Target>,
-    leased: &Leased,
-    timeout: Duration,
-    permit: &Permit,
-    taken: Instant,
-) -> Result<(Delivered, Duration), Outcome> {
-    let slot = match inner.ending.run_until_cancelled(target.pool.take(inner, permit)).await {
-        Some(slot) => slot.map_err(Outcome::Rejected)?,
-        None => return Err(Outcome::Rejected(pool::draining())),
-    };
-    let waited = taken.elapsed();
-    let run = leased.run.id.clone();
-    let cause = leased.run.cause.clone();
-    let attempt = Attempt::new(inner, (app.clone(), target.clone()), run, leased.attempt, cause, timeout);
-    let children = attempt.cause_of_children();
-    let executed = attempt.execute(slot, input_of(leased), Caller::Nobody).await;
-    Ok((Delivered { executed, children }, waited))
-}
-
-struct Delivered {
-    executed: Executed,
-    children: evoke_core::record::Cause,
-}
-
-/// Ends the attempt in the store. `true` when it has to be made again at once.
-#[expect(clippy::too_many_arguments, reason = "each is one thing the verdict depends on")]
-async fn settle(
-    inner: &Arc<Inner>,
-    app: &App,
-    target: &Target,
-    leased: &Leased,
-    delivered: Delivered,
-    waited: Duration,
-    policy: &RetryPolicy,
-    conflicts: u32,
-) -> bool {
-    let Delivered { mut executed, children } = delivered;
-    loop {
-        let now = inner.now();
-        let verdict = decide(&executed.outcome, policy, leased.attempt, inner.random(), now);
-        let record = executed.record(leased.attempt, target, waited, now);
-        let (writes, events) = match verdict {
-            Verdict::Complete => (executed.effects.writes().to_vec(), executed.effects.emitted().to_vec()),
-            _ => (Vec::new(), Vec::new()),
-        };
-        let append = |event| ingest::append_event(inner, app, event, &children, now);
-        let appends: Vec<_> = events.into_iter().map(append).collect();
-        let queues = ingest::queues_of(&appends);
-        match conclude(inner, leased, record, verdict, writes, appends, now).await {
-            Ok(()) => {
-                inner.agenda.wake(queues, now);
-                return false;
-            }
-            Err(SettleError::Conflict { .. })
-                if conflicts < CONFLICTS_MAX && !inner.ending.is_cancelled() =>
-            {
-                return true;
-            }
-            Err(error @ SettleError::Conflict { .. }) => {
-                executed.outcome = Outcome::Failed(failure_of(&error))
-            }
-            Err(error) => {
-                give_up_settling(leased, &error);
-                return false;
-            }
-        }
-    }
-}
-
-/// Settles an invocation whose handler was never called.
-async fn settle_without(inner: &Arc<Inner>, leased: &Leased, outcome: Outcome, policy: &RetryPolicy) {
-    let now = inner.now();
-    let verdict = decide(&outcome, policy, leased.attempt, inner.random(), now);
-    let record = AttemptRecord {
-        number: leased.attempt,
-        revision: None,
-        started_at: now,
-        ended_at: now,
-        waited_us: 0,
-        ran_us: 0,
-        cold: true,
-        outcome,
-    };
-    if let Err(error) = conclude(inner, leased, record, verdict, Vec::new(), Vec::new(), now).await {
-        give_up_settling(leased, &error);
-    }
-}
-
-async fn conclude(
-    inner: &Arc<Inner>,
-    leased: &Leased,
-    record: AttemptRecord,
-    verdict: Verdict,
-    writes: Vec<evoke_core::store::Write>,
-    appends: Vec<evoke_core::store::Append>,
-    now: Timestamp,
-) -> Result<(), SettleError> {
-    let mut run = leased.run.clone();
-    run.state = state_after(&verdict);
-    run.due_at = None;
-    let wake_at = match &verdict {
-        Verdict::Defer { until } => Some(*until),
-        Verdict::Release => Some(now),
-        Verdict::Complete | Verdict::DeadLetter { .. } => None,
-    };
-    match wake_at {
-        Some(at) => run.due_at = Some(at),
-        None => run.ended_at = Some(now),
-    }
-    // An attempt that was given back does not count and leaves no trace.
-    if verdict != Verdict::Release {
-        run.push_attempt(record);
-    }
-    let queue = Queue { app: run.app.clone(), function: run.function.clone() };
-    let lease = Some(leased.lease.clone());
-    inner.store.settle(Settlement { lease, verdict, run: Some(run), writes, appends }, now).await?;
-    if let Some(at) = wake_at {
-        inner.agenda.wake([queue], at);
-    }
-    Ok(())
-}
-
-/// The lease runs out and the invocation is attempted again; nothing is lost, only repeated.
-fn give_up_settling(leased: &Leased, error: &SettleError) {
-    tracing::warn!(%error, run = %leased.run.id, function = %leased.run.function, "an attempt could not be settled");
-}
-
-/// Extends the lease for as long as it is polled; returns when it is lost.
-async fn keep_lease(inner: &Inner, leased: &Leased) {
-    let hold = inner.limits.lease;
-    loop {
-        tokio::time::sleep(hold / 3).await;
-        match inner.store.extend(&leased.lease, inner.now().after(hold)).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => tracing::warn!(%error, run = %leased.run.id, "a lease could not be extended"),
-        }
-    }
-}
-
-/// Retry policy and time limit for what `trigger` started.
-fn delivery_of<'a>(target: &'a Target, trigger: &Trigger) -> (&'a RetryPolicy, Duration) {
-    let settings = &target.settings;
-    let subscription = match trigger {
-        Trigger::Event { subscription, .. } => settings.on.get(*subscription as usize),
-        Trigger::Http { .. } | Trigger::Call { .. } => None,
-    };
-    match subscription {
-        Some(subscription) => (&subscription.retry, subscription.timeout.unwrap_or(settings.timeout)),
-        None => (&settings.retry, settings.timeout),
-    }
-}
-
-fn input_of(leased: &Leased) -> Input {
-    match &leased.input {
-        StoredInput::Event(event) => Input::Event(event.clone()),
-        StoredInput::Request(stored) => {
-            let mut headers = ingest::header_map(&stored.headers);
-            if let Ok(traceparent) = TraceParent::header(&leased.run.cause).parse() {
-                headers.insert(ingest::TRACEPARENT, traceparent);
-            }
-            Input::Request(Request {
-                method: Method::from_bytes(stored.method.as_bytes()).unwrap_or(Method::POST),
-                uri: stored.uri.clone(),
-                headers,
-                params: stored.params.clone(),
-                client: None,
-                body: Body::Full(stored.body.clone()),
-            })
-        }
-    }
 }
