@@ -143,7 +143,7 @@ impl Resolver<'_, '_> {
                 None if methods.is_empty() || other.methods.is_empty() => "all methods".to_owned(),
                 None => continue,
             };
-            let message = format!("{place}: {both} {} is already routed in line {}", other.line, path.value);
+            let message = format!("{place}: {both} {} is already routed in line {}", path.value, other.line);
             self.problems
                 .add("duplicate", path.span.clone(), message)
                 .help("one request goes to one function");
