@@ -77,7 +77,7 @@ impl Delivery<'_> {
             // One after the other is what `concurrency = 1` promises to those who change state; others need not wait
             // for the disk.
             if attempted.executed.effects.is_empty() {
-                permit = None;
+                drop(permit.take());
             }
             let may_repeat = conflicts < CONFLICTS_MAX && !self.inner.ending.is_cancelled();
             if !self.settle(attempted, policy, may_repeat).await {
