@@ -1,0 +1,401 @@
+//! The command line as types. Raw only: what the options mean together is settled in [`crate::context`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use evoke_core::manifest::units;
+
+use crate::exit::AFTER_HELP;
+
+/// A self-hosted functions platform: source in, events through functions, nothing lost.
+#[derive(Debug, Parser)]
+#[command(name = "evoke", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Print JSON on stdout: one value, or one per line for streams.
+    #[arg(long, global = true, display_order = 900)]
+    pub json: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server.
+    Serve(ServeArgs),
+    /// Run the server for one app and deploy it whenever a file is saved.
+    Dev(DevArgs),
+    /// Make a folder with a small working app.
+    New(NewArgs),
+    /// Put an app's files to work; what is unchanged keeps running.
+    Deploy(DeployArgs),
+    /// Call a function and print its answer.
+    Invoke(InvokeArgs),
+    /// Publish an event.
+    Send(SendArgs),
+    /// See the events that were accepted.
+    Events {
+        /// Which.
+        #[command(subcommand)]
+        verb: EventsVerb,
+    },
+    /// See what ran, why, and what became of it.
+    Runs {
+        /// Which.
+        #[command(subcommand)]
+        verb: RunsVerb,
+    },
+    /// Print what functions wrote to stdout and stderr.
+    Logs(LogsArgs),
+    /// See and redrive dead letters: work that was given up after its last attempt.
+    Dlq {
+        /// Which.
+        #[command(subcommand)]
+        verb: DlqVerb,
+    },
+    /// See the functions that are deployed.
+    Functions {
+        /// Which.
+        #[command(subcommand)]
+        verb: FunctionsVerb,
+    },
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Processes Evoke starts for itself.
+    #[command(hide = true)]
+    Worker {
+        /// Which.
+        #[command(subcommand)]
+        verb: WorkerVerb,
+    },
+}
+
+/// Where a server listens and keeps its data.
+#[derive(Debug, Clone, Args)]
+pub struct ListenArgs {
+    /// Address of the data listener, where routes are served; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
+    pub listen: SocketAddr,
+
+    /// Address of the control listener; keep it on loopback or behind a private network.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7071")]
+    pub admin: SocketAddr,
+
+    /// How long running calls may take to finish after SIGTERM or Ctrl-C.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub grace: Duration,
+}
+
+/// `evoke serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Folder of everything durable; made when it is not there.
+    #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = ".evoke")]
+    pub data: PathBuf,
+
+    /// Listeners.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+}
+
+/// `evoke dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// The app's folder, with its evoke.toml.
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+
+    /// Folder of everything durable [default: DIR/.evoke].
+    #[arg(long, value_name = "DIR", env = "EVOKE_DATA")]
+    pub data: Option<PathBuf>,
+
+    /// Listeners.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+}
+
+/// `evoke new`.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// The app's name, and that of the folder.
+    pub name: String,
+
+    /// Language of the functions.
+    #[arg(long, value_enum, default_value_t = Template::Ts)]
+    pub template: Template,
+}
+
+/// What `evoke new` can make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// TypeScript on Node.js.
+    Ts,
+    /// Python.
+    Python,
+}
+
+/// Which server, and how to be let in.
+#[derive(Debug, Clone, Args)]
+pub struct ServerArgs {
+    /// The control listener of the server [default: that of the data folder, else 127.0.0.1:7071].
+    #[arg(long, value_name = "URL", env = "EVOKE_ADMIN", display_order = 800)]
+    pub admin: Option<String>,
+
+    /// Data folder of a local server, to read its address and token from [default: the nearest .evoke].
+    #[arg(long, value_name = "DIR", env = "EVOKE_DATA", display_order = 801)]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Which server, and which app on it.
+#[derive(Debug, Clone, Args)]
+pub struct AppArgs {
+    /// The app [default: that of the nearest evoke.toml].
+    #[arg(long, value_name = "APP", display_order = 799)]
+    pub app: Option<String>,
+
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `evoke deploy`.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// The app's folder, with its evoke.toml.
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `evoke invoke`.
+#[derive(Debug, Args)]
+pub struct InvokeArgs {
+    /// The function.
+    pub function: String,
+
+    /// Request body: a text, @FILE, or - for stdin.
+    #[arg(short, long, value_name = "TEXT|@FILE|-", allow_hyphen_values = true)]
+    pub data: Option<String>,
+
+    /// Do not wait: print the id of the run that was accepted, durably, to be done.
+    #[arg(long = "async")]
+    pub later: bool,
+
+    /// Method [default: POST with --data, GET without].
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    pub method: Option<String>,
+
+    /// Path and query the function sees.
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    pub path: String,
+
+    /// Header field; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+
+    /// The app.
+    #[command(flatten)]
+    pub app: AppArgs,
+}
+
+/// `evoke send`.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Type of the event, such as purchase_complete.
+    #[arg(value_name = "TYPE")]
+    pub ty: String,
+
+    /// What it carries: a text, @FILE, or - for stdin. JSON, unless --content-type says otherwise.
+    #[arg(short, long, value_name = "TEXT|@FILE|-", allow_hyphen_values = true)]
+    pub data: Option<String>,
+
+    /// Content type of the data.
+    #[arg(long, value_name = "TYPE", default_value = "application/json")]
+    pub content_type: String,
+
+    /// What the event is about, such as order-7.
+    #[arg(long)]
+    pub subject: Option<String>,
+
+    /// Who sends it, a URI reference.
+    #[arg(long, default_value = "/cli")]
+    pub source: String,
+
+    /// Its id [default: a fresh one]. The same source and id twice within a day is the same event.
+    #[arg(long)]
+    pub id: Option<String>,
+
+    /// The app.
+    #[command(flatten)]
+    pub app: AppArgs,
+}
+
+/// `evoke events …`.
+#[derive(Debug, Subcommand)]
+pub enum EventsVerb {
+    /// List events, newest first.
+    Ls {
+        /// Only of this type.
+        #[arg(long = "type", value_name = "TYPE")]
+        ty: Option<String>,
+        /// How many.
+        #[command(flatten)]
+        page: PageArgs,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Show one event and the runs it caused.
+    Get {
+        /// Its id.
+        id: String,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+}
+
+/// `evoke runs …`.
+#[derive(Debug, Subcommand)]
+pub enum RunsVerb {
+    /// List runs, newest first.
+    Ls {
+        /// Only of this function.
+        #[arg(long, value_name = "FUNCTION")]
+        function: Option<String>,
+        /// Only in this state.
+        #[arg(long, value_enum)]
+        state: Option<State>,
+        /// How many.
+        #[command(flatten)]
+        page: PageArgs,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Show one run: its attempts, and the tree of everything it caused.
+    Get {
+        /// Its id.
+        id: String,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+}
+
+/// States of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum State {
+    /// Accepted, waiting for an attempt.
+    Queued,
+    /// An attempt is being made.
+    Running,
+    /// The handler answered.
+    Completed,
+    /// A call failed; nobody will try again.
+    Failed,
+    /// Given up after its last attempt.
+    DeadLettered,
+}
+
+/// `evoke logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Only of this function.
+    pub function: Option<String>,
+
+    /// Go on printing lines as they come, until Ctrl-C.
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Only of this run.
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+
+    /// How many of the newest lines.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+
+    /// The app.
+    #[command(flatten)]
+    pub app: AppArgs,
+}
+
+/// `evoke dlq …`.
+#[derive(Debug, Subcommand)]
+pub enum DlqVerb {
+    /// List dead letters with their reasons, newest first.
+    Ls {
+        /// Only of this function.
+        #[arg(long, value_name = "FUNCTION")]
+        function: Option<String>,
+        /// How many.
+        #[command(flatten)]
+        page: PageArgs,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Try dead letters again, with a fresh count of attempts.
+    Redrive {
+        /// The runs; without any, all dead letters of the app.
+        runs: Vec<String>,
+        /// Only of this function.
+        #[arg(long, value_name = "FUNCTION", conflicts_with = "runs")]
+        function: Option<String>,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+}
+
+/// `evoke functions …`.
+#[derive(Debug, Subcommand)]
+pub enum FunctionsVerb {
+    /// List functions with their revision, limits, subscriptions and routes.
+    Ls {
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+}
+
+/// `evoke completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `evoke worker …`.
+#[derive(Debug, Subcommand)]
+pub enum WorkerVerb {
+    /// The small process that starts workers.
+    #[command(hide = true)]
+    Launcher,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Args)]
+pub struct PageArgs {
+    /// At most so many.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+
+    /// Only what is older than this; the end of a page names it.
+    #[arg(long, value_name = "CURSOR")]
+    pub before: Option<String>,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    units::parse_duration(text).map_err(|error| format!("it {}; {}", error.reason, error.help))
+}

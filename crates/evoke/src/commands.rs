@@ -1,0 +1,39 @@
+//! One file per verb of the command line.
+
+pub mod completions;
+pub mod deploy;
+pub mod dev;
+pub mod dlq;
+pub mod events;
+pub mod functions;
+pub mod invoke;
+pub mod logs;
+pub mod new;
+pub mod runs;
+pub mod send;
+pub mod serve;
+
+mod payload;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Result;
+use crate::output::Format;
+
+/// Does what was asked.
+pub async fn run(cli: Cli, format: Format) -> Result {
+    match cli.command {
+        Command::Serve(args) => serve::run(args, format).await,
+        Command::Dev(args) => dev::run(args, format).await,
+        Command::New(args) => new::run(&args, format),
+        Command::Deploy(args) => deploy::run(&args, format).await,
+        Command::Invoke(args) => invoke::run(args, format).await,
+        Command::Send(args) => send::run(args, format).await,
+        Command::Events { verb } => events::run(verb, format).await,
+        Command::Runs { verb } => runs::run(verb, format).await,
+        Command::Logs(args) => logs::run(args, format).await,
+        Command::Dlq { verb } => dlq::run(verb, format).await,
+        Command::Functions { verb } => functions::run(verb, format).await,
+        Command::Completions(args) => completions::run(&args, format),
+        Command::Worker { .. } => unreachable!("main starts workers before there is a runtime"),
+    }
+}

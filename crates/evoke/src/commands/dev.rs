@@ -1,0 +1,147 @@
+//! `evoke dev`: the server of `evoke serve`, and a deploy whenever a file of the app is saved.
+//!
+//! A change that cannot be deployed is shown, and what ran before still runs. Only a server that cannot start, or a
+//! signal, ends it.
+
+use std::path::{Path, PathBuf};
+
+use evoke_core::limits::Limits;
+use evoke_gateway::api::{Deployment, LogLine};
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{deploy, logs, serve as serving};
+use crate::cli::{DevArgs, ListenArgs};
+use crate::client::Client;
+use crate::exit::{Exit, Result};
+use crate::output::{self, Format, words};
+use crate::pack::files;
+use crate::serve::{self, Server};
+use crate::signals::Signals;
+use crate::watch::Watch;
+use crate::{app_folder, context};
+
+/// Serves the app in the folder until it is told to stop.
+pub async fn run(args: DevArgs, format: Format) -> Result {
+    let folder = app_folder::open(&args.dir)?;
+    app_folder::expect_manifest(&folder)?;
+    serve::log_to_stderr()?;
+    let mut signals = Signals::listen()?;
+    let data = args.data.unwrap_or_else(|| folder.join(context::DATA_FOLDER));
+    let ListenArgs { listen, admin, grace } = args.listen;
+    let options = serve::Options { data: data.clone(), listen, admin, grace, tell_failures: true };
+    let server = tokio::select! {
+        started = Server::start(options) => started?,
+        () = signals.next() => return Ok(Exit::Done),
+    };
+    serving::announce(&server, format);
+    let client = context::own_client(server.listeners(), &data)?;
+    let ended = tokio::select! {
+        ended = deploy_when_saved(folder, &client, format) => ended,
+        ended = print_logs(&server, format) => ended,
+        () = signals.next() => Ok(Exit::Done),
+    };
+    let stopped = serving::stop(server, grace, &mut signals, format).await;
+    ended.and(stopped)
+}
+
+/// Returns only when nobody reads what it prints.
+async fn deploy_when_saved(folder: PathBuf, client: &Client, format: Format) -> Result {
+    let mut watch = Watch::start()?;
+    let mut app = App { folder, client, running: None, broken: false };
+    loop {
+        // Watched before it is read, so that no change falls in between.
+        if let Err(error) = follow(&mut watch, &app.folder) {
+            format.failed(&error);
+        }
+        let deployed = app.deploy().await;
+        let broken = deployed.is_err();
+        match deployed {
+            Ok(Some(deployment)) => show(&deployment, client, format)?,
+            Ok(None) if app.broken => format.talk(words::faint("back to what runs")),
+            Ok(None) => {}
+            Err(ref error) => {
+                format.failed(error);
+                format.talk(words::faint(match &app.running {
+                    Some(running) => {
+                        format!("version {} keeps running; waiting for the next change", running.version)
+                    }
+                    None => "nothing of it runs yet; waiting for the next change".to_owned(),
+                }));
+            }
+        }
+        app.broken = broken;
+        watch.changed().await;
+    }
+}
+
+fn follow(watch: &mut Watch, folder: &Path) -> Result<()> {
+    match files::find(folder, Limits::default().bundle_files) {
+        Ok(found) => watch.follow(found.folders),
+        // The deploy that follows reads the same files, and says what is wrong with them.
+        Err(_) => watch.follow([folder.to_owned()]),
+    }
+}
+
+struct App<'a> {
+    folder: PathBuf,
+    client: &'a Client,
+    /// What was deployed last.
+    running: Option<Running>,
+    /// What was tried after that could not be deployed.
+    broken: bool,
+}
+
+struct Running {
+    /// Of the tar.
+    digest: String,
+    version: u64,
+}
+
+impl App<'_> {
+    /// Deploys the folder; `None` when its files are those that run.
+    async fn deploy(&mut self) -> Result<Option<Deployment>> {
+        let bundle = deploy::bundle(&self.folder)?;
+        if self.running.as_ref().is_some_and(|running| running.digest == bundle.digest) {
+            return Ok(None);
+        }
+        let name = app_folder::manifest(&self.folder)?.app;
+        let deployment = deploy::send(self.client, name.as_str(), &bundle).await?;
+        self.running = Some(Running { digest: bundle.digest, version: deployment.version });
+        Ok(Some(deployment))
+    }
+}
+
+fn show(deployment: &Deployment, client: &Client, format: Format) -> Result<()> {
+    if format.is_json() {
+        let mut value = deploy::describe(deployment, client.data_url());
+        value["kind"] = "deployed".into();
+        return Ok(output::json(&value)?);
+    }
+    format.talk(format_args!(
+        "{} {} version {}",
+        words::good("deployed"),
+        deployment.app,
+        deployment.version
+    ));
+    deploy::show(deployment, client.data_url())
+}
+
+/// Prints what functions write. Returns only when nobody reads it, or the server has ended.
+async fn print_logs(server: &Server, format: Format) -> Result {
+    let mut lines = server.tail_logs();
+    loop {
+        match lines.recv().await {
+            Ok(line) if format.is_json() => {
+                output::json(&json!({ "kind": "log", "line": LogLine::from((0, line)) }))?
+            }
+            Ok(line) => logs::print(&LogLine::from((0, line)), format)?,
+            Err(RecvError::Lagged(missed)) => {
+                format.talk(words::faint(format_args!(
+                    "{missed} log lines came too fast to be shown; see `evoke logs`"
+                )));
+            }
+            Err(RecvError::Closed) => return Ok(Exit::Done),
+        }
+    }
+}

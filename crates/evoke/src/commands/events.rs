@@ -1,0 +1,99 @@
+//! `evoke events`: what was accepted, and what it caused.
+
+use evoke_core::event::{Data, Event};
+use evoke_core::time::{Clock as _, Timestamp};
+use evoke_gateway::api::{EventList, StoredEvent};
+
+use crate::cli::EventsVerb;
+use crate::clock::SystemClock;
+use crate::context;
+use crate::exit::{Exit, Result};
+use crate::output::table::{Cell, Table};
+use crate::output::{self, Format, words};
+
+/// Lists events, or shows one.
+pub async fn run(verb: EventsVerb, format: Format) -> Result {
+    match verb {
+        EventsVerb::Ls { ty, page, app } => {
+            let (app, client) = context::app_and_client(&app)?;
+            let limit = page.limit.to_string();
+            let mut query = vec![("limit", limit.as_str())];
+            query.extend(ty.as_deref().map(|ty| ("type", ty)));
+            query.extend(page.before.as_deref().map(|before| ("before", before)));
+            let list: EventList = client.get(&["apps", app.as_str(), "events"], &query).await?;
+            if format.is_json() { output::json(&list)? } else { show_list(&list, format, SystemClock.now())? }
+        }
+        EventsVerb::Get { id, app } => {
+            let (app, client) = context::app_and_client(&app)?;
+            let event: StoredEvent = client.get(&["apps", app.as_str(), "events", &id], &[]).await?;
+            if format.is_json() { output::json(&event)? } else { show_one(&event)? }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn show_list(list: &EventList, format: Format, now: Timestamp) -> Result<()> {
+    let mut table = Table::new(&["ID", "AGE", "TYPE", "SUBJECT", "SOURCE", "RUNS"]);
+    for StoredEvent { accepted_at, event, runs, .. } in &list.events {
+        table.row([
+            event.id().into(),
+            words::age(accepted_at.0, now).into(),
+            Cell::styled(event.ty(), words::NAME),
+            event.subject().unwrap_or("-").into(),
+            event.source().into(),
+            runs.len().to_string().into(),
+        ]);
+    }
+    table.print("no events")?;
+    output::more(format, list.next.as_deref());
+    Ok(())
+}
+
+fn show_one(stored: &StoredEvent) -> Result<()> {
+    let event = &stored.event;
+    let mut attributes = vec![
+        ("id", event.id().to_owned()),
+        ("type", event.ty().to_owned()),
+        ("source", event.source().to_owned()),
+        ("accepted", stored.accepted_at.to_string()),
+    ];
+    let optional = [
+        ("subject", event.subject()),
+        ("time", event.time()),
+        ("datacontenttype", event.data_content_type()),
+        ("dataschema", event.data_schema()),
+    ];
+    attributes.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned()))));
+    for (name, value) in attributes {
+        output::line(format_args!("{} {value}", words::faint(format_args!("{name:<16}"))))?;
+    }
+    for (name, value) in event.extensions() {
+        output::line(format_args!("{} {}", words::faint(format_args!("{name:<16}")), attribute(value)))?;
+    }
+    for run in &stored.runs {
+        output::line(format_args!("{} {run}", words::faint(format_args!("{:<16}", "run"))))?;
+    }
+    if let Some(data) = data_text(event) {
+        output::line(format_args!("\n{data}"))?;
+    }
+    Ok(())
+}
+
+fn attribute(value: &evoke_core::event::Attribute) -> String {
+    use evoke_core::event::Attribute;
+    match value {
+        Attribute::Boolean(value) => value.to_string(),
+        Attribute::Integer(value) => value.to_string(),
+        Attribute::String(value) => value.clone(),
+    }
+}
+
+fn data_text(event: &Event) -> Option<String> {
+    Some(match event.data()? {
+        Data::Json(value) => format!("{value:#}"),
+        Data::Text(text) => text.clone(),
+        Data::Bytes(bytes) => {
+            format!("{} of {}", words::size(bytes.len() as u64), event.data_content_type()?)
+        }
+    })
+}

@@ -1,0 +1,55 @@
+//! `evoke functions`: what is deployed.
+
+use std::time::Duration;
+
+use evoke_gateway::api::{Function, FunctionList};
+
+use super::deploy::methods;
+use crate::cli::FunctionsVerb;
+use crate::context;
+use crate::exit::{Exit, Result};
+use crate::output::table::{Cell, Table};
+use crate::output::{self, Format, words};
+
+/// Lists the functions of an app.
+pub async fn run(verb: FunctionsVerb, format: Format) -> Result {
+    let FunctionsVerb::Ls { app } = verb;
+    let (app, client) = context::app_and_client(&app)?;
+    let list: FunctionList = client.get(&["apps", app.as_str(), "functions"], &[]).await?;
+    if format.is_json() {
+        output::json(&list)?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        "FUNCTION",
+        "RUNTIME",
+        "REVISION",
+        "TIMEOUT",
+        "MEMORY",
+        "BUSY",
+        "IDLE",
+        "MAX",
+        "STARTED BY",
+    ]);
+    for function in &list.functions {
+        table.row([
+            Cell::styled(function.name.as_str(), words::NAME),
+            function.runtime.as_str().into(),
+            function.revision.as_str().get(..8).unwrap_or(function.revision.as_str()).into(),
+            words::duration(Duration::from_millis(function.timeout_ms)).into(),
+            words::size(function.memory_bytes).into(),
+            function.instances.busy.to_string().into(),
+            function.instances.idle.to_string().into(),
+            function.concurrency.to_string().into(),
+            started_by(function).into(),
+        ]);
+    }
+    table.print("the app has no functions")?;
+    Ok(Exit::Done)
+}
+
+fn started_by(function: &Function) -> String {
+    let routes = function.routes.iter().map(|route| format!("{} {}", methods(route), route.path));
+    let events = function.on.iter().map(|on| format!("event {}", on.event));
+    routes.chain(events).collect::<Vec<_>>().join(", ")
+}

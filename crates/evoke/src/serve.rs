@@ -1,0 +1,129 @@
+//! The server, put together: store, listeners, runtime, engine, gateway; and taken apart again in the other direction.
+
+mod failure;
+mod listeners;
+mod log;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evoke_core::limits::Limits;
+use evoke_core::record::LogRecord;
+use evoke_core::store::{Retention, Store};
+use evoke_core::time::Clock;
+use evoke_engine::{Engine, Parts};
+use evoke_gateway::{Bounds, Gateway, auth};
+use evoke_store::{OpenOptions, SqliteStore};
+use evoke_worker::ProcessRuntime;
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::SystemClock;
+use crate::exit::Result;
+use crate::seed;
+
+pub use listeners::Listeners;
+pub use log::to_stderr as log_to_stderr;
+
+/// What a server needs to be told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder of everything durable; made when it is not there.
+    pub data: PathBuf,
+    /// Address of the data listener.
+    pub listen: SocketAddr,
+    /// Address of the control listener.
+    pub admin: SocketAddr,
+    /// How long running calls may take to finish in the end.
+    pub grace: Duration,
+    /// Whether callers on the data listener are told what a function failed with.
+    pub tell_failures: bool,
+}
+
+/// A running server.
+pub struct Server {
+    engine: Engine,
+    gateway: JoinHandle<std::io::Result<()>>,
+    stopping: CancellationToken,
+    listeners: Listeners,
+    options: Options,
+}
+
+impl Server {
+    /// Starts all of it. Returns when both listeners answer.
+    pub async fn start(options: Options) -> Result<Self> {
+        let (clock, limits): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Limits::default());
+
+        // What can be wrong with the machine comes first, so that a failure leaves nothing to undo.
+        let store = SqliteStore::open(&options.data, OpenOptions::default())
+            .map_err(|cause| failure::store(&options.data, &cause))?;
+        let store: Arc<dyn Store> = Arc::new(store);
+        let data = bind(options.listen, "--listen").await?;
+        let admin = bind(options.admin, "--admin").await?;
+
+        let token =
+            auth::load_or_create(store.as_ref(), &options.data, clock.now()).await.map_err(failure::token)?;
+        let workers = evoke_worker::Options {
+            limits: limits.clone(),
+            ..evoke_worker::Options::new(options.data.join("workers"), launcher()?)
+        };
+        let runtime = ProcessRuntime::start(workers).await.map_err(failure::runtime)?;
+        let parts = Parts {
+            store,
+            runtime: Arc::new(runtime),
+            clock,
+            limits,
+            retention: Retention::default(),
+            seed: seed::random(),
+        };
+        let engine = Engine::start(parts).await.map_err(failure::engine)?;
+
+        let listeners = Listeners::of(&data, &admin)?;
+        listeners.write(&options.data)?;
+        let gateway = Gateway {
+            engine: engine.clone(),
+            token: token.hash,
+            bounds: Bounds { grace: options.grace, ..Bounds::default() },
+            control_hosts: Vec::new(),
+            tell_failures: options.tell_failures,
+        };
+        let stopping = CancellationToken::new();
+        let gateway = TaskTracker::new().spawn(gateway.serve(data, admin, stopping.clone()));
+        Ok(Self { engine, gateway, stopping, listeners, options })
+    }
+
+    /// Where it listens.
+    pub fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// What functions write, from now on.
+    pub fn tail_logs(&self) -> broadcast::Receiver<LogRecord> {
+        self.engine.tail_logs()
+    }
+
+    /// Stops accepting, waits up to the grace period for what runs, ends the rest (queued work stays queued), and closes
+    /// the store.
+    pub async fn stop(self) -> Result<()> {
+        self.stopping.cancel();
+        let (gateway, drained) = tokio::join!(self.gateway, self.engine.drain(self.options.grace));
+        Listeners::remove(&self.options.data);
+        gateway.map_err(failure::task)?.map_err(failure::gateway)?;
+        drained.map_err(failure::drain)
+    }
+}
+
+async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|cause| failure::bind(address, option, &cause))
+}
+
+/// This executable, as the process all workers are forked from.
+fn launcher() -> Result<Vec<std::ffi::OsString>> {
+    let executable = std::env::current_exe().map_err(failure::executable)?;
+    Ok(vec![executable.into(), "worker".into(), "launcher".into()])
+}

@@ -1,0 +1,76 @@
+//! Why a server does not start, or does not end well: what, why, and what helps.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use evoke_core::store::StoreError;
+use evoke_gateway::auth::AuthError;
+use evoke_store::OpenError;
+
+use crate::exit::Error;
+
+/// The data folder cannot be used.
+pub fn store(_folder: &Path, cause: &OpenError) -> Error {
+    Error::failed("data_folder", cause.to_string())
+}
+
+/// A listener cannot be opened.
+pub fn bind(address: SocketAddr, option: &'static str, cause: &io::Error) -> Error {
+    let message =
+        |why: &str| Error::failed("listen", format!("cannot listen on {address} ({option}): {why}"));
+    match cause.kind() {
+        ErrorKind::AddrInUse => message("something else listens there").help(format!(
+            "end it, or choose another port: {option} {}:0 takes one that is free",
+            host(address)
+        )),
+        ErrorKind::AddrNotAvailable => message("this machine has no such address")
+            .help(format!("{option} 127.0.0.1:{} listens for this machine only", address.port())),
+        ErrorKind::PermissionDenied => message("the system does not permit it")
+            .help("ports below 1024 belong to root: choose a higher one"),
+        _ => message(&cause.to_string()),
+    }
+}
+
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
+/// There is no token.
+pub fn token(cause: AuthError) -> Error {
+    Error::failed("token", format!("the token of the control listener: {cause}"))
+}
+
+/// Workers cannot be started.
+pub fn runtime(cause: evoke_worker::StartError) -> Error {
+    Error::failed("workers", cause.to_string())
+}
+
+/// The engine does not start.
+pub fn engine(cause: evoke_engine::StartError) -> Error {
+    Error::failed("engine", cause.to_string())
+}
+
+/// This executable is not where it was.
+pub fn executable(cause: io::Error) -> Error {
+    Error::failed("workers", format!("this executable cannot be found, and so starts no workers: {cause}"))
+}
+
+/// The gateway failed.
+pub fn gateway(cause: io::Error) -> Error {
+    Error::failed("gateway", format!("the listeners failed: {cause}"))
+}
+
+/// The gateway ended in a panic.
+pub fn task(cause: tokio::task::JoinError) -> Error {
+    Error::failed("gateway", format!("the listeners ended by a mistake of Evoke: {cause}"))
+}
+
+/// The store could not be closed in order.
+pub fn drain(cause: StoreError) -> Error {
+    Error::failed(cause.code(), format!("the end was not in order: {cause}"))
+        .help("nothing that was accepted is lost: it is worked off after the next start")
+}

@@ -1,0 +1,90 @@
+//! `evoke dev`: deploys what is saved, and serves on whatever is wrong with it.
+
+use crate::app::plain;
+use crate::evoke::{Running, command, eventually, folder, http, ready, write};
+
+fn dev(dir: &std::path::Path) -> Running {
+    Running::start(command(dir).args(["dev", ".", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]))
+}
+
+fn stop(mut dev: Running) {
+    dev.signal("INT");
+    assert_eq!(dev.wait().code(), Some(0), "{}", dev.stderr);
+}
+
+#[test]
+fn a_saved_file_is_deployed_and_a_broken_one_leaves_what_runs() {
+    let app = plain();
+    let mut dev = dev(app.path());
+    let [data, _] = dev.wait_for("both listeners", ready);
+    dev.wait_for_talk("deployed plain version 1");
+    dev.wait_for("the routes", |it| it.stdout.contains(&format!("{data}/orders/{{id}}")).then_some(()));
+    assert_eq!(http(&data, "POST", "/orders/1", "").status, 201);
+    dev.wait_for("the log", |it| it.stdout.contains("order 1").then_some(()));
+
+    let good = std::fs::read_to_string(app.path().join("order.ts")).unwrap();
+    write(app.path(), "order.ts", &good.replace("Response.json(", "Response.json(;"));
+    dev.wait_for_talk("order.ts:");
+    dev.wait_for_talk("version 1 keeps running");
+    assert_eq!(http(&data, "POST", "/orders/2", "").status, 201);
+
+    let manifest = std::fs::read_to_string(app.path().join("evoke.toml")).unwrap();
+    write(app.path(), "evoke.toml", &manifest.replace("to = \"order\"", "to = \"ordr\""));
+    write(app.path(), "order.ts", &good.replace("201", "202"));
+    dev.wait_for_talk("evoke.toml");
+    assert_eq!(http(&data, "POST", "/orders/3", "").status, 201);
+
+    write(app.path(), "evoke.toml", &manifest);
+    dev.wait_for_talk("deployed plain version 2");
+    assert_eq!(http(&data, "POST", "/orders/4", "").status, 202);
+    stop(dev);
+}
+
+#[test]
+fn a_first_deploy_that_fails_is_waited_for() {
+    let app = folder(&[("evoke.toml", "[app]\n")]);
+    let mut dev = dev(app.path());
+    let [data, _] = dev.wait_for("both listeners", ready);
+    dev.wait_for_talk("nothing of it runs yet");
+    let source = "export default { fetch() { return new Response('at last\\n'); } };";
+    write(app.path(), "lib/main.mjs", source);
+    let manifest = "evoke = \"1\"\n[app]\nname = \"late\"\n[functions.main]\nsource = \"lib/main.mjs\"\n\
+                    [[routes]]\npath = \"/\"\nto = \"main\"\n";
+    write(app.path(), "evoke.toml", manifest);
+    dev.wait_for_talk("deployed late version 1");
+    assert_eq!(http(&data, "GET", "/", "").body, "at last\n");
+    // A folder that was not there at the start is watched too.
+    write(app.path(), "lib/main.mjs", &source.replace("at last", "again"));
+    dev.wait_for_talk("deployed late version 2");
+    assert_eq!(http(&data, "GET", "/", "").body, "again\n");
+    stop(dev);
+}
+
+#[test]
+fn commands_in_the_folder_find_the_server_and_it_says_what_failed() {
+    let app = plain();
+    let mut dev = dev(app.path());
+    let [data, _] = dev.wait_for("both listeners", ready);
+    dev.wait_for_talk("deployed plain version 1");
+    let thrown = crate::evoke::evoke(app.path(), &["invoke", "echo", "--path", "/?throw"]);
+    assert_eq!(thrown.code, 1);
+    assert!(thrown.stderr.contains("thrown as asked"), "{thrown:?}");
+    let said = crate::evoke::evoke(app.path(), &["deploy"]).ok();
+    assert!(said.stdout.contains(&format!("{data}/orders/{{id}}")), "{said:?}");
+    stop(dev);
+    eventually("a clean folder", || (!app.path().join(".evoke/listeners.json").exists()).then_some(()));
+}
+
+#[test]
+fn without_a_manifest_or_a_port_there_is_nothing_to_wait_for() {
+    let empty = folder(&[]);
+    let said = crate::evoke::evoke(empty.path(), &["dev"]);
+    assert_eq!(said.code, 2);
+    insta::assert_snapshot!(crate::evoke::redact(&said.whole(), &[empty.path()]));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let app = plain();
+    let said = crate::evoke::evoke(app.path(), &["dev", "--listen", &address, "--admin", "127.0.0.1:0"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("something else listens there"), "{said:?}");
+}

@@ -1,0 +1,75 @@
+//! What `--help` says.
+
+use crate::evoke::{evoke, run};
+
+#[test]
+fn every_command_explains_itself() {
+    let here = std::env::temp_dir();
+    for command in [
+        "",
+        "serve",
+        "dev",
+        "new",
+        "deploy",
+        "invoke",
+        "send",
+        "events",
+        "events ls",
+        "events get",
+        "runs",
+        "runs ls",
+        "runs get",
+        "logs",
+        "dlq",
+        "dlq ls",
+        "dlq redrive",
+        "functions",
+        "functions ls",
+        "completions",
+    ] {
+        let mut args: Vec<&str> = command.split_whitespace().collect();
+        args.push("--help");
+        let said = evoke(&here, &args).ok();
+        assert_eq!(said.stderr, "");
+        let name = if command.is_empty() { "evoke".to_owned() } else { format!("evoke {command}") };
+        insta::assert_snapshot!(name.replace(' ', "_"), said.stdout);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_usage() {
+    let here = std::env::temp_dir();
+    for args in
+        [&["fly"][..], &[], &["serve", "--listen", "7070"], &["serve", "--grace", "10"], &["logs", "-n", "0"]]
+    {
+        let said = evoke(&here, args);
+        assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{args:?}");
+    }
+    let said = evoke(&here, &["serve", "--grace", "10"]);
+    insta::assert_snapshot!(said.stderr, @r#"
+    error: invalid value '10' for '--grace <DURATION>': it has no unit; write it with the units d, h, m, s, ms: "250ms", "10s", "1m30s"
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn completions_know_every_command() {
+    let here = std::env::temp_dir();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let said = evoke(&here, &["completions", shell]).ok();
+        assert!(said.stdout.contains("redrive"), "{shell}");
+        assert!(!said.stdout.contains("launcher"), "{shell} completes what is hidden");
+        let json = evoke(&here, &["completions", shell, "--json"]).ok().json();
+        assert_eq!(json["script"].as_str(), Some(said.stdout.as_str()));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_command_quietly() {
+    let here = std::env::temp_dir();
+    let script =
+        format!("{} completions zsh | head -n 1; echo ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_evoke"));
+    let said = run(std::process::Command::new("bash").args(["-c", &script]).current_dir(here));
+    assert_eq!((said.stdout.lines().last(), said.stderr.as_str()), (Some("0"), ""));
+}

@@ -1,0 +1,86 @@
+//! A server's start, its orderly end, and its end by force.
+
+use serde_json::json;
+
+use crate::app::served;
+use crate::evoke::{Server, eventually, http, write};
+
+#[test]
+fn sigterm_lets_a_call_finish_and_leaves_nothing_running() {
+    let (mut server, app) = served();
+    let file = app.path().join("go");
+    let path = format!("/slow?file={}", file.display());
+    let (data, path) = (server.data_url.clone(), path);
+    let call = std::thread::spawn(move || http(&data, "GET", &path, ""));
+    eventually("the call to begin", || {
+        server
+            .evoke(app.path(), &["runs", "ls", "--state", "running", "--function", "slow", "--json"])
+            .ok()
+            .json()["runs"][0]["id"]
+            .as_str()
+            .map(str::to_owned)
+            .or_else(|| {
+                server.evoke(app.path(), &["logs", "slow"]).stdout.contains("begun").then(String::new)
+            })
+    });
+    server.running.signal("TERM");
+    server.running.wait_for_talk("finishing what runs");
+    write(app.path(), "go", "");
+    let answer = call.join().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "done\n"));
+    assert_eq!(server.running.wait().code(), Some(0), "{}", server.running.stderr);
+    assert!(!server.data.join("listeners.json").exists());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (mut server, app) = served();
+    let file = app.path().join("never");
+    server.evoke(app.path(), &["send", "slow", "--data", &json!({ "file": file }).to_string()]).ok();
+    eventually("the run to begin", || {
+        server.evoke(app.path(), &["logs", "slow"]).stdout.contains("begun").then_some(())
+    });
+    server.running.signal("INT");
+    server.running.wait_for_talk("finishing what runs");
+    server.running.signal("INT");
+    assert_eq!(server.running.wait().code(), Some(130), "{}", server.running.stderr);
+}
+
+#[test]
+fn what_was_accepted_survives_a_kill_and_is_done_after_the_restart() {
+    let (mut server, app) = served();
+    let file = app.path().join("go");
+    let sent =
+        server.evoke(app.path(), &["send", "slow", "--json", "--data", &json!({ "file": file }).to_string()]);
+    let run = sent.ok().json()["runs"][0].as_str().unwrap().to_owned();
+    eventually("the run to begin", || {
+        server.evoke(app.path(), &["logs", "slow"]).stdout.contains("begun").then_some(())
+    });
+    server.running.signal("KILL");
+    server.running.wait();
+    write(app.path(), "go", "");
+
+    let again = Server::start_on(&server.data);
+    let done = eventually("the run to complete", || {
+        let json = again.evoke(app.path(), &["runs", "get", &run, "--json"]).ok().json();
+        (json["run"]["state"] == "completed").then_some(json)
+    });
+    let outcomes: Vec<_> =
+        done["run"]["attempts"].as_array().unwrap().iter().map(|a| a["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["lost", "completed"]);
+    assert_eq!(again.stop().code, 0);
+}
+
+#[test]
+fn an_idle_server_says_where_it_listens_and_ends_in_order() {
+    let server = Server::start();
+    let listeners: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(server.data.join("listeners.json")).unwrap()).unwrap();
+    assert_eq!(
+        listeners,
+        json!({ "pid": server.running.pid(), "data": server.data_url, "admin": server.admin_url })
+    );
+    assert_eq!(http(&server.admin_url, "GET", "/health", "").status, 200);
+    let said = server.stop();
+    assert_eq!((said.code, said.stdout.lines().count()), (0, 2), "{said:?}");
+}
