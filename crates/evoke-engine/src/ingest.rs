@@ -1,7 +1,7 @@
 //! What is accepted to be done later: events, and calls whose sender does not wait.
 
 use evoke_core::body::BodyError;
-use evoke_core::event::{Attribute, Event, EventError, EventRef};
+use evoke_core::event::{Attribute, CAUSATION_ID, CORRELATION_ID, Event, EventError, EventRef};
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
 use evoke_core::record::{Cause, RunRecord, RunState, Trigger};
 use evoke_core::runtime::Request;
@@ -145,7 +145,7 @@ impl Engine {
         let items: Vec<Append> = events
             .into_iter()
             .map(|event| {
-                let cause = inner.cause_of_arrival(event.extension_str(CORRELATION), trace.as_ref());
+                let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), trace.as_ref());
                 append_event(inner, to, event, &cause, now)
             })
             .collect();
@@ -204,10 +204,6 @@ impl Engine {
     }
 }
 
-/// The attributes of the CloudEvents correlation extension
-/// (<https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/correlation.md>).
-pub(crate) const CORRELATION: &str = "correlationid";
-pub(crate) const CAUSATION: &str = "causationid";
 /// The attribute of the CloudEvents distributed tracing extension.
 pub(crate) const TRACEPARENT: &str = "traceparent";
 
@@ -237,9 +233,9 @@ pub(crate) fn append_event(
         event = event.with_time(now.to_rfc3339());
     }
     let text = |text: &str| Attribute::String(text.to_owned());
-    event = event.with_extension(CORRELATION, text(cause.root.as_str()));
+    event = event.with_extension(CORRELATION_ID, text(cause.root.as_str()));
     if let Some(parent) = &cause.parent {
-        event = event.with_extension(CAUSATION, text(parent.as_str()));
+        event = event.with_extension(CAUSATION_ID, text(parent.as_str()));
     }
     if event.extension_str(TRACEPARENT).is_none() {
         event = event.with_extension(TRACEPARENT, text(&TraceParent::header(cause)));

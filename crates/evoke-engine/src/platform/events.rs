@@ -48,12 +48,10 @@ pub(super) fn publish(attempt: &mut Attempt, request: &PlatformRequest) -> Resul
 
 /// Checks that the function may emit `events`, and keeps them with the attempt.
 pub(super) fn accept(attempt: &mut Attempt, events: Vec<Event>, bytes: u64) -> Result<(), Problem> {
-    let emits = &attempt.target.settings.emits;
-    if let Some(event) = events.iter().find(|event| !emits.iter().any(|pattern| pattern.matches(event.ty())))
-    {
+    let settings = &attempt.target.settings;
+    if let Some(event) = events.iter().find(|event| !settings.may_emit(event.ty())) {
         let (function, ty) = (&attempt.target.name, event.ty());
-        let declared: Vec<String> = emits.iter().map(|pattern| format!("{:?}", pattern.0)).collect();
-        let mut line = declared.clone();
+        let mut line: Vec<String> = settings.emits.iter().map(|pattern| format!("{:?}", pattern.0)).collect();
         line.push(format!("{ty:?}"));
         let detail = format!(
             "function {function} may not emit {ty:?}: add it to evoke.toml under [functions.{function}]: emits = [{}]",
