@@ -11,6 +11,7 @@ pub async fn completion_is_final(subject: &mut dyn Subject) {
     store.append(vec![append("a", 1, "f")], START).await.expect("append");
     let leased = lease_one(&store, "f", START).await;
     store.settle(complete(&leased.lease), at(1)).await.expect("settle");
+    drop(store);
     for _ in 0..2 {
         let store = subject.store();
         assert!(lease_all(&store, "f", at(1_000)).await.is_empty());

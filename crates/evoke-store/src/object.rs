@@ -1,0 +1,99 @@
+//! Objects: files named by the SHA-256 of their bytes, `objects/ab/abcd…`.
+//!
+//! A file has its name only once its bytes are on the disk; the name is durable when `put` returns.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use evoke_core::store::StoreError;
+use sha2::{Digest, Sha256};
+
+use crate::dir;
+
+/// The folder of objects.
+#[derive(Debug)]
+pub(crate) struct Objects {
+    root: PathBuf,
+    unfinished: AtomicU64,
+}
+
+impl Objects {
+    /// Opens the folder, and removes what an earlier process left unfinished.
+    pub fn open(root: PathBuf) -> std::io::Result<Self> {
+        dir::create(&root)?;
+        for file in fs::read_dir(&root)? {
+            let file = file?;
+            if file.file_name().to_string_lossy().starts_with("unfinished-") {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(Self { root, unfinished: AtomicU64::new(0) })
+    }
+
+    /// Stores bytes; their digest.
+    pub fn put(&self, bytes: &[u8]) -> Result<String, StoreError> {
+        let digest = hex(&Sha256::digest(bytes));
+        let file = self.file(&digest);
+        let folder = file.parent().unwrap_or(&self.root);
+        self.write(bytes, folder, &file).map_err(|error| failed(&file, &error))?;
+        Ok(digest)
+    }
+
+    /// The bytes with this digest.
+    pub fn get(&self, digest: &str) -> Result<Option<Bytes>, StoreError> {
+        let is_digest = digest.len() == 64 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_digest {
+            return Ok(None);
+        }
+        let file = self.file(digest);
+        let bytes = match fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(&file, &error)),
+        };
+        if hex(&Sha256::digest(&bytes)) != digest {
+            let what = format!("objects {digest}: the bytes have another digest; deploy the app again");
+            return Err(StoreError::Corrupt(what));
+        }
+        Ok(Some(bytes.into()))
+    }
+
+    fn file(&self, digest: &str) -> PathBuf {
+        self.root.join(&digest[..2]).join(digest)
+    }
+
+    fn write(&self, bytes: &[u8], folder: &Path, file: &Path) -> std::io::Result<()> {
+        if !folder.is_dir() {
+            dir::create(folder)?;
+            dir::sync(&self.root)?;
+        }
+        let n = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self.root.join(format!("unfinished-{n}"));
+        let mut written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        let named = written
+            .write_all(bytes)
+            .and_then(|()| written.sync_all())
+            .and_then(|()| fs::rename(&unfinished, file));
+        if named.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        named?;
+        dir::sync(folder)
+    }
+}
+
+fn failed(file: &Path, error: &std::io::Error) -> StoreError {
+    let what = format!("{}: {error}", file.display());
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full(what),
+        _ => StoreError::Unavailable(what),
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

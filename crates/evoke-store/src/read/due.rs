@@ -1,0 +1,24 @@
+//! When each queue wants attention.
+
+use evoke_core::store::QueueDue;
+use rusqlite::Connection;
+
+use crate::number::time;
+use crate::table::queues;
+use crate::trouble::Trouble;
+
+/// One look-up per queue there ever was, however many invocations wait.
+const EARLIEST: &str =
+    "SELECT app, function, (SELECT at FROM pending WHERE queue = queues.id ORDER BY at LIMIT 1) AS earliest
+    FROM queues WHERE earliest IS NOT NULL";
+
+/// The queues that have invocations, with the earliest time of each.
+pub(crate) fn due(conn: &Connection) -> Result<Vec<QueueDue>, Trouble> {
+    let mut find = conn.prepare_cached(EARLIEST)?;
+    let mut rows = find.query([])?;
+    let mut due = Vec::new();
+    while let Some(row) = rows.next()? {
+        due.push(QueueDue { queue: queues::decode(row, 0, 1)?, at: time(row.get(2)?) });
+    }
+    Ok(due)
+}

@@ -1,0 +1,78 @@
+//! The tables, the format's version, and how a connection is set up.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::limit;
+use crate::trouble::Trouble;
+
+/// The format this code reads and writes, in `PRAGMA user_version`.
+pub(crate) const VERSION: i64 = 1;
+/// `EVOK`, in `PRAGMA application_id`: tells the file from any other SQLite database.
+pub(crate) const APPLICATION: i64 = 0x4556_4f4b;
+
+const TABLES: &str = include_str!("schema.sql");
+
+/// What a file says of itself.
+pub(crate) enum Found {
+    /// Nothing: it is new.
+    Empty,
+    /// It is ours, of this version.
+    Version(i64),
+    /// Something else.
+    Foreign,
+}
+
+/// Opens the writing connection.
+pub(crate) fn writer(file: &Path) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(file, flags)?;
+    common(&conn, limit::WRITER_CACHE_KIB)?;
+    conn.pragma_update(None, "journal_mode", "wal")?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update(None, "wal_autocheckpoint", limit::LOG_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", limit::LOG_BYTES)?;
+    Ok(conn)
+}
+
+/// Opens a reading connection; the writing one must be open.
+pub(crate) fn reader(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(file, flags)?;
+    common(&conn, limit::READER_CACHE_KIB)?;
+    Ok(conn)
+}
+
+fn common(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(64);
+    conn.pragma_update(None, "cache_size", -cache_kib)?;
+    conn.pragma_update(None, "temp_store", "memory")?;
+    conn.pragma_update(None, "foreign_keys", false)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.busy_timeout(std::time::Duration::from_secs(5))
+}
+
+/// What the file is.
+pub(crate) fn look(conn: &Connection) -> rusqlite::Result<Found> {
+    let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (application, version, tables) {
+        (APPLICATION, version, _) => Found::Version(version),
+        (0, 0, 0) => Found::Empty,
+        _ => Found::Foreign,
+    })
+}
+
+/// Makes the tables, in one transaction.
+pub(crate) fn create(conn: &mut Connection) -> Result<(), Trouble> {
+    let tx = conn.transaction()?;
+    tx.execute_batch(TABLES)?;
+    crate::table::counters::Counters::default().insert(&tx)?;
+    tx.pragma_update(None, "application_id", APPLICATION)?;
+    tx.pragma_update(None, "user_version", VERSION)?;
+    Ok(tx.commit()?)
+}

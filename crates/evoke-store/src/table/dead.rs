@@ -1,0 +1,49 @@
+//! `dead`: why and when an invocation was given up.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::verify;
+use crate::crc::Crc;
+use crate::trouble::Trouble;
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dead {
+    pub n: i64,
+    pub at: i64,
+    pub reason: String,
+    pub request: bool,
+}
+
+impl Dead {
+    fn sum(&self) -> i64 {
+        Crc::new().int(self.at).text(&self.reason).int(self.request.into()).int(self.n).sum()
+    }
+
+    pub fn insert(&self, conn: &Connection) -> Result<(), Trouble> {
+        conn.prepare_cached("INSERT INTO dead VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+            self.n,
+            self.at,
+            self.reason,
+            self.request,
+            self.sum()
+        ])?;
+        Ok(())
+    }
+
+    pub fn delete(&self, conn: &Connection) -> Result<(), Trouble> {
+        conn.prepare_cached("DELETE FROM dead WHERE n = ?1")?.execute([self.n])?;
+        Ok(())
+    }
+
+    pub fn read(conn: &Connection, n: i64) -> Result<Option<Self>, Trouble> {
+        let mut find = conn.prepare_cached("SELECT n, at, reason, request, crc FROM dead WHERE n = ?1")?;
+        let found = find.query_row([n], |row| {
+            let read = Self { n: row.get(0)?, at: row.get(1)?, reason: row.get(2)?, request: row.get(3)? };
+            Ok((read, row.get(4)?))
+        });
+        let Some((read, crc)) = found.optional()? else { return Ok(None) };
+        verify("dead", n, crc, read.sum())?;
+        Ok(Some(read))
+    }
+}

@@ -1,0 +1,185 @@
+//! `log`: what was accepted, in order.
+
+use evoke_core::event::json;
+use evoke_core::id::{AppName, RunId};
+use evoke_core::store::{Append, StoredEvent};
+use evoke_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+
+use super::{seen, verify};
+use crate::crc::Crc;
+use crate::number::{num, time, us};
+use crate::trouble::Trouble;
+
+const BY_SEQ: &str = "SELECT seq, app, accepted_at, keys, type, event, runs, crc FROM log WHERE seq = ?1";
+const NEWEST: &str = "SELECT seq, app, accepted_at, keys, type, event, runs, crc FROM log NOT INDEXED
+    WHERE type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+const NEWEST_OF_TYPE: &str =
+    "SELECT seq, app, accepted_at, keys, type, event, runs, crc FROM log INDEXED BY log_by_type
+    WHERE type = ?4 AND (?1 IS NULL OR app = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+
+/// A row without its position, which the writer gives.
+pub(crate) struct New {
+    pub app: AppName,
+    pub dedup: Option<seen::Key>,
+    /// An event that cannot be found by its de-duplication key: its id.
+    pub id: Option<String>,
+    pub accepted_at: i64,
+    pub ty: Option<String>,
+    pub event: Option<Vec<u8>>,
+    pub runs: Vec<RunId>,
+    runs_json: String,
+}
+
+impl New {
+    /// Encodes, on the caller's thread.
+    pub fn encode(item: &Append, now: Timestamp) -> Self {
+        let runs: Vec<RunId> = item.invocations.iter().map(|new| new.run.id.clone()).collect();
+        let dedup = item.dedup.as_ref().map(|dedup| seen::key(&item.app, dedup));
+        let found_by_dedup = |id: &str| item.dedup.as_ref().is_some_and(|dedup| dedup.id == id);
+        Self {
+            app: item.app.clone(),
+            dedup,
+            id: item.event.as_ref().map(|event| event.id().to_owned()).filter(|id| !found_by_dedup(id)),
+            accepted_at: us(now),
+            ty: item.event.as_ref().map(|event| event.ty().to_owned()),
+            event: item.event.as_ref().map(json::to_vec),
+            runs_json: serde_json::to_string(&runs).expect("a list of texts is JSON"),
+            runs,
+        }
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        self.event.as_ref().map_or(0, Vec::len) + self.runs_json.len()
+    }
+
+    pub fn insert(&self, conn: &Connection, seq: i64, keys: &[u8]) -> Result<(), Trouble> {
+        let event = self.event.as_deref();
+        let crc =
+            sum(self.app.as_str(), self.accepted_at, keys, self.ty.as_deref(), event, &self.runs_json, seq);
+        conn.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+            seq,
+            self.app.as_str(),
+            self.accepted_at,
+            keys,
+            self.ty,
+            event,
+            self.runs_json,
+            crc
+        ])?;
+        Ok(())
+    }
+}
+
+/// A row.
+pub(crate) struct Accepted {
+    pub seq: i64,
+    app: String,
+    pub accepted_at: i64,
+    keys: Vec<u8>,
+    pub event: Option<Vec<u8>>,
+    runs: String,
+}
+
+impl Accepted {
+    pub fn read(conn: &Connection, seq: i64) -> Result<Option<Self>, Trouble> {
+        let mut find = conn.prepare_cached(BY_SEQ)?;
+        find.query_row([seq], |row| Ok(Self::decode(row))).optional()?.transpose()
+    }
+
+    /// The `limit` newest events before `before`, of a type or of all.
+    pub fn newest(
+        conn: &Connection,
+        app: Option<&AppName>,
+        ty: Option<&str>,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<Self>, Trouble> {
+        let app = app.map(AppName::as_str);
+        match ty {
+            Some(ty) => collect(conn, NEWEST_OF_TYPE, params![app, before, limit, ty]),
+            None => collect(conn, NEWEST, params![app, before, limit]),
+        }
+    }
+
+    /// The runs it caused.
+    pub fn runs(&self) -> Result<Vec<RunId>, Trouble> {
+        serde_json::from_str(&self.runs).map_err(|_| Trouble::unreadable("log", self.seq))
+    }
+
+    /// As the seam has it; `None` when it is no event.
+    pub fn event(&self) -> Result<Option<StoredEvent>, Trouble> {
+        let Some(event) = &self.event else { return Ok(None) };
+        Ok(Some(StoredEvent {
+            seq: num(self.seq),
+            app: AppName::new(&self.app).map_err(|_| Trouble::unreadable("log", self.seq))?,
+            accepted_at: time(self.accepted_at),
+            event: json::parse(event).map_err(|_| Trouble::unreadable("log", self.seq))?,
+            runs: self.runs()?,
+        }))
+    }
+
+    fn decode(row: &Row<'_>) -> Result<Self, Trouble> {
+        let ty: Option<String> = row.get(4)?;
+        let read = Self {
+            seq: row.get(0)?,
+            app: row.get(1)?,
+            accepted_at: row.get(2)?,
+            keys: row.get(3)?,
+            event: row.get(5)?,
+            runs: row.get(6)?,
+        };
+        let event = read.event.as_deref();
+        let crc = sum(&read.app, read.accepted_at, &read.keys, ty.as_deref(), event, &read.runs, read.seq);
+        verify("log", read.seq, row.get(7)?, crc)?;
+        Ok(read)
+    }
+}
+
+/// What sweeping needs of a row; it goes unverified, as it is only to be deleted.
+pub(crate) struct Old {
+    pub seq: i64,
+    pub accepted_at: i64,
+    keys: Vec<u8>,
+    runs: String,
+}
+
+impl Old {
+    /// The `limit` oldest after `after`.
+    pub fn after(conn: &Connection, after: i64, limit: i64) -> Result<Vec<Self>, Trouble> {
+        let mut find = conn.prepare_cached(
+            "SELECT seq, accepted_at, keys, runs FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let rows = find.query_map([after, limit], |row| {
+            Ok(Self { seq: row.get(0)?, accepted_at: row.get(1)?, keys: row.get(2)?, runs: row.get(3)? })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The runs it caused.
+    pub fn runs(&self) -> Vec<String> {
+        serde_json::from_str(&self.runs).unwrap_or_default()
+    }
+
+    /// Deletes the row and forgets its keys.
+    pub fn delete(&self, conn: &Connection) -> Result<(), Trouble> {
+        conn.prepare_cached("DELETE FROM log WHERE seq = ?1")?.execute([self.seq])?;
+        self.keys.chunks(16).try_for_each(|key| seen::forget(conn, key, self.seq))
+    }
+}
+
+fn collect(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Accepted>, Trouble> {
+    let mut find = conn.prepare_cached(sql)?;
+    let mut rows = find.query(params)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(Accepted::decode(row)?);
+    }
+    Ok(found)
+}
+
+fn sum(app: &str, at: i64, keys: &[u8], ty: Option<&str>, event: Option<&[u8]>, runs: &str, seq: i64) -> i64 {
+    let crc = Crc::new().text(app).int(at).bytes(keys).maybe_bytes(ty.map(str::as_bytes)).maybe_bytes(event);
+    crc.text(runs).int(seq).sum()
+}

@@ -1,0 +1,235 @@
+//! `runs`: every run there is. Of one that is still in a queue, `pending` says how far it is.
+
+use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
+use evoke_core::record::{RunRecord, RunState};
+use evoke_core::store::Queue;
+use evoke_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+
+use super::verify;
+use crate::crc::Crc;
+use crate::number::{time, us};
+use crate::trouble::Trouble;
+
+const BY_N: &str =
+    "SELECT n, id, queue, state, seq, root, created_at, ended_at, body, crc FROM runs WHERE n = ?1";
+const BY_ID: &str =
+    "SELECT n, id, queue, state, seq, root, created_at, ended_at, body, crc FROM runs WHERE id = ?1";
+
+/// `state` of a run in `pending`, and of one queued.
+pub(crate) const QUEUED: i64 = 0;
+pub(crate) const RUNNING: i64 = 1;
+pub(crate) const COMPLETED: i64 = 2;
+pub(crate) const FAILED: i64 = 3;
+pub(crate) const DEAD: i64 = 4;
+
+/// A state as its number.
+pub(crate) fn code(state: RunState) -> i64 {
+    match state {
+        RunState::Queued => QUEUED,
+        RunState::Running => RUNNING,
+        RunState::Completed => COMPLETED,
+        RunState::Failed => FAILED,
+        RunState::DeadLettered => DEAD,
+    }
+}
+
+fn state(code: i64) -> Option<RunState> {
+    [RunState::Queued, RunState::Running, RunState::Completed, RunState::Failed, RunState::DeadLettered]
+        .into_iter()
+        .find(|state| self::code(*state) == code)
+}
+
+/// Whether it counts for retention.
+pub(crate) fn is_ended(code: i64) -> bool {
+    matches!(code, COMPLETED | FAILED)
+}
+
+/// A record, encoded on the caller's thread.
+pub(crate) struct Encoded {
+    pub id: RunId,
+    pub queue: Queue,
+    pub state: i64,
+    root: Correlation,
+    created_at: i64,
+    ended_at: Option<i64>,
+    body: Vec<u8>,
+}
+
+impl Encoded {
+    pub fn new(run: &RunRecord) -> Self {
+        Self {
+            id: run.id.clone(),
+            queue: Queue { app: run.app.clone(), function: run.function.clone() },
+            state: code(run.state),
+            root: run.cause.root.clone(),
+            created_at: us(run.created_at),
+            ended_at: run.ended_at.map(us),
+            body: serde_json::to_vec(run).expect("a run record is JSON"),
+        }
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The row it becomes.
+    pub fn row(&self, n: i64, queue: i64, seq: i64) -> Run {
+        Run {
+            n,
+            id: self.id.as_str().to_owned(),
+            queue,
+            state: self.state,
+            seq,
+            root: self.root.as_str().to_owned(),
+            created_at: self.created_at,
+            ended_at: self.ended_at,
+            body: self.body.clone(),
+        }
+    }
+}
+
+/// A row.
+pub(crate) struct Run {
+    pub n: i64,
+    pub id: String,
+    pub queue: i64,
+    pub state: i64,
+    pub seq: i64,
+    pub root: String,
+    pub created_at: i64,
+    pub ended_at: Option<i64>,
+    pub body: Vec<u8>,
+}
+
+impl Run {
+    fn sum(&self) -> i64 {
+        let crc = Crc::new().text(&self.id).int(self.queue).int(self.state).int(self.seq).text(&self.root);
+        crc.int(self.created_at).maybe_int(self.ended_at).bytes(&self.body).int(self.n).sum()
+    }
+
+    pub fn insert(&self, conn: &Connection) -> Result<(), Trouble> {
+        let mut insert =
+            conn.prepare_cached("INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+        insert.execute(params![
+            self.n,
+            self.id,
+            self.queue,
+            self.state,
+            self.seq,
+            self.root,
+            self.created_at,
+            self.ended_at,
+            self.body,
+            self.sum()
+        ])?;
+        Ok(())
+    }
+
+    /// Writes what can change: the state and the body.
+    pub fn update(&self, conn: &Connection) -> Result<(), Trouble> {
+        conn.prepare_cached("UPDATE runs SET state = ?2, ended_at = ?3, body = ?4, crc = ?5 WHERE n = ?1")?
+            .execute(params![self.n, self.state, self.ended_at, self.body, self.sum()])?;
+        Ok(())
+    }
+
+    /// Takes over another record of the same run.
+    pub fn replace(&mut self, with: &Encoded) {
+        self.state = with.state;
+        self.ended_at = with.ended_at;
+        self.body.clone_from(&with.body);
+    }
+
+    pub fn read(conn: &Connection, n: i64) -> Result<Self, Trouble> {
+        one(conn, BY_N, [n])?.ok_or_else(|| Trouble::missing("runs", n))
+    }
+
+    pub fn find(conn: &Connection, id: &RunId) -> Result<Option<Self>, Trouble> {
+        one(conn, BY_ID, [id.as_str()])
+    }
+
+    pub fn delete(conn: &Connection, n: i64) -> Result<(), Trouble> {
+        conn.prepare_cached("DELETE FROM runs WHERE n = ?1")?.execute([n])?;
+        Ok(())
+    }
+
+    /// The record, with what the columns know better than the body.
+    pub fn record(&self) -> Result<RunRecord, Trouble> {
+        let unreadable = || Trouble::unreadable("runs", &self.id);
+        let mut record: RunRecord = serde_json::from_slice(&self.body).map_err(|_| unreadable())?;
+        record.state = state(self.state).ok_or_else(unreadable)?;
+        record.ended_at = self.ended_at.map(time);
+        record.due_at = None;
+        Ok(record)
+    }
+
+    /// Makes the body say what `change` makes of it.
+    pub fn change(&mut self, change: impl FnOnce(&mut RunRecord)) -> Result<RunRecord, Trouble> {
+        let mut record = self.record()?;
+        change(&mut record);
+        self.replace(&Encoded::new(&record));
+        Ok(record)
+    }
+
+    fn decode(row: &Row<'_>) -> Result<Self, Trouble> {
+        let read = Self {
+            n: row.get(0)?,
+            id: row.get(1)?,
+            queue: row.get(2)?,
+            state: row.get(3)?,
+            seq: row.get(4)?,
+            root: row.get(5)?,
+            created_at: row.get(6)?,
+            ended_at: row.get(7)?,
+            body: row.get(8)?,
+        };
+        verify("runs", &read.id, row.get(9)?, read.sum())?;
+        Ok(read)
+    }
+}
+
+fn one(conn: &Connection, sql: &str, params: impl Params) -> Result<Option<Run>, Trouble> {
+    conn.prepare_cached(sql)?.query_row(params, |row| Ok(Run::decode(row))).optional()?.transpose()
+}
+
+/// A run's number, state and position.
+pub(crate) fn place(conn: &Connection, id: &str) -> Result<Option<(i64, i64, i64)>, Trouble> {
+    let mut find = conn.prepare_cached("SELECT n, state, seq FROM runs WHERE id = ?1")?;
+    Ok(find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?)
+}
+
+/// A record as the seam has it: that of a run in a queue with what `pending` knows.
+pub(crate) fn overlay(record: &mut RunRecord, due_at: Timestamp, leased: bool) {
+    if leased {
+        record.run_again(None);
+    } else {
+        record.wait(due_at);
+    }
+}
+
+/// What sweeping needs of a row; it goes unverified, as it is only to be deleted.
+pub(crate) struct Old {
+    pub n: i64,
+    pub state: i64,
+    pub created_at: i64,
+    pub ended_at: Option<i64>,
+}
+
+impl Old {
+    /// The `limit` oldest after `after`.
+    pub fn after(conn: &Connection, after: i64, limit: i64) -> Result<Vec<Self>, Trouble> {
+        let mut find = conn.prepare_cached(
+            "SELECT n, state, created_at, ended_at FROM runs WHERE n > ?1 ORDER BY n LIMIT ?2",
+        )?;
+        let rows = find.query_map([after, limit], |row| {
+            Ok(Self { n: row.get(0)?, state: row.get(1)?, created_at: row.get(2)?, ended_at: row.get(3)? })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// Whether a record belongs to the app and the function that are asked for.
+pub(crate) fn is_of(record: &RunRecord, app: Option<&AppName>, function: Option<&FunctionName>) -> bool {
+    app.is_none_or(|app| *app == record.app) && function.is_none_or(|function| *function == record.function)
+}

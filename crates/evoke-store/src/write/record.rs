@@ -1,0 +1,82 @@
+//! Records of synchronous runs, and log lines.
+
+use std::sync::Arc;
+
+use evoke_core::record::LogRecord;
+use evoke_core::store::Queue;
+
+use super::Work;
+use super::inbox::Inbox;
+use super::tx::Tx;
+use crate::table::logs;
+use crate::table::runs::{Encoded, Run, is_ended};
+use crate::trouble::{Stop, Trouble};
+
+/// What `record` was given, encoded on the caller's thread.
+pub(crate) struct Record {
+    runs: Vec<Encoded>,
+    logs: Vec<LogRecord>,
+    inbox: Arc<Inbox>,
+}
+
+/// Nothing; its answer says that everything before it is durable.
+pub(crate) struct Flush;
+
+impl Record {
+    /// Counts as buffered in the inbox as long as it lives.
+    pub fn new(runs: Vec<Encoded>, logs: Vec<LogRecord>, inbox: Arc<Inbox>) -> Self {
+        inbox.buffer();
+        Self { runs, logs, inbox }
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        let lines: usize = self.logs.iter().map(|line| line.line.len() + 64).sum();
+        lines + self.runs.iter().map(Encoded::size).sum::<usize>()
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.inbox.unbuffer();
+    }
+}
+
+impl Work for Record {
+    type Answer = ();
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), Stop> {
+        for run in &self.runs {
+            upsert(tx, run)?;
+        }
+        for line in &self.logs {
+            let queue = tx.queue(&Queue { app: line.app.clone(), function: line.function.clone() })?;
+            tx.counters.log_lines += 1;
+            logs::insert(tx.conn, tx.counters.log_lines, queue, line)?;
+        }
+        Ok(())
+    }
+}
+
+impl Work for Flush {
+    type Answer = ();
+
+    fn run(&self, _: &mut Tx<'_>) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+/// Adds or replaces the record of a run that is in no queue; one that is in a queue is left alone.
+pub(crate) fn upsert(tx: &mut Tx<'_>, record: &Encoded) -> Result<(), Trouble> {
+    let Some(mut run) = Run::find(tx.conn, &record.id)? else {
+        let (n, queue) = (tx.counters.next(), tx.queue(&record.queue)?);
+        tx.counters.ended_runs += i64::from(is_ended(record.state));
+        return record.row(n, queue, 0).insert(tx.conn);
+    };
+    if run.seq != 0 && !is_ended(run.state) {
+        return Ok(());
+    }
+    tx.counters.ended_runs += i64::from(is_ended(record.state)) - i64::from(is_ended(run.state));
+    run.replace(record);
+    run.update(tx.conn)
+}
