@@ -31,47 +31,45 @@ const WHOLE_BYTES: u64 = 64 << 10;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: u64 = 16 << 20;
 
+/// How much of a body is taken, and how soon a body that has to be whole must be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cap {
+    /// The limit's name in problems.
+    pub name: &'static str,
+    pub bytes: u64,
+    pub within: Duration,
+}
+
 /// A request body as the engine takes it, and what moves it there.
-pub(crate) async fn intake(
-    headers: &HeaderMap,
-    body: HttpBody,
-    limit_bytes: u64,
-    within: Duration,
-) -> Result<(Body, Pump), Refusal> {
+pub(crate) async fn intake(headers: &HeaderMap, body: HttpBody, cap: Cap) -> Result<(Body, Pump), Refusal> {
     match body.size_hint().exact() {
         Some(0) => return Ok((Body::empty(), Pump::done())),
-        Some(declared) if declared <= WHOLE_BYTES.min(limit_bytes) => {
-            let bytes = whole(headers, body, limit_bytes, within).await?;
+        Some(declared) if declared <= WHOLE_BYTES.min(cap.bytes) => {
+            let bytes = whole(headers, body, cap).await?;
             return Ok((Body::Full(bytes), Pump::done()));
         }
-        Some(declared) if declared > limit_bytes => return Err(refuse(headers, body, limit_bytes).await),
+        Some(declared) if declared > cap.bytes => return Err(refuse(headers, body, cap).await),
         _ => {}
     }
     let (to, chunks) = mpsc::channel(CHUNKS);
-    Ok((Body::Stream(chunks), Pump::new(feed(body, limit_bytes, to))))
+    Ok((Body::Stream(chunks), Pump::new(feed(body, cap.bytes, to))))
 }
 
-/// All bytes of a body, of which there may be `limit_bytes`, and which must be there `within` a time.
-pub(crate) async fn whole(
-    headers: &HeaderMap,
-    mut body: HttpBody,
-    limit_bytes: u64,
-    within: Duration,
-) -> Result<Bytes, Refusal> {
-    if body.size_hint().lower() > limit_bytes {
-        return Err(refuse(headers, body, limit_bytes).await);
+/// All bytes of a body.
+pub(crate) async fn whole(headers: &HeaderMap, mut body: HttpBody, cap: Cap) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > cap.bytes {
+        return Err(refuse(headers, body, cap).await);
     }
-    let collected = timeout(within, collect(&mut body, limit_bytes)).await;
+    let collected = timeout(cap.within, collect(&mut body, cap.bytes)).await;
     match collected {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => {
-            if matches!(error, BodyError::TooLarge { .. }) {
-                discard(body).await;
-            }
-            Err(error.into())
+        Ok(Err(BodyError::TooLarge { limit_bytes })) => {
+            discard(body).await;
+            Err(body_too_large(cap.name, limit_bytes))
         }
+        Ok(Err(aborted)) => Err(aborted.into()),
         Err(_) => {
-            let ms = within.as_millis();
+            let ms = cap.within.as_millis();
             let detail = format!("the request body was not there after {ms} ms");
             Err(Refusal::new(kind::REQUEST_TIMEOUT, detail).limit("body_timeout_ms", ms as u64))
         }
@@ -95,11 +93,11 @@ async fn collect(body: &mut HttpBody, limit_bytes: u64) -> Result<Bytes, BodyErr
 }
 
 /// Refuses a body by its declared size, unread; a client that asked first (`Expect: 100-continue`) never sends it.
-async fn refuse(headers: &HeaderMap, body: HttpBody, limit_bytes: u64) -> Refusal {
+async fn refuse(headers: &HeaderMap, body: HttpBody, cap: Cap) -> Refusal {
     if !headers.contains_key(EXPECT) {
         discard(body).await;
     }
-    body_too_large(limit_bytes)
+    body_too_large(cap.name, cap.bytes)
 }
 
 /// Reads on for a short while, so that the client gets to read its answer.
@@ -176,13 +174,17 @@ impl Pump {
         Self { moving: None, error: None }
     }
 
-    /// Waits for `work` while the body moves.
-    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+    /// Waits for `work` while the body moves; not when the body turns out to be too large first.
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, BodyError> {
         let mut work = pin!(work);
         poll_fn(|cx| {
             // What the body brings may be what the work waits for, and the other way round: each wakes this task.
             let _ = self.poll(cx);
-            work.as_mut().poll(cx)
+            match (work.as_mut().poll(cx), &self.error) {
+                (Poll::Ready(done), _) => Poll::Ready(Ok(done)),
+                (Poll::Pending, Some(error @ BodyError::TooLarge { .. })) => Poll::Ready(Err(error.clone())),
+                (Poll::Pending, _) => Poll::Pending,
+            }
         })
         .await
     }

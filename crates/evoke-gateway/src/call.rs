@@ -17,7 +17,7 @@ use crate::api::{Later, PROBLEM_HEADER, RUN_HEADER};
 use crate::body::{Answer, Pump, intake, whole};
 use crate::gateway::{Peer, Shared};
 use crate::headers::{RESPOND_ASYNC, idempotency_key, strip, take_respond_async};
-use crate::problem::{Failures, Refusal, kind};
+use crate::problem::{BODY_BYTES, Failures, Refusal, kind};
 
 const TRACEPARENT: &str = "traceparent";
 const REPLAYED: &str = "evoke-replayed";
@@ -51,13 +51,12 @@ pub(crate) async fn answer(
         Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
     let asynchronously = take_respond_async(&mut parts.headers);
 
-    let limit_bytes = shared.engine.limits().body_bytes;
-    let within = shared.bounds.body_timeout;
+    let cap = shared.cap(BODY_BYTES, shared.engine.limits().body_bytes);
     let (body, mut pump, _held) = if asynchronously {
-        let held = shared.hold(&body, limit_bytes)?;
-        (Body::Full(whole(&parts.headers, body, limit_bytes, within).await?), Pump::done(), Some(held))
+        let held = shared.hold(&body, cap.bytes)?;
+        (Body::Full(whole(&parts.headers, body, cap).await?), Pump::done(), Some(held))
     } else {
-        let (body, pump) = intake(&parts.headers, body, limit_bytes, within).await?;
+        let (body, pump) = intake(&parts.headers, body, cap).await?;
         (body, pump, None)
     };
 
@@ -71,7 +70,7 @@ pub(crate) async fn answer(
         return Ok(later(&app, shared.engine.call_later(call).await?));
     }
     let call = CallRequest { app, function, request, trigger, trace, idempotency_key: key };
-    match pump.during(Box::pin(shared.engine.call(call))).await {
+    match pump.during(Box::pin(shared.engine.call(call))).await? {
         Ok(answered) => respond(answered, &parts.method, pump).await,
         // What the function made of a body that broke off is a consequence; the cause is told.
         Err(error) => Err(match pump.error() {
@@ -139,7 +138,7 @@ async fn respond(answered: Answered, asked: &Method, mut pump: Pump) -> Result<R
         asked == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     let body = if bodiless {
         // Read to its end all the same: dropping it would cancel the run.
-        let length = pump.during(read_to_end(body)).await;
+        let length = pump.during(read_to_end(body)).await.ok().flatten();
         if asked == Method::HEAD
             && let Some(length) = declared.or(length)
         {

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::TokenHash;
+use crate::body::Cap;
 use crate::problem::{Refusal, kind};
 
 /// What a gateway is made of; [`Gateway::serve`](crate::Gateway::serve) runs it.
@@ -39,7 +40,7 @@ pub struct Bounds {
     pub data_connections: usize,
     /// Connections of the control listener.
     pub control_connections: usize,
-    /// Requests of one listener that are being answered; one more is refused.
+    /// Requests of one listener whose answer has not begun; one more is refused.
     pub requests: usize,
     /// HTTP/2 streams of one connection.
     pub streams: u32,
@@ -107,6 +108,11 @@ impl Shared {
         }
     }
 
+    /// A limit of bodies.
+    pub fn cap(&self, name: &'static str, bytes: u64) -> Cap {
+        Cap { name, bytes, within: self.bounds.body_timeout }
+    }
+
     /// Room for a body that will be held whole: as much as it declares, or else as much as it may have.
     pub fn hold(&self, body: &HttpBody, limit_bytes: u64) -> Result<SemaphorePermit<'_>, Refusal> {
         let bytes = body.size_hint().upper().unwrap_or(limit_bytes).min(limit_bytes);
@@ -157,11 +163,7 @@ fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str>, none: &str) -> S
             let mut listed: Vec<&str> = names.iter().take(HINTS).map(|(_, name)| *name).collect();
             listed.sort_unstable();
             let listed = listed.join(", ");
-            if more > 0 {
-                format!("known are {listed} and {more} more")
-            } else {
-                format!("known are {listed}")
-            }
+            if more > 0 { format!("known: {listed} and {more} more") } else { format!("known: {listed}") }
         }
     }
 }

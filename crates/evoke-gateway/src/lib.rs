@@ -24,3 +24,4 @@ mod serve;
 
 pub use control::openapi;
 pub use gateway::{Bounds, Gateway};
+pub use problem::table as problem_table;

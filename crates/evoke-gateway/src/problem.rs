@@ -6,6 +6,7 @@
 mod from_engine;
 pub(crate) mod kind;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -13,8 +14,8 @@ use bytes::Bytes;
 use evoke_core::id::RunId;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
-use crate::api::{Limit, PROBLEM_HEADER, Problem, ProblemItem, RUN_HEADER};
-pub(crate) use from_engine::{Failures, body_too_large, draining};
+use crate::api::{EndedBy, Limit, PROBLEM_HEADER, Problem, ProblemItem, RUN_HEADER};
+pub(crate) use from_engine::{BODY_BYTES, Failures, body_too_large, draining};
 use kind::Kind;
 
 /// The media type of problem details.
@@ -116,6 +117,18 @@ impl IntoResponse for Refusal {
         }
         response
     }
+}
+
+/// The table of all problems in Markdown, as `docs/reference/http-errors.md` has it.
+pub fn table() -> String {
+    let mut table = "| status | `code` | ended by | retry | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for kind in kind::ALL {
+        let ended_by = kind.ended_by.map_or("", EndedBy::as_str);
+        let (status, retry) = (kind.status.as_u16(), if kind.retry { "yes" } else { "" });
+        // Writing to a string does not fail.
+        let _ = writeln!(table, "| {status} | `{}` | {ended_by} | {retry} | {} |", kind.code, kind.about);
+    }
+    table
 }
 
 fn whole_ms(duration: Duration) -> u64 {

@@ -52,6 +52,17 @@ pub enum EndedBy {
     Caller,
 }
 
+impl EndedBy {
+    /// One word, the same as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Platform => "platform",
+            Self::Caller => "caller",
+        }
+    }
+}
+
 /// A limit that was reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Limit {

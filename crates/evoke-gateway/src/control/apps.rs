@@ -13,7 +13,7 @@ use crate::api::{
     App, AppList, AppSummary, Function, FunctionList, Instances, Revision, RevisionList, Route, whole_ms,
 };
 use crate::gateway::Shared;
-use crate::problem::Refusal;
+use crate::problem::{Refusal, kind};
 
 /// All apps, by name.
 #[utoipa::path(get, path = "/v1/apps", tag = "apps", operation_id = "list_apps", responses((status = 200, body = AppList)))]
@@ -65,8 +65,10 @@ pub(super) async fn function(
     Segments((app, function)): Segments<(AppName, FunctionName)>,
 ) -> Result<Json<Function>, Refusal> {
     let deployment = shared.function(&app, &function)?;
-    let settings = &deployment.manifest.functions[&function];
-    Ok(Json(one_function(&shared, &deployment, &function, settings)))
+    let shown = deployment.manifest.functions.get(&function);
+    let shown = shown.and_then(|settings| one_function(&shared, &deployment, &function, settings));
+    let missing = || Refusal::new(kind::UNKNOWN_FUNCTION, format!("app {app} has no function {function}"));
+    shown.map(Json).ok_or_else(missing)
 }
 
 /// A function's revisions, newest first.
@@ -93,22 +95,20 @@ pub(super) async fn revisions(
 
 fn all_functions(shared: &Shared, deployment: &Deployment) -> Vec<Function> {
     let functions = deployment.manifest.functions.iter();
-    functions.map(|(name, settings)| one_function(shared, deployment, name, settings)).collect()
+    functions.filter_map(|(name, settings)| one_function(shared, deployment, name, settings)).collect()
 }
 
+/// As it is shown; a deployment has a revision for each function of its manifest.
 fn one_function(
     shared: &Shared,
     deployment: &Deployment,
     name: &FunctionName,
     settings: &manifest::Function,
-) -> Function {
+) -> Option<Function> {
     let app = deployment.manifest.app.clone();
     let (busy, idle) = shared.engine.instances(&app, name);
-    Function {
-        revision: deployment.revisions.get(name).cloned().unwrap_or_else(|| {
-            // A deployment has a revision for each function of its manifest.
-            evoke_core::id::RevisionId::from_text("")
-        }),
+    Some(Function {
+        revision: deployment.revisions.get(name)?.clone(),
         app,
         name: name.clone(),
         runtime: settings.runtime,
@@ -129,5 +129,5 @@ fn one_function(
             .map(Route::from)
             .collect(),
         instances: Instances { busy, idle },
-    }
+    })
 }

@@ -69,7 +69,7 @@ pub(super) async fn redrive(
 ) -> Result<Json<Redriven>, Refusal> {
     shared.app(&app)?;
     let (parts, body) = request.into_parts();
-    let body = whole(&parts.headers, body, REDRIVE_BYTES, shared.bounds.body_timeout).await?;
+    let body = whole(&parts.headers, body, shared.cap("redrive_bytes", REDRIVE_BYTES)).await?;
     let Redrive { runs, all, function } = json(&parts.headers, &body)?;
     let most = shared.engine.limits().page;
     match (runs.is_empty(), all) {

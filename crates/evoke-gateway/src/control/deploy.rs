@@ -34,7 +34,7 @@ pub(super) async fn deploy(
     }
     let _place = shared.deployments.acquire().await.map_err(|_| draining())?;
     let bundle =
-        whole(&parts.headers, body, shared.engine.limits().bundle_bytes, shared.bounds.body_timeout).await?;
+        whole(&parts.headers, body, shared.cap("bundle_bytes", shared.engine.limits().bundle_bytes)).await?;
     let Deployed { deployment, changed, removed } = Box::pin(shared.engine.deploy(&app, bundle)).await?;
     let answer = Deployment {
         version: deployment.version,

@@ -32,6 +32,9 @@ pub fn openapi() -> OpenApi {
         components = components.schema(name, schema);
     }
     api.components = Some(components.build());
+    // axum's sign for the rest of a path is not OpenAPI's.
+    let paths = std::mem::take(&mut api.paths.paths);
+    api.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for (path, item) in &mut api.paths.paths {
         let behind_token = path.starts_with("/v1/") && path != "/v1/openapi.json";
         operations(item).for_each(|operation| complete(operation, behind_token));

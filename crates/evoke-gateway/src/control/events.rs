@@ -16,7 +16,7 @@ use super::extract::{Params, Segments, limit, page, position};
 use crate::api::{CloudEvent, EventList, Published, StoredEvent};
 use crate::body::whole;
 use crate::gateway::Shared;
-use crate::problem::{Refusal, kind};
+use crate::problem::{BODY_BYTES, Refusal, kind};
 
 /// Publishes CloudEvents, in binary, structured or batched mode. Durable when it answers.
 #[utoipa::path(post, path = "/v1/apps/{app}/events", tag = "events", operation_id = "publish",
@@ -35,7 +35,7 @@ pub(super) async fn publish(
     let (parts, body) = request.into_parts();
     let limits = shared.engine.limits();
     let _held = shared.hold(&body, limits.body_bytes)?;
-    let body = whole(&parts.headers, body, limits.body_bytes, shared.bounds.body_timeout).await?;
+    let body = whole(&parts.headers, body, shared.cap(BODY_BYTES, limits.body_bytes)).await?;
     let incoming = binding::decode(&parts.headers, body, limits.publish_events)
         .map_err(|error| Refusal::new(kind::INVALID_EVENT, error.to_string()))?;
     let trace = parts.headers.get("traceparent").and_then(|value| TraceParent::parse(value.to_str().ok()?));
@@ -111,7 +111,10 @@ pub(super) async fn get(
     let event = found.find(|stored| source.as_deref().is_none_or(|source| source == stored.event.source()));
     let event = event.ok_or_else(|| {
         let of = source.map(|source| format!(" of source {source:?}")).unwrap_or_default();
-        Refusal::new(kind::UNKNOWN_EVENT, format!("app {app} has no event {id:?}{of}, or no longer"))
+        Refusal::new(
+            kind::UNKNOWN_EVENT,
+            format!("app {app} has no event {id:?}{of}; it may be older than events are kept"),
+        )
     })?;
     Ok(Json(event.into()))
 }

@@ -18,7 +18,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(segments)) => Ok(Self(segments)),
-            Err(rejection) => Err(invalid(format!("path: {}", rejection.body_text()))),
+            Err(rejection) => {
+                Err(invalid(format!("path: {}", without(&rejection.body_text(), "Invalid URL: "))))
+            }
         }
     }
 }
@@ -32,9 +34,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(invalid(rejection.body_text())),
+            Err(rejection) => {
+                let reason = rejection.body_text();
+                Err(invalid(format!("query: {}", without(&reason, "Failed to deserialize query string: "))))
+            }
         }
     }
+}
+
+fn without<'a>(text: &'a str, prefix: &str) -> &'a str {
+    text.strip_prefix(prefix).unwrap_or(text)
 }
 
 /// A JSON body that is there whole.

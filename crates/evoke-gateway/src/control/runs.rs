@@ -95,5 +95,10 @@ async fn find(shared: &Shared, app: &AppName, run: &RunId) -> Result<RunRecord, 
     shared.app(app)?;
     let query = RunQuery { app: Some(app.clone()), id: Some(run.clone()), limit: 1, ..RunQuery::default() };
     let found = shared.engine.store().runs(&query).await?.into_iter().next();
-    found.ok_or_else(|| Refusal::new(kind::UNKNOWN_RUN, format!("app {app} has no run {run}, or no longer")))
+    found.ok_or_else(|| {
+        Refusal::new(
+            kind::UNKNOWN_RUN,
+            format!("app {app} has no run {run}; it may be older than runs are kept"),
+        )
+    })
 }

@@ -121,3 +121,124 @@ impl Grower {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use evoke_core::event::{Attribute, Event};
+    use evoke_core::id::{AppName, FunctionName};
+    use evoke_core::record::{Cause, RunState};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run(n: usize, event: Option<usize>, parent: Option<usize>) -> RunRecord {
+        let trigger = match event {
+            Some(event) => Trigger::Event {
+                event: EventRef { source: "/s".to_owned(), id: event.to_string() },
+                ty: "t".to_owned(),
+                subscription: 0,
+            },
+            None => Trigger::Http { method: "GET".to_owned(), path: "/".to_owned() },
+        };
+        let cause = Cause {
+            root: Correlation::from_text("root"),
+            parent: parent.map(run_id),
+            depth: 0,
+            trace_id: String::new(),
+            span_id: String::new(),
+        };
+        RunRecord {
+            id: run_id(n),
+            app: AppName::new("shop").unwrap(),
+            function: FunctionName::new("f").unwrap(),
+            trigger,
+            cause,
+            state: RunState::Completed,
+            created_at: Timestamp(0),
+            ended_at: None,
+            due_at: None,
+            attempts: Vec::new(),
+        }
+    }
+
+    fn run_id(n: usize) -> RunId {
+        RunId::from_text(format!("run_{n:03}"))
+    }
+
+    fn event(n: usize, by: Option<usize>) -> StoredEvent {
+        let mut event = Event::new(n.to_string(), "/s", "t");
+        if let Some(by) = by {
+            event = event.with_extension("causationid", Attribute::String(run_id(by).to_string()));
+        }
+        let (seq, app) = (n as u64, AppName::new("shop").unwrap());
+        StoredEvent { seq, app, accepted_at: Timestamp(0), event, runs: Vec::new() }
+    }
+
+    fn names(nodes: &[TreeNode], into: &mut Vec<String>) {
+        for node in nodes {
+            let children = match node {
+                TreeNode::Run(node) => {
+                    into.push(node.run.id.to_string());
+                    &node.children
+                }
+                TreeNode::Event(node) => {
+                    into.push(node.id.clone());
+                    &node.children
+                }
+            };
+            names(children, into);
+        }
+    }
+
+    fn tree(runs: Vec<RunRecord>, events: Vec<StoredEvent>, limit: usize) -> RunTree {
+        build(Correlation::from_text("root"), runs, events, limit)
+    }
+
+    #[test]
+    fn a_long_chain_is_cut_and_stays_readable_as_json() {
+        // Event n starts run n, which publishes event n + 1.
+        let runs = (0..100).map(|n| run(n, Some(n), None)).collect();
+        let events = (0..100).map(|n: usize| event(n, n.checked_sub(1))).collect();
+        let tree = tree(runs, events, 1_000);
+        assert!(tree.truncated);
+        let mut shown = Vec::new();
+        names(&tree.nodes, &mut shown);
+        assert_eq!(shown.len(), LEVELS);
+        let text = serde_json::to_string(&tree).unwrap();
+        assert_eq!(serde_json::from_str::<RunTree>(&text).unwrap(), tree);
+    }
+
+    #[test]
+    fn more_than_the_limit_is_left_out_and_said_to_be() {
+        let tree = tree((0..5).map(|n| run(n, None, None)).collect(), Vec::new(), 4);
+        assert_eq!((tree.nodes.len(), tree.truncated), (4, true));
+    }
+
+    #[test]
+    fn an_event_that_claims_to_be_caused_by_its_own_effect_is_shown_once() {
+        let tree = tree(vec![run(1, Some(1), None)], vec![event(1, Some(1))], 10);
+        let mut shown = Vec::new();
+        names(&tree.nodes, &mut shown);
+        assert_eq!((shown.len(), tree.truncated), (2, false));
+    }
+
+    proptest! {
+        #[test]
+        fn everything_is_in_the_tree_exactly_once(
+            runs in prop::collection::vec((prop::option::of(0_usize..12), prop::option::of(0_usize..12)), 0..10),
+            events in prop::collection::vec(prop::option::of(0_usize..12), 0..10),
+        ) {
+            let count = runs.len() + events.len();
+            let runs = runs.into_iter().enumerate().map(|(n, (event, parent))| run(n, event, parent)).collect();
+            let events = events.into_iter().enumerate().map(|(n, by)| event(n, by)).collect();
+            let tree = tree(runs, events, 100);
+            let mut shown = Vec::new();
+            names(&tree.nodes, &mut shown);
+            prop_assert_eq!(shown.len(), count);
+            prop_assert_eq!(shown.into_iter().collect::<BTreeSet<_>>().len(), count);
+            prop_assert!(!tree.truncated);
+        }
+    }
+}

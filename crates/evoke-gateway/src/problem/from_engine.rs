@@ -46,7 +46,7 @@ impl Refusal {
                 .limit("timeout_ms", super::whole_ms(limit))
                 .after(after)
                 .run(&run),
-            CallError::BodyTooLarge { limit_bytes } => body_too_large(limit_bytes),
+            CallError::BodyTooLarge { limit_bytes } => body_too_large(BODY_BYTES, limit_bytes),
             CallError::BodyAborted(_) => Self::new(kind::BODY_ABORTED, detail),
             CallError::KeyInUse { .. } => {
                 Self::new(kind::KEY_IN_USE, detail).retry_after(Duration::from_secs(1))
@@ -95,7 +95,7 @@ impl From<LaterError> for Refusal {
     fn from(error: LaterError) -> Self {
         match error {
             LaterError::NotFound { .. } => Self::new(kind::UNKNOWN_FUNCTION, error.to_string()),
-            LaterError::BodyTooLarge { limit_bytes } => body_too_large(limit_bytes),
+            LaterError::BodyTooLarge { limit_bytes } => body_too_large(BODY_BYTES, limit_bytes),
             LaterError::BodyAborted(detail) => Self::new(kind::BODY_ABORTED, detail),
             LaterError::Draining => draining(),
             LaterError::Store(error) => error.into(),
@@ -194,14 +194,34 @@ impl From<StoreError> for Refusal {
     /// The cause stays in the log: paths, SQL and addresses are nobody's business outside.
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, code = error.code(), "the store failed a request");
-        let refusal = |kind: &'static Kind| Self::new(kind, kind.about);
-        match error {
-            StoreError::Outcome(_) => refusal(kind::STORE_OUTCOME_UNKNOWN).retry_after(STORE_PAUSE),
-            StoreError::Full(_) => refusal(kind::STORE_FULL),
-            StoreError::Invalid(_) => refusal(kind::STORE_INVALID_CALL),
-            StoreError::Unavailable(_) => refusal(kind::STORE_UNAVAILABLE).retry_after(STORE_PAUSE),
-            StoreError::Corrupt(_) => refusal(kind::STORE_CORRUPT),
-            StoreError::Closed(_) => refusal(kind::STORE_CLOSED).retry_after(RESTART_PAUSE),
+        let (kind, detail, pause) = match error {
+            StoreError::Outcome(_) => (
+                kind::STORE_OUTCOME_UNKNOWN,
+                "the store did not say whether the write became durable; sending the same again is safe",
+                Some(STORE_PAUSE),
+            ),
+            StoreError::Full(_) => {
+                (kind::STORE_FULL, "the disk under the data directory is full; nothing was done", None)
+            }
+            StoreError::Invalid(_) => {
+                (kind::STORE_INVALID_CALL, "the server made a mistake; its log has more", None)
+            }
+            StoreError::Unavailable(_) => {
+                (kind::STORE_UNAVAILABLE, "the store cannot be reached; nothing was done", Some(STORE_PAUSE))
+            }
+            StoreError::Corrupt(_) => {
+                (kind::STORE_CORRUPT, "a stored record is damaged; the server's log names it", None)
+            }
+            StoreError::Closed(_) => (
+                kind::STORE_CLOSED,
+                "the store takes no more work; the server must be started again",
+                Some(RESTART_PAUSE),
+            ),
+        };
+        let refusal = Self::new(kind, detail);
+        match pause {
+            Some(pause) => refusal.retry_after(pause),
+            None => refusal,
         }
     }
 }
@@ -209,17 +229,76 @@ impl From<StoreError> for Refusal {
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::TooLarge { limit_bytes } => body_too_large(limit_bytes),
+            BodyError::TooLarge { limit_bytes } => body_too_large(BODY_BYTES, limit_bytes),
             BodyError::Aborted(_) => Self::new(kind::BODY_ABORTED, error.to_string()),
         }
     }
 }
 
-pub(crate) fn body_too_large(limit_bytes: u64) -> Refusal {
+/// The name of the limit of bodies that go to functions.
+pub(crate) const BODY_BYTES: &str = "body_bytes";
+
+/// The body has more bytes than the limit of this name.
+pub(crate) fn body_too_large(name: &str, limit_bytes: u64) -> Refusal {
     let detail = BodyError::TooLarge { limit_bytes }.to_string();
-    Refusal::new(kind::TOO_LARGE, format!("request {detail}")).limit("body_bytes", limit_bytes)
+    Refusal::new(kind::TOO_LARGE, format!("request {detail}")).limit(name, limit_bytes)
 }
 
 pub(crate) fn draining() -> Refusal {
     Refusal::new(kind::DRAINING, "the server is shutting down").retry_after(RESTART_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_of_a_store_errors_cause_gets_out() {
+        let cause = || "/secret/path: EIO".to_owned();
+        for (error, status) in [
+            (StoreError::Outcome(cause()), 503),
+            (StoreError::Full(cause()), 507),
+            (StoreError::Invalid(cause()), 500),
+            (StoreError::Unavailable(cause()), 503),
+            (StoreError::Corrupt(cause()), 500),
+            (StoreError::Closed(cause()), 503),
+        ] {
+            let (code, retryable) = (error.code(), error.retryable());
+            let refusals =
+                [error.clone().into(), Refusal::from_call(CallError::Store(error), Failures::Told)];
+            for refusal in refusals {
+                let response = refusal.into_response();
+                assert_eq!(response.status().as_u16(), status, "{code}");
+                let body = response.into_body().collect().await.unwrap().to_bytes();
+                let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(problem["code"], code);
+                assert!(problem["retry"] == retryable || code == "store_closed", "{code}");
+                assert!(!problem.to_string().contains("secret"), "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_failure_code_is_a_problem_of_the_same_code() {
+        use FailureCode as Code;
+        for code in [
+            Code::FunctionError,
+            Code::InitError,
+            Code::Crashed,
+            Code::OutOfMemory,
+            Code::ProtocolViolation,
+            Code::StateConflict,
+            Code::EffectsTooLarge,
+            Code::EmitRefused,
+            Code::Overloaded,
+            Code::NotDeployed,
+            Code::Cancelled,
+            Code::Draining,
+        ] {
+            assert_eq!(kind_of(code).code, code.as_str());
+        }
+    }
 }

@@ -45,7 +45,7 @@ kinds! {
     INVALID_REQUEST: BAD_REQUEST, false, None, "invalid_request", "invalid request",
         "A part of the request is malformed: the path, the query, a header field or the JSON of the body. The detail names it.";
     INVALID_EVENT: BAD_REQUEST, false, None, "invalid_event", "not a CloudEvent",
-        "What was published breaks a rule of CloudEvents 1.0. The detail names the attribute, and its position in a batch; none of the batch was accepted.";
+        "What was published breaks a rule of CloudEvents 1.0, or is over the size of one event. The detail names the attribute and the rule; none of a batch was accepted.";
     BODY_ABORTED: BAD_REQUEST, true, CALLER, "body_aborted", "request body ended early",
         "The client stopped sending before the end of the body.";
     UNAUTHORIZED: UNAUTHORIZED, false, None, "unauthorized", "no valid token",

@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::runtime::Ended;
+use evoke_gateway::api::{DeadLetterList, InputPreview, Redriven};
+use http::StatusCode;
+use serde_json::json;
+
+use crate::support::{Reply, World};
+
+async fn world() -> World {
+    let world = World::new().await;
+    let once = "on = [{ event = \"order\", retry = { attempts = 1 } }]";
+    world.deploy(&[("notify", once), ("ledger", once)], &[]).await;
+    for name in ["notify", "ledger"] {
+        world.runtime.script(name, |_| async {
+            Ended::Failed(Failure::new(FailureCode::FunctionError, "Error: smtp is down"))
+        });
+    }
+    for n in 0..3 {
+        world.publish(&format!("o{n}"), "order").await;
+    }
+    while list(&world, "").await.dead_letters.len() < 6 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    world
+}
+
+async fn list(world: &World, query: &str) -> DeadLetterList {
+    serde_json::from_slice(&world.get(&format!("/v1/apps/shop/dead-letters{query}")).await.body).unwrap()
+}
+
+async fn redrive(world: &World, body: serde_json::Value) -> Reply {
+    world.post("/v1/apps/shop/dead-letters/redrive", "application/json", body.to_string()).await
+}
+
+#[tokio::test]
+async fn dead_letters_show_why_and_what() {
+    let world = world().await;
+    let all = list(&world, "?limit=4").await;
+    assert_eq!(all.dead_letters.len(), 4);
+    let letter = &all.dead_letters[0];
+    assert!(letter.reason.contains("smtp is down"), "{}", letter.reason);
+    assert_eq!(letter.run.attempts[0].code.as_deref(), Some("function_error"));
+    let InputPreview::Event { r#type, preview, data_bytes, .. } = &letter.input else {
+        panic!("{:?}", letter.input)
+    };
+    assert_eq!((r#type.as_str(), *data_bytes), ("order", preview.as_ref().unwrap().len() as u64));
+    let rest = list(&world, &format!("?before={}", all.next.unwrap())).await;
+    assert_eq!((rest.dead_letters.len(), rest.next), (2, None));
+    assert_eq!(list(&world, "?function=ledger").await.dead_letters.len(), 3);
+}
+
+#[tokio::test]
+async fn redriven_runs_are_made_again_under_the_same_id() {
+    let world = world().await;
+    world.runtime.script("notify", |guest| guest.agree());
+    let letter = list(&world, "?function=notify&limit=1").await.dead_letters.remove(0);
+    let unknown = json!({ "runs": [letter.run.id, "run_unknown"] });
+    let redriven: Redriven = serde_json::from_slice(&redrive(&world, unknown).await.body).unwrap();
+    assert_eq!((redriven.runs.as_slice(), redriven.more), (&[letter.run.id.clone()][..], false));
+    let run = loop {
+        let run = world.get(&format!("/v1/apps/shop/runs/{}", letter.run.id)).await.json();
+        if run["state"] == "completed" {
+            break run;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    assert_eq!(run["attempts"].as_array().unwrap().last().unwrap()["outcome"], "completed");
+}
+
+#[tokio::test]
+async fn all_dead_letters_of_a_function_are_redriven_once_even_if_they_fail_again() {
+    let world = world().await;
+    let reply = redrive(&world, json!({ "all": true, "function": "notify" })).await;
+    let redriven: Redriven = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!((redriven.runs.len(), redriven.more), (3, false));
+    while list(&world, "?function=notify").await.dead_letters.len() < 3 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let reply = redrive(&world, json!({ "all": true })).await;
+    assert_eq!(reply.json()["runs"].as_array().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn a_redrive_that_does_not_say_of_what_is_refused() {
+    let world = world().await;
+    for body in [
+        json!({}),
+        json!({ "all": false }),
+        json!({ "runs": [] }),
+        json!({ "all": true, "runs": ["run_1"] }),
+        json!({ "runs": ["run_1"], "function": "notify" }),
+        json!({ "everything": true }),
+        json!([1]),
+    ] {
+        let reply = redrive(&world, body.clone()).await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (StatusCode::BAD_REQUEST, "invalid_request"),
+            "{body}"
+        );
+    }
+    assert_eq!(list(&world, "").await.dead_letters.len(), 6);
+}

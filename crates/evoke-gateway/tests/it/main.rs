@@ -1,0 +1,19 @@
+//! The gateway as its clients meet it: real sockets, the real engine, an in-memory store and scripted functions.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod auth;
+mod bodies;
+mod calls;
+mod connections;
+mod control;
+mod dead_letters;
+mod documents;
+mod drain;
+mod events;
+mod later;
+mod logs;
+mod problems;
+mod routes;
+mod runs;
+mod support;
