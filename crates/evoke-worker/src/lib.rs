@@ -1,7 +1,33 @@
 //! The host side of process workers: the runtimes `node` and `python`.
+//!
+//! **What it is:** an implementation of [`evoke_core::runtime::Runtime`] that runs each instance as a child process.
+//! [`prepare`](mod@prepare) turns a bundle into files, [`launcher`] is the small process all instances are forked from,
+//! [`frame`] is what host and instance say to each other, [`shim`] holds the guest's half of it in JavaScript and Python,
+//! and `instance` drives one call. `docs/reference/worker-protocol.md` describes the wire.
+//!
+//! **What it is not:** a pool. Who starts instances, how many and when they are evicted is the engine's decision. Nor a
+//! sandbox yet: an instance has its own process group, a clean environment and resource limits, but the host's user and files.
+//!
+//! **Bounds:** frames, header fields and platform requests under way are bounded by [`frame`]; bodies flow under credit of
+//! [`frame::WINDOW_BYTES`] in either direction, logs through bounded channels, bundles by [`evoke_core::limits::Limits`].
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use evoke_worker::{Options, ProcessRuntime};
+//! let launcher = vec!["/usr/local/bin/evoke".into(), "worker".into(), "launcher".into()];
+//! let runtime = ProcessRuntime::start(Options::new("/var/lib/evoke/workers", launcher)).await?;
+//! # Ok(()) }
+//! ```
 
-mod launcher;
+pub mod frame;
+mod instance;
+mod interpreter;
+pub mod launcher;
+mod logs;
+pub mod prepare;
 mod runtime;
+pub mod shim;
+mod sys;
 
 pub use launcher::main as launcher_main;
 pub use runtime::{Options, ProcessRuntime, StartError};

@@ -1,14 +1,33 @@
 //! [`ProcessRuntime`]: the seam of core, implemented with processes.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use evoke_core::limits::Limits;
+use evoke_core::manifest::RuntimeKind;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::{Instance, InstanceSpec, PrepareError, PreparedBundle, Runtime};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use tokio::sync::{OnceCell, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::instance::{self, Setup};
+use crate::interpreter::{self, Interpreter, pipe_pair};
+use crate::launcher::{Launcher, Spawn, Stdio};
+use crate::prepare::{Bundles, Entry, find_entry};
+use crate::shim::Shims;
+
+/// Where instances look for programs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The platform's address, for whoever speaks HTTP to it.
+const API: &str = "http://evoke.internal";
+/// Memory that Node.js needs besides what a function allocates: stacks of its threads, code, the young generation.
+const NODE_EXTRA_BYTES: u64 = 256 << 20;
 
 /// How a [`ProcessRuntime`] is set up.
 #[derive(Debug, Clone)]
@@ -56,25 +75,217 @@ pub enum StartError {
 /// Runs each instance as a child process.
 #[derive(Debug)]
 pub struct ProcessRuntime {
+    shared: Arc<Shared>,
+    /// Taken at shutdown: the launcher ends when nobody can order anything any more.
+    launcher: parking_lot::Mutex<Option<Launcher>>,
+    bundles: Bundles,
+    shims: Shims,
+    scratch: PathBuf,
+    last_scratch: AtomicU64,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Shared {
     options: Options,
+    node: OnceCell<Interpreter>,
+    python: OnceCell<Interpreter>,
 }
 
 impl ProcessRuntime {
-    /// Starts the launcher and writes the shims.
-    pub async fn start(options: Options) -> Result<Self, StartError> {
-        Ok(Self { options })
+    /// Makes the folder ready, starts the launcher, and begins to look for interpreters. Waits for the launcher.
+    pub async fn start(mut options: Options) -> Result<Self, StartError> {
+        let (dir, made) = on_disk_thread({
+            let dir = options.dir.clone();
+            let limits = options.limits.clone();
+            move || (dir.clone(), make_folders(&dir, limits))
+        })
+        .await;
+        let (dir, bundles, shims) = made.map_err(|cause| StartError::Folder { dir, cause })?;
+        options.dir = dir;
+        let tasks = TaskTracker::new();
+        let launcher = Launcher::start(options.launcher.clone(), &tasks).await.map_err(|cause| {
+            StartError::Launcher { program: options.launcher.first().cloned().unwrap_or_default(), cause }
+        })?;
+        let scratch = options.dir.join("scratch");
+        let shared = Arc::new(Shared { options, node: OnceCell::new(), python: OnceCell::new() });
+        for kind in [RuntimeKind::Node, RuntimeKind::Python] {
+            let (shared, launcher) = (Arc::clone(&shared), launcher.clone());
+            tasks.spawn(async move { shared.interpreter(kind, &launcher).await.err() });
+        }
+        let launcher = parking_lot::Mutex::new(Some(launcher));
+        Ok(Self { shared, launcher, bundles, shims, scratch, last_scratch: AtomicU64::new(0), tasks })
+    }
+
+    async fn start_instance(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
+        let init_error = |message: String| Failure::new(FailureCode::InitError, message);
+        let launcher = self.launcher.lock().clone();
+        let launcher =
+            launcher.ok_or_else(|| Failure::new(FailureCode::Draining, "the server is shutting down"))?;
+        let interpreter = self.shared.interpreter(spec.runtime, &launcher).await.map_err(init_error)?;
+
+        let root = self.bundles.folder(&spec.bundle);
+        let entry =
+            find_entry(&root, spec.runtime, &spec.source).map_err(|cause| init_error(cause.to_string()))?;
+        let source = root.join(&entry.load);
+        let folder = source.parent().unwrap_or(&root).to_owned();
+        let texts = (root.to_str(), source.to_str(), folder.to_str(), entry.source.to_str());
+        let (Some(root), Some(source), Some(folder), Some(name)) = texts else {
+            return Err(init_error(format!("path {} is not UTF-8", source.display())));
+        };
+
+        let scratch =
+            self.make_scratch().await.map_err(|cause| init_error(format!("scratch folder: {cause}")))?;
+        let os = |cause: rustix::io::Errno| init_error(format!("its process cannot be connected: {cause}"));
+        let io = |cause: std::io::Error| init_error(format!("its process cannot be connected: {cause}"));
+        let (channel, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .map_err(os)?;
+        let (stdout, their_stdout) = pipe_pair().map_err(io)?;
+        let (stderr, their_stderr) = pipe_pair().map_err(io)?;
+        let stdio = Stdio { channel: theirs, stdout: their_stdout, stderr: their_stderr };
+        let spawn = self.command(&spec, interpreter, &entry, folder, &scratch);
+        let spawned = launcher.spawn(spawn, stdio).await;
+        let process = match spawned {
+            Ok(process) => process,
+            Err(cause) => {
+                let _ = tokio::fs::remove_dir_all(&scratch).await;
+                return Err(init_error(format!("its process could not be started: {cause}")));
+            }
+        };
+        let mut death = process.death();
+        self.tasks.spawn(async move {
+            death.seen().await;
+            if let Err(cause) = tokio::fs::remove_dir_all(&scratch).await {
+                tracing::warn!(path = %scratch.display(), %cause, "a scratch folder cannot be removed");
+            }
+        });
+        let ends: [OwnedFd; 3] = [channel, stdout, stderr];
+        let [channel, stdout, stderr] = ends;
+        let setup = Setup {
+            spec: Arc::clone(&spec),
+            process,
+            channel,
+            stdout,
+            stderr,
+            source,
+            root,
+            name,
+            limits: &self.shared.options.limits,
+            tasks: self.tasks.clone(),
+        };
+        let instance = Box::pin(instance::start(setup)).await?;
+        Ok(Box::new(instance))
+    }
+
+    fn command(
+        &self,
+        spec: &InstanceSpec,
+        interpreter: &Interpreter,
+        entry: &Entry,
+        folder: &str,
+        scratch: &Path,
+    ) -> Spawn {
+        let shim = self.shims.main(spec.runtime).to_string_lossy().into_owned();
+        let memory_mib = spec.memory_bytes >> 20;
+        let (mut args, data_bytes_max) = match spec.runtime {
+            RuntimeKind::Node => {
+                let mut args = vec![format!("--max-old-space-size={}", (memory_mib * 3 / 4).max(16))];
+                if entry.is_translated() {
+                    args.push("--enable-source-maps".to_owned());
+                }
+                // Whether a `.js` is a module, its text says. Later versions do so by themselves.
+                if interpreter.version < (20, 19) {
+                    args.push("--experimental-detect-module".to_owned());
+                }
+                args.push("--disable-warning=MODULE_TYPELESS_PACKAGE_JSON".to_owned());
+                (args, spec.memory_bytes.saturating_add(NODE_EXTRA_BYTES))
+            }
+            // Isolated from the user's and the machine's packages, which also starts in half the time.
+            RuntimeKind::Python => {
+                (["-I", "-S", "-X", "utf8"].map(str::to_owned).to_vec(), spec.memory_bytes)
+            }
+        };
+        args.push(shim);
+        let scratch = scratch.to_string_lossy();
+        let own = [
+            ("PATH", PATH),
+            ("HOME", &scratch),
+            ("TMPDIR", &scratch),
+            ("LANG", "C.UTF-8"),
+            ("TZ", "UTC"),
+            ("EVOKE_API", API),
+            ("EVOKE_APP", spec.app.as_str()),
+            ("EVOKE_FUNCTION", spec.function.as_str()),
+            ("EVOKE_REVISION", spec.revision.as_str()),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Spawn {
+            id: 0,
+            program: interpreter.program.clone(),
+            args,
+            // A function's own variables win.
+            env: own.chain(spec.env.iter().cloned()).collect(),
+            cwd: folder.to_owned(),
+            data_bytes_max: Some(data_bytes_max),
+        }
+    }
+
+    async fn make_scratch(&self) -> std::io::Result<PathBuf> {
+        let number = self.last_scratch.fetch_add(1, Ordering::Relaxed) + 1;
+        let path = self.scratch.join(number.to_string());
+        tokio::fs::create_dir(&path).await?;
+        Ok(path)
+    }
+}
+
+impl Shared {
+    /// The interpreter, looked for until it was found once: it may be installed while we run.
+    async fn interpreter(&self, kind: RuntimeKind, launcher: &Launcher) -> Result<&Interpreter, String> {
+        let (cell, configured) = match kind {
+            RuntimeKind::Node => (&self.node, self.options.node.as_deref()),
+            RuntimeKind::Python => (&self.python, self.options.python.as_deref()),
+        };
+        cell.get_or_try_init(|| interpreter::find(kind, configured, launcher)).await
     }
 }
 
 #[async_trait]
 impl Runtime for ProcessRuntime {
-    async fn prepare(&self, bundle: &PreparedBundle, _bytes: Bytes) -> Result<(), PrepareError> {
-        Err(PrepareError::Io(format!("bundle {} in {:?}", bundle.digest, self.options.dir)))
+    async fn prepare(&self, bundle: &PreparedBundle, bytes: Bytes) -> Result<(), PrepareError> {
+        let (bundles, bundle) = (self.bundles.clone(), bundle.clone());
+        on_disk_thread(move || bundles.prepare(&bundle, &bytes)).await
     }
 
     async fn start(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
-        Err(Failure::new(FailureCode::InitError, format!("function {} cannot run yet", spec.function)))
+        self.start_instance(spec).await
     }
 
-    async fn shutdown(&self) {}
+    async fn shutdown(&self) {
+        drop(self.launcher.lock().take());
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+fn make_folders(dir: &Path, limits: Limits) -> std::io::Result<(PathBuf, Bundles, Shims)> {
+    std::fs::create_dir_all(dir)?;
+    // Processes have other working directories.
+    let dir = dir.canonicalize()?;
+    let scratch = dir.join("scratch");
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch)?;
+    }
+    std::fs::create_dir(&scratch)?;
+    let bundles = Bundles::open(&dir.join("bundles"), limits)?;
+    let shims = Shims::write(&dir.join("shims"))?;
+    Ok((dir, bundles, shims))
+}
+
+/// Runs `work`, which blocks on the disk, on a thread of its own, and waits for it.
+async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("evoke-bundles".to_owned());
+    thread.spawn(move || _ = done.send(work())).expect("a thread can be started");
+    result.await.expect("the thread sends its result")
 }

@@ -1,0 +1,150 @@
+//! One instance: a child process with one function loaded, which runs one call at a time.
+
+mod exchange;
+mod link;
+mod output;
+mod start;
+mod verdict;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use evoke_core::outcome::Failure;
+use evoke_core::record::LogStream;
+use evoke_core::runtime::{Call, Ended, Instance};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use crate::frame::message::HeaderBounds;
+use crate::frame::{FrameError, Kind};
+use crate::launcher::Process;
+
+use exchange::Exchange;
+use link::Link;
+use output::Output;
+
+pub(crate) use start::{Setup, start};
+
+/// How long a process whose socket closed, or that was killed, may take to be gone.
+const EXIT: Duration = Duration::from_secs(2);
+/// How long an idle process may take to follow `STOP`.
+const STOP: Duration = Duration::from_millis(500);
+
+/// A process with a function in it. Dropping it ends the process: cleanly if it is idle, by SIGKILL otherwise.
+#[derive(Debug)]
+pub(crate) struct ProcessInstance {
+    /// Taken when dropped.
+    body: Option<Parts>,
+    function: String,
+    source: String,
+    bounds: Bounds,
+    /// Lines written before the first call.
+    early: Vec<(LogStream, String)>,
+    last_call: u32,
+    /// Not in the middle of a call, and nothing went wrong so far.
+    idle: bool,
+    tasks: TaskTracker,
+    runtime: Handle,
+}
+
+/// What a process is made of, seen from here.
+#[derive(Debug)]
+struct Parts {
+    process: Process,
+    link: Link,
+    output: Output,
+}
+
+/// The bounds of [`evoke_core::limits::Limits`] that matter during a call.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    headers: HeaderBounds,
+    log_line_bytes: usize,
+    publish_events: usize,
+}
+
+#[async_trait]
+impl Instance for ProcessInstance {
+    async fn call(&mut self, call: Call) -> Ended {
+        let usable = self.is_usable();
+        let Some(parts) = self.body.as_mut().filter(|_| usable) else {
+            return Ended::Failed(Failure::new(
+                evoke_core::outcome::FailureCode::Crashed,
+                format!("function {}: its process ended before the call", self.function),
+            ));
+        };
+        // Stays false if this future is dropped half-way: then nobody knows what the process is doing.
+        self.idle = false;
+        self.last_call += 1;
+        let early = std::mem::take(&mut self.early);
+        let exchange = Exchange::new(self.last_call, call, parts, self.bounds, &self.source, early);
+        let (ended, idle) = exchange.run().await;
+        self.idle = idle;
+        ended
+    }
+
+    fn is_usable(&self) -> bool {
+        self.idle && self.body.as_ref().is_some_and(|parts| !parts.process.has_exited())
+    }
+
+    async fn gone(&mut self) {
+        let Some(parts) = &mut self.body else { return };
+        let Parts { process, link, output } = parts;
+        loop {
+            tokio::select! {
+                _ = process.exited() => return,
+                read = link.read(), if !link.is_closed() => {
+                    // Nothing but log lines may come while no call is running.
+                    if let Err(cause) = read.map_err(|_| None).and_then(|_| between_calls(link, &self.function).map_err(Some)) {
+                        if let Some(cause) = cause {
+                            tracing::warn!(function = %self.function, %cause, "an idle instance broke the worker protocol");
+                        }
+                        self.idle = false;
+                        process.kill();
+                    }
+                }
+                () = output.read(|stream, line| {
+                    tracing::debug!(function = %self.function, stream = stream.as_str(), line, "written outside of any call");
+                }) => {}
+            }
+        }
+    }
+}
+
+fn between_calls(link: &mut Link, function: &str) -> Result<(), FrameError> {
+    while let Some(frame) = link.frame()? {
+        if frame.kind != Kind::Log {
+            let message = "comes while no call is running";
+            return Err(FrameError::Unexpected { kind: frame.kind, call: frame.call, message });
+        }
+        let line = String::from_utf8_lossy(frame.payload.get(1..).unwrap_or_default());
+        tracing::debug!(function, line = &*line, "written outside of any call");
+    }
+    Ok(())
+}
+
+impl Drop for ProcessInstance {
+    fn drop(&mut self) {
+        let Some(parts) = self.body.take() else { return };
+        // Dropping the parts kills the process. An idle one is given the chance to close what it has open.
+        if self.idle && !parts.process.has_exited() {
+            self.tasks.spawn_on(stop(parts), &self.runtime);
+        }
+    }
+}
+
+async fn stop(parts: Parts) {
+    let Parts { mut process, mut link, mut output } = parts;
+    link.encoder.frame(Kind::Stop, 0, &[]);
+    let stopped = async {
+        loop {
+            tokio::select! {
+                _ = process.exited() => return,
+                _ = link.flush(), if link.has_unwritten() => {}
+                () = output.read(|_, _| {}) => {}
+            }
+        }
+    };
+    // Either way the process is dead after this function.
+    let _ = tokio::time::timeout(STOP, stopped).await;
+}

@@ -1,0 +1,356 @@
+//! One call, from `INVOKE` to `DONE`: what the host sends, what it takes in, and when it ends it by force.
+//!
+//! One task, no locks: each turn waits for whichever can go on (the socket, the pipes, a body, an answer of the platform,
+//! room at the receiver of the reports, the deadline) and moves that on. While reports wait for room nothing more is
+//! read from the worker, so a slow receiver slows the function down and nothing piles up here.
+
+mod answers;
+mod download;
+mod invoke;
+mod upload;
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::Duration;
+
+use evoke_core::event::{Event, json};
+use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::record::LogStream;
+use evoke_core::runtime::{Call, Ended, Report, Response};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
+
+use super::{Bounds, EXIT, Parts, verdict};
+use crate::frame::message::{self, CallError, Done, Platform};
+use crate::frame::{Frame, FrameError, Kind};
+use crate::logs;
+
+use answers::Answers;
+use download::Download;
+use upload::Upload;
+
+/// Between `CANCEL` and SIGKILL: enough to write a last line.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// A call under way.
+#[derive(Debug)]
+pub(super) struct Exchange<'a> {
+    id: u32,
+    call: Call,
+    parts: &'a mut Parts,
+    bounds: Bounds,
+    /// The `source` of returned events that name none.
+    source: &'a str,
+    /// Taken in, but there was no room at the receiver.
+    reports: VecDeque<Report>,
+    upload: Upload,
+    download: Download,
+    answers: Answers,
+    /// The worker has said how it ended.
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+enum End {
+    Done { events: Vec<Event> },
+    Failed { failure: Failure, fatal: bool },
+}
+
+/// What the wait of one turn was for.
+enum Turn {
+    Time,
+    Cancelled,
+    Link(std::io::Result<()>),
+    RoomForReport,
+    RoomForBody,
+    Answer(answers::Answered),
+    Chunk(Option<Result<bytes::Bytes, evoke_core::body::BodyError>>),
+    Output,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(
+        id: u32,
+        mut call: Call,
+        parts: &'a mut Parts,
+        bounds: Bounds,
+        source: &'a str,
+        early: Vec<(LogStream, String)>,
+    ) -> Self {
+        let reports = early.into_iter().map(|(stream, line)| Report::Log { stream, line }).collect();
+        let (upload, download) = invoke::split(&mut call);
+        let answers = Answers::default();
+        Self { id, call, parts, bounds, source, reports, upload, download, answers, end: None }
+    }
+
+    /// Makes the call. The second value says whether the process can be used for another.
+    pub(super) async fn run(mut self) -> (Ended, bool) {
+        if let Err(cause) = self.invoke() {
+            return (Ended::Failed(Failure::new(FailureCode::FunctionError, cause.to_string())), true);
+        }
+        match self.converse().await {
+            Ok(ended) => ended,
+            Err(cause) => {
+                let failure = verdict::violation(&cause);
+                self.end_by_force(Ended::Failed(failure)).await
+            }
+        }
+    }
+
+    async fn converse(&mut self) -> Result<(Ended, bool), FrameError> {
+        let mut timer = pin!(tokio::time::sleep_until(self.call.deadline));
+        let cancel = self.call.cancel.clone();
+        let mut cancelled = pin!(cancel.cancelled());
+        // Set once the worker has been told that nobody waits any more.
+        let mut forced: Option<Ended> = None;
+        loop {
+            self.take_in()?;
+            if self.reports.is_empty() && self.download.is_handed_over() {
+                if let Some(end) = self.end.take() {
+                    return Ok(match forced {
+                        Some(ended) => self.end_by_force(ended).await,
+                        None => self.finish(end).await,
+                    });
+                }
+                if self.parts.link.is_closed() {
+                    return Ok(match forced {
+                        Some(ended) => self.end_by_force(ended).await,
+                        None => self.crashed().await,
+                    });
+                }
+            }
+            match self.turn(timer.as_mut(), cancelled.as_mut(), forced.is_none()).await {
+                Turn::Time => match forced {
+                    Some(ended) => return Ok(self.end_by_force(ended).await),
+                    None => {
+                        forced = Some(Ended::TimedOut);
+                        self.tell_cancelled("deadline", timer.as_mut());
+                    }
+                },
+                Turn::Cancelled => {
+                    forced = Some(Ended::Cancelled);
+                    self.tell_cancelled("cancelled", timer.as_mut());
+                }
+                Turn::Link(Ok(())) => {}
+                Turn::Link(Err(cause)) => {
+                    tracing::warn!(%cause, "the socket to a worker failed");
+                    return Ok(self.crashed().await);
+                }
+                Turn::RoomForReport => self.hand_over(),
+                Turn::RoomForBody => self.download.hand_over(self.id, &mut self.parts.link.encoder),
+                Turn::Answer(answer) => answer.write(self.id, &mut self.parts.link.encoder),
+                Turn::Chunk(chunk) => self.upload.take(chunk, self.id, &mut self.parts.link.encoder),
+                Turn::Output => {}
+            }
+        }
+    }
+
+    /// Waits for whichever can go on first.
+    async fn turn(
+        &mut self,
+        timer: std::pin::Pin<&mut tokio::time::Sleep>,
+        cancelled: std::pin::Pin<&mut tokio_util::sync::WaitForCancellationFuture<'_>>,
+        may_cancel: bool,
+    ) -> Turn {
+        let Self { call, parts, reports, upload, download, answers, end, .. } = self;
+        let Parts { link, output, .. } = &mut **parts;
+        let listening = reports.is_empty() && end.is_none() && !link.is_closed();
+        let mut lines = Vec::new();
+        let turn = tokio::select! {
+            biased;
+            () = timer => Turn::Time,
+            () = cancelled, if may_cancel => Turn::Cancelled,
+            _ = call.up.reserve(), if !reports.is_empty() => Turn::RoomForReport,
+            () = download.room(), if download.has_pending() => Turn::RoomForBody,
+            answer = answers.next(), if !answers.is_empty() => Turn::Answer(answer),
+            chunk = upload.chunk(), if upload.wants_chunk() && !link.has_unwritten() => Turn::Chunk(chunk),
+            () = output.read(|stream, line| lines.push(Report::Log { stream, line })), if reports.is_empty() => Turn::Output,
+            done = link.turn(listening) => Turn::Link(done),
+        };
+        reports.extend(lines);
+        turn
+    }
+
+    /// Takes in all frames that have arrived, until there is something the receiver of the reports has no room for.
+    fn take_in(&mut self) -> Result<(), FrameError> {
+        while self.reports.is_empty() && self.end.is_none() {
+            let Some(frame) = self.parts.link.frame()? else { break };
+            self.take(frame)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, frame: Frame) -> Result<(), FrameError> {
+        let Frame { kind, call, ref payload } = frame;
+        if call != self.id && (kind, call) != (Kind::Log, 0) {
+            return Err(FrameError::Unexpected {
+                kind,
+                call,
+                message: "belongs to a call that is not running",
+            });
+        }
+        match kind {
+            Kind::Log => {
+                let (stream, line) = message::log(payload)?;
+                let line = logs::clean(line.as_bytes(), self.bounds.log_line_bytes);
+                self.parts.output.note(stream, &line);
+                self.report(Report::Log { stream, line });
+            }
+            Kind::Response => {
+                let head: message::ResponseHead<'_> = message::parse(kind, payload)?;
+                let (status, headers) =
+                    (message::status(head.status)?, head.headers.check(kind, self.bounds.headers)?);
+                // A small answer has arrived as a whole: no need for a channel.
+                let next = if head.body { self.parts.link.frame()? } else { None };
+                let (body, left) = self.download.begin(call, head.body, next)?;
+                self.report(Report::Response(Response { status, headers, body }));
+                if let Some(frame) = left {
+                    self.take(frame)?;
+                }
+            }
+            Kind::Body => self.download.take(&frame, false)?,
+            Kind::BodyEnd => self.download.take(&frame, true)?,
+            Kind::Credit => {
+                self.upload.grant(message::credit(payload)?, self.id, &mut self.parts.link.encoder)?
+            }
+            Kind::Platform => {
+                let platform = Platform::parse(payload.clone())?;
+                let report = self.answers.ask(platform, self.bounds.headers)?;
+                self.report(report);
+            }
+            Kind::Done => {
+                self.download.check_done(call)?;
+                let done: Done = message::parse(kind, payload)?;
+                self.end = Some(self.returned(done.events));
+                self.take_output();
+            }
+            Kind::Error => {
+                let error: CallError = message::parse(kind, payload)?;
+                let fatal = error.fatal;
+                let failure = verdict::call_error(error);
+                // What an interpreter is worth after it ran out of memory, nobody knows.
+                let fatal = fatal || failure.code == FailureCode::OutOfMemory;
+                self.download.abort(&failure.message);
+                self.end = Some(End::Failed { failure, fatal });
+                self.take_output();
+            }
+            _ => return Err(FrameError::Unexpected { kind, call, message: "comes from the host only" }),
+        }
+        Ok(())
+    }
+
+    /// Makes whole events of what a handler returned.
+    fn returned(&self, values: Vec<serde_json::Value>) -> End {
+        let fail = |message: String| End::Failed {
+            failure: Failure::new(FailureCode::FunctionError, message),
+            fatal: false,
+        };
+        let limit = self.bounds.publish_events;
+        if values.len() > limit {
+            return fail(format!("the handler returned {} events, above the limit of {limit}", values.len()));
+        }
+        let mut events = Vec::with_capacity(values.len());
+        for (at, mut value) in values.into_iter().enumerate() {
+            if let Some(members) = value.as_object_mut() {
+                let mut fill = |name: &str, text: String| {
+                    let slot = members.entry(name).or_insert(serde_json::Value::Null);
+                    if slot.is_null() {
+                        *slot = text.into();
+                    }
+                };
+                fill("specversion", evoke_core::event::SPEC_VERSION.to_owned());
+                // The same in every attempt, so that an event published twice is one event.
+                fill("id", format!("{}-{at}", self.call.run));
+                fill("source", self.source.to_owned());
+            }
+            match json::parse_value(value) {
+                Ok(event) => events.push(event),
+                Err(cause) => {
+                    return fail(format!(
+                        "the handler returned something that is no event (number {at}): {cause}"
+                    ));
+                }
+            }
+        }
+        End::Done { events }
+    }
+
+    fn report(&mut self, report: Report) {
+        if !self.reports.is_empty() {
+            return self.reports.push_back(report);
+        }
+        // A receiver that is gone wants no reports.
+        if let Err(TrySendError::Full(report)) = self.call.up.try_send(report) {
+            self.reports.push_back(report);
+        }
+    }
+
+    fn hand_over(&mut self) {
+        while let Some(report) = self.reports.pop_front() {
+            if let Err(TrySendError::Full(report)) = self.call.up.try_send(report) {
+                return self.reports.push_front(report);
+            }
+        }
+    }
+
+    /// What is in the pipes now was written during this call.
+    fn take_output(&mut self) {
+        let mut lines = Vec::new();
+        let mut keep = |stream, line| lines.push(Report::Log { stream, line });
+        self.parts.output.drain(&mut keep);
+        self.parts.output.finish(&mut keep);
+        lines.into_iter().for_each(|line| self.report(line));
+    }
+
+    async fn finish(&mut self, end: End) -> (Ended, bool) {
+        // The client stopped sending: what the handler made of half a request is no answer to anything.
+        let cut_short = self.upload.cut_short();
+        match end {
+            End::Failed { failure, fatal: true } => self.end_by_force(Ended::Failed(failure)).await,
+            _ if let Some(cause) = cut_short => {
+                (Ended::Failed(Failure::new(FailureCode::Cancelled, cause)), true)
+            }
+            End::Failed { failure, fatal: false } => (Ended::Failed(failure), true),
+            End::Done { events } => (Ended::Returned { events }, true),
+        }
+    }
+
+    fn tell_cancelled(&mut self, why: &str, mut timer: std::pin::Pin<&mut tokio::time::Sleep>) {
+        timer.as_mut().reset(Instant::now() + GRACE);
+        self.parts.link.encoder.frame(Kind::Cancel, self.id, why.as_bytes());
+    }
+
+    async fn crashed(&mut self) -> (Ended, bool) {
+        let exit = tokio::time::timeout(EXIT, self.parts.process.exited()).await;
+        let ended = match exit {
+            Ok(exit) => {
+                self.take_output();
+                Ended::Failed(verdict::exited(exit, &self.parts.output.tail()))
+            }
+            Err(_) => {
+                let message = "closed its socket during a call";
+                Ended::Failed(verdict::violation(&FrameError::Unexpected {
+                    kind: Kind::Done,
+                    call: self.id,
+                    message,
+                }))
+            }
+        };
+        self.end_by_force(ended).await
+    }
+
+    /// Kills the process, waits until it is dead, and reports what it still wrote as far as there is room.
+    async fn end_by_force(&mut self, ended: Ended) -> (Ended, bool) {
+        self.parts.process.kill();
+        let _ = tokio::time::timeout(EXIT, self.parts.process.exited()).await;
+        self.take_output();
+        let words = match &ended {
+            Ended::Failed(failure) => &failure.message,
+            Ended::TimedOut => "the function reached its time limit",
+            _ => "the call was cancelled",
+        };
+        self.download.abort(words);
+        self.hand_over();
+        (ended, false)
+    }
+}

@@ -1,0 +1,146 @@
+//! What a worker's process, or a process it started, writes past the shim: standard output and error as pipes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use evoke_core::record::LogStream;
+use tokio::net::unix::pipe;
+
+use crate::logs::Lines;
+
+/// Bytes of one read.
+const READ_BYTES: usize = 16 << 10;
+/// Lines of standard error kept to explain a crash.
+const TAIL_LINES: usize = 20;
+/// Reads of one [`Output::drain`] per pipe; a process that writes faster than that is not waited for.
+const DRAIN_READS: usize = 64;
+
+/// Both pipes.
+#[derive(Debug)]
+pub(super) struct Output {
+    pipes: [Pipe; 2],
+    tail: VecDeque<String>,
+    buffer: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    stream: LogStream,
+    /// `None` once nobody can write to it any more.
+    pipe: Option<pipe::Receiver>,
+    lines: Lines,
+}
+
+impl Output {
+    pub(super) fn new(stdout: OwnedFd, stderr: OwnedFd, log_line_bytes: usize) -> io::Result<Self> {
+        let pipe = |stream, fd: OwnedFd| -> io::Result<Pipe> {
+            Ok(Pipe {
+                stream,
+                pipe: Some(pipe::Receiver::from_owned_fd(fd)?),
+                lines: Lines::new(log_line_bytes),
+            })
+        };
+        Ok(Self {
+            pipes: [pipe(LogStream::Stdout, stdout)?, pipe(LogStream::Stderr, stderr)?],
+            tail: VecDeque::new(),
+            buffer: vec![0; READ_BYTES].into(),
+        })
+    }
+
+    /// Waits until one of the pipes has been read from, and hands over the lines that became whole. Safe to drop and
+    /// call again. Waits for ever when both are closed.
+    pub(super) async fn read(&mut self, mut line: impl FnMut(LogStream, String)) {
+        let ready = {
+            let [stdout, stderr] = &self.pipes;
+            tokio::select! {
+                () = stdout.readable() => 0,
+                () = stderr.readable() => 1,
+            }
+        };
+        self.read_once(ready, &mut line);
+    }
+
+    /// Reads what is there now, without waiting for more.
+    pub(super) fn drain(&mut self, mut line: impl FnMut(LogStream, String)) {
+        for at in 0..self.pipes.len() {
+            let mut reads = 0;
+            while reads < DRAIN_READS && self.read_raw(at, &mut line) {
+                reads += 1;
+            }
+        }
+    }
+
+    /// Hands over begun lines, which nobody is going to finish.
+    pub(super) fn finish(&mut self, mut line: impl FnMut(LogStream, String)) {
+        for pipe in &mut self.pipes {
+            if let Some(rest) = pipe.lines.rest() {
+                keep_tail(&mut self.tail, pipe.stream, &rest);
+                line(pipe.stream, rest);
+            }
+        }
+    }
+
+    /// Notes a line of standard error that came by another way, for [`Output::tail`].
+    pub(super) fn note(&mut self, stream: LogStream, line: &str) {
+        keep_tail(&mut self.tail, stream, line);
+    }
+
+    /// The last lines of standard error.
+    pub(super) fn tail(&self) -> Vec<&str> {
+        self.tail.iter().map(String::as_str).collect()
+    }
+
+    fn read_once(&mut self, at: usize, line: &mut impl FnMut(LogStream, String)) {
+        let Some(pipe) = &self.pipes[at].pipe else { return };
+        let read = pipe.try_read(&mut self.buffer);
+        self.take(at, read, line);
+    }
+
+    /// Asks the kernel, not tokio's memory of when it was last ready: a line written right before the end of a call
+    /// may not have been announced yet.
+    fn read_raw(&mut self, at: usize, line: &mut impl FnMut(LogStream, String)) -> bool {
+        let Some(pipe) = &self.pipes[at].pipe else { return false };
+        let read = rustix::io::read(pipe.as_fd(), &mut *self.buffer).map_err(io::Error::from);
+        self.take(at, read, line)
+    }
+
+    /// Whether there may be more.
+    fn take(&mut self, at: usize, read: io::Result<usize>, line: &mut impl FnMut(LogStream, String)) -> bool {
+        let Self { pipes, tail, buffer } = self;
+        let Pipe { stream, pipe, lines } = &mut pipes[at];
+        match read {
+            Ok(0) => *pipe = None,
+            Ok(bytes) => {
+                lines.take(&buffer[..bytes], |text| {
+                    keep_tail(tail, *stream, &text);
+                    line(*stream, text);
+                });
+                return true;
+            }
+            Err(cause) if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => *pipe = None,
+        }
+        false
+    }
+}
+
+impl Pipe {
+    async fn readable(&self) {
+        match &self.pipe {
+            // An error shows itself in the read that follows.
+            Some(pipe) => _ = pipe.readable().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn keep_tail(tail: &mut VecDeque<String>, stream: LogStream, line: &str) {
+    if stream != LogStream::Stderr || line.trim().is_empty() {
+        return;
+    }
+    if tail.len() == TAIL_LINES {
+        tail.pop_front();
+    }
+    tail.push_back(line.chars().take(1_000).collect());
+}

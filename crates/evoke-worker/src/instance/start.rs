@@ -1,0 +1,157 @@
+//! From a running process to an instance that can be called: `INIT`, then `READY`.
+
+use std::sync::Arc;
+
+use evoke_core::limits::Limits;
+use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::record::LogStream;
+use evoke_core::runtime::InstanceSpec;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use super::link::Link;
+use super::output::Output;
+use super::{Bounds, EXIT, Parts, ProcessInstance, verdict};
+use crate::frame::message::{self, HeaderBounds, Init, InitError, InitLimits, PROTOCOL, Ready};
+use crate::frame::{FrameError, Kind, PLATFORM_IN_FLIGHT};
+use crate::launcher::Process;
+
+/// Lines written while loading that are kept for the first call.
+const EARLY_LINES: usize = 200;
+
+/// A process that was just started, and what it is to load.
+#[derive(Debug)]
+pub(crate) struct Setup<'a> {
+    pub spec: Arc<InstanceSpec>,
+    pub process: Process,
+    /// Our ends of what the process has at 3, 1 and 2.
+    pub channel: std::os::fd::OwnedFd,
+    pub stdout: std::os::fd::OwnedFd,
+    pub stderr: std::os::fd::OwnedFd,
+    /// The file to load and the folder of the app, absolute.
+    pub source: &'a str,
+    pub root: &'a str,
+    /// What the file is called for people.
+    pub name: &'a str,
+    pub limits: &'a Limits,
+    pub tasks: TaskTracker,
+}
+
+/// Waits until the handler is loaded. On failure the process is dead.
+pub(crate) async fn start(setup: Setup<'_>) -> Result<ProcessInstance, Failure> {
+    let Setup { spec, process, channel, stdout, stderr, source, root, name, limits, tasks } = setup;
+    let io = |cause: std::io::Error| {
+        Failure::new(FailureCode::InitError, format!("its process cannot be reached: {cause}"))
+    };
+    let mut parts = Parts {
+        process,
+        link: Link::new(channel).map_err(io)?,
+        output: Output::new(stdout, stderr, limits.log_line_bytes).map_err(io)?,
+    };
+    let init = Init {
+        protocol: PROTOCOL,
+        source,
+        root,
+        name,
+        handler: spec.handler.as_deref(),
+        app: spec.app.as_str(),
+        function: spec.function.as_str(),
+        revision: spec.revision.as_str(),
+        memory_mib: spec.memory_bytes >> 20,
+        env: spec.env.iter().map(|(name, _)| name.as_str()).collect(),
+        limits: InitLimits {
+            body_bytes: limits.body_bytes,
+            log_line_bytes: limits.log_line_bytes,
+            platform_in_flight: PLATFORM_IN_FLIGHT,
+        },
+    };
+    parts.link.encoder.json(Kind::Init, 0, &init).map_err(|cause| verdict::violation(&cause))?;
+    let mut early = Vec::new();
+    let loaded = tokio::time::timeout(spec.start_timeout, load(&mut parts, &mut early)).await;
+    let ready = loaded.unwrap_or_else(|_| {
+        let ms = spec.start_timeout.as_millis();
+        Err(Failure::new(
+            FailureCode::InitError,
+            format!("{name}: loading took longer than the limit of {ms} ms"),
+        ))
+    })?;
+    tracing::debug!(function = %spec.function, pid = parts.process.pid, runtime = ready.runtime, contract = ready.contract, "instance ready");
+    Ok(ProcessInstance {
+        body: Some(parts),
+        function: spec.function.to_string(),
+        source: format!("/{}/{}", spec.app, spec.function),
+        bounds: Bounds {
+            headers: HeaderBounds { fields: limits.headers, bytes: limits.header_bytes },
+            log_line_bytes: limits.log_line_bytes,
+            publish_events: limits.publish_events,
+        },
+        early,
+        last_call: 0,
+        idle: true,
+        tasks,
+        runtime: Handle::current(),
+    })
+}
+
+async fn load(parts: &mut Parts, early: &mut Vec<(LogStream, String)>) -> Result<Ready, Failure> {
+    let mut keep = |stream, line| {
+        if early.len() < EARLY_LINES {
+            early.push((stream, line));
+        }
+    };
+    loop {
+        let Parts { process, link, output } = &mut *parts;
+        while let Some(frame) = link.frame().map_err(|cause| verdict::violation(&cause))? {
+            match (frame.kind, frame.call) {
+                (Kind::Ready, 0) => {
+                    let ready: Ready = read(frame.kind, &frame.payload)?;
+                    if ready.protocol != PROTOCOL {
+                        let message = format!("it speaks version {} and not {PROTOCOL}", ready.protocol);
+                        return Err(verdict::violation(&FrameError::Malformed { kind: frame.kind, message }));
+                    }
+                    output.drain(&mut keep);
+                    return Ok(ready);
+                }
+                (Kind::InitError, 0) => {
+                    let error: InitError = read(frame.kind, &frame.payload)?;
+                    return Err(verdict::init_error(error));
+                }
+                (Kind::Log, 0) => {
+                    let (stream, line) =
+                        message::log(&frame.payload).map_err(|cause| verdict::violation(&cause))?;
+                    output.note(stream, &line);
+                    keep(stream, line);
+                }
+                (kind, call) => {
+                    let message = "comes before READY";
+                    return Err(verdict::violation(&FrameError::Unexpected { kind, call, message }));
+                }
+            }
+        }
+        if link.is_closed() {
+            let exit = tokio::time::timeout(EXIT, process.exited()).await;
+            output.drain(|_, _| {});
+            output.finish(|_, _| {});
+            return Err(match exit {
+                Ok(exit) => {
+                    let mut failure = verdict::exited(exit, &output.tail());
+                    if failure.code == FailureCode::Crashed {
+                        failure.code = FailureCode::InitError;
+                    }
+                    failure
+                }
+                Err(_) => Failure::new(FailureCode::InitError, "it closed its socket while loading"),
+            });
+        }
+        tokio::select! {
+            turn = link.turn(true) => if let Err(cause) = turn {
+                return Err(Failure::new(FailureCode::InitError, format!("its socket failed: {cause}")));
+            },
+            () = output.read(&mut keep) => {}
+        }
+    }
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> Result<T, Failure> {
+    message::parse(kind, payload).map_err(|cause| verdict::violation(&cause))
+}

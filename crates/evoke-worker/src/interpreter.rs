@@ -1,0 +1,158 @@
+//! Which Node.js and which CPython instances run on.
+//!
+//! What `PATH` calls `python3` may be a wrapper that picks a version at each start, at ten times the price of the start
+//! itself. So each candidate is asked once who it really is, and that program is started from then on.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evoke_core::manifest::RuntimeKind;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+use crate::launcher::{Launcher, Spawn, Stdio};
+
+/// How long a candidate may take to say who it is.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Bytes of that answer.
+const ANSWER_BYTES: u64 = 4 << 10;
+
+/// A program that can run instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Interpreter {
+    /// Absolute.
+    pub program: String,
+    /// Major, minor.
+    pub version: (u32, u32),
+}
+
+/// What is looked for.
+struct Wanted {
+    name: &'static str,
+    /// In order of preference.
+    names: &'static [&'static str],
+    oldest: (u32, u32),
+    /// Prints the real program and its version, one per line.
+    question: [&'static str; 2],
+    install: &'static str,
+}
+
+const NODE: Wanted = Wanted {
+    name: "Node.js",
+    names: &["node", "nodejs"],
+    oldest: (20, 11),
+    question: ["-p", "process.execPath + '\\n' + process.versions.node"],
+    install: "install it (apt install nodejs, or https://nodejs.org)",
+};
+
+const PYTHON: Wanted = Wanted {
+    name: "CPython",
+    names: &["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python"],
+    oldest: (3, 11),
+    question: ["-c", "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2], sep='\\n')"],
+    install: "install it (apt install python3, or https://python.org)",
+};
+
+/// Finds the interpreter, `configured` or from `PATH`. The error says what to install. Waits for the programs' answers.
+pub(crate) async fn find(
+    kind: RuntimeKind,
+    configured: Option<&Path>,
+    launcher: &Launcher,
+) -> Result<Interpreter, String> {
+    let wanted = match kind {
+        RuntimeKind::Node => &NODE,
+        RuntimeKind::Python => &PYTHON,
+    };
+    let candidates = match configured {
+        Some(path) => vec![path.to_owned()],
+        None => in_path(wanted.names),
+    };
+    let mut refused = Vec::new();
+    for candidate in candidates {
+        match ask(&candidate, wanted, launcher).await {
+            Ok(found) if found.version >= wanted.oldest => return Ok(found),
+            Ok(found) => {
+                let (major, minor) = found.version;
+                refused.push(format!("{} is version {major}.{minor}", found.program));
+            }
+            Err(cause) => refused.push(format!("{}: {cause}", candidate.display())),
+        }
+    }
+    let (major, minor) = wanted.oldest;
+    let seen = if refused.is_empty() { "none is in PATH".to_owned() } else { refused.join("; ") };
+    Err(format!(
+        "no {} of version {major}.{minor} or newer was found ({seen}): {}",
+        wanted.name, wanted.install
+    ))
+}
+
+async fn ask(candidate: &Path, wanted: &Wanted, launcher: &Launcher) -> Result<Interpreter, String> {
+    let text = |cause: std::io::Error| cause.to_string();
+    let program = candidate.to_str().ok_or("its path is not UTF-8")?.to_owned();
+    let (answer, stdout) = pipe_pair().map_err(text)?;
+    let (_errors, stderr) = pipe_pair().map_err(text)?;
+    let (_here, channel) = std::os::unix::net::UnixStream::pair().map_err(text)?;
+    let spawn = Spawn {
+        id: 0,
+        program,
+        args: wanted.question.map(str::to_owned).to_vec(),
+        env: wrapper_env(),
+        cwd: "/".to_owned(),
+        data_bytes_max: None,
+    };
+    let stdio = Stdio { channel: channel.into(), stdout, stderr };
+    // Killed when this function is left, should it hang.
+    let _process = launcher.spawn(spawn, stdio).await.map_err(|cause| cause.to_string())?;
+    let mut said = String::new();
+    let receiver = pipe::Receiver::from_owned_fd(answer).map_err(text)?;
+    let mut receiver = receiver.take(ANSWER_BYTES);
+    match tokio::time::timeout(ANSWER, receiver.read_to_string(&mut said)).await {
+        Ok(read) => read.map_err(text)?,
+        Err(_) => return Err(format!("it did not answer within {} s", ANSWER.as_secs())),
+    };
+    parse(&said).ok_or_else(|| "it could not say its version".to_owned())
+}
+
+fn parse(said: &str) -> Option<Interpreter> {
+    let (program, version) = said.trim().split_once('\n')?;
+    let mut numbers = version.trim().split('.').map(str::parse);
+    let version = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    program.starts_with('/').then(|| Interpreter { program: program.to_owned(), version })
+}
+
+pub(crate) fn pipe_pair() -> std::io::Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// What version managers need to pick a version.
+fn wrapper_env() -> Vec<(String, String)> {
+    let wanted = |name: &str| {
+        matches!(name, "PATH" | "HOME" | "LANG")
+            || ["PYENV", "ASDF", "MISE", "NVM", "VOLTA", "FNM"].iter().any(|start| name.starts_with(start))
+    };
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| wanted(name))
+        .collect()
+}
+
+/// Executables of these names, the earlier names first.
+fn in_path(names: &[&str]) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
+    let in_folders = |name: &&str| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    names.iter().filter_map(in_folders).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_the_real_program_and_its_version() {
+        let found = parse("/opt/node/bin/node\n20.20.2\n").unwrap();
+        assert_eq!((found.program.as_str(), found.version), ("/opt/node/bin/node", (20, 20)));
+        assert_eq!(parse("command not found"), None);
+        assert_eq!(parse("python\n3.12"), None);
+    }
+}

@@ -1,0 +1,275 @@
+//! The host's handle on the launcher: one task owns the socket, keeps the launcher running and tells who died.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Signal;
+use tokio::io::unix::AsyncFd;
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+use super::wire::{self, Exit, Notice, Spawn};
+
+/// Spawn requests on their way to the launcher.
+const ORDERS: usize = 64;
+/// How long the launcher may take to report for duty.
+const READY: Duration = Duration::from_secs(10);
+/// Pause before a launcher that died is started again; doubles up to [`RESTART_MAX`] while it keeps dying.
+const RESTART: Duration = Duration::from_millis(20);
+const RESTART_MAX: Duration = Duration::from_secs(5);
+
+/// Starts processes. Cheap to clone; the launcher ends when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct Launcher {
+    orders: mpsc::Sender<Order>,
+}
+
+/// What a process is connected to.
+#[derive(Debug)]
+pub(crate) struct Stdio {
+    /// At descriptor 3.
+    pub channel: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// A process somebody started. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub pid: i32,
+    pidfd: OwnedFd,
+    exit: Death,
+}
+
+/// Tells how a process ended, once it has.
+#[derive(Debug, Clone)]
+pub(crate) struct Death(watch::Receiver<Option<Exit>>);
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpawnError {
+    /// The program, its folder or its environment cannot be used.
+    #[error("{0}")]
+    Refused(String),
+    /// The launcher is gone.
+    #[error("the worker launcher is not running")]
+    Unavailable,
+}
+
+#[derive(Debug)]
+struct Order {
+    spawn: Spawn,
+    stdio: Stdio,
+    answer: oneshot::Sender<Result<Process, SpawnError>>,
+}
+
+impl Launcher {
+    /// Runs `command` (program, arguments) as launcher and waits until it listens.
+    pub(crate) async fn start(command: Vec<OsString>, tasks: &TaskTracker) -> io::Result<Self> {
+        let running = Running::start(&command).await?;
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        tasks.spawn(own(command, running, inbox));
+        Ok(Self { orders })
+    }
+
+    /// Starts a process and waits until its program runs. `spawn.id` is set here.
+    pub(crate) async fn spawn(&self, spawn: Spawn, stdio: Stdio) -> Result<Process, SpawnError> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order { spawn, stdio, answer };
+        self.orders.send(order).await.map_err(|_| SpawnError::Unavailable)?;
+        answered.await.map_err(|_| SpawnError::Unavailable)?
+    }
+}
+
+impl Process {
+    /// Sends SIGKILL. The launcher sees to everything below it.
+    pub(crate) fn kill(&self) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Waits until it is dead. Safe to drop and call again.
+    pub(crate) async fn exited(&mut self) -> Exit {
+        self.exit.seen().await
+    }
+
+    /// Whether it is known to be dead.
+    pub(crate) fn has_exited(&self) -> bool {
+        self.exit.0.borrow().is_some()
+    }
+
+    /// For somebody else who wants to know.
+    pub(crate) fn death(&self) -> Death {
+        self.exit.clone()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Death {
+    /// Waits until it has happened. Safe to drop and call again.
+    pub(crate) async fn seen(&mut self) -> Exit {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(exit) => exit.unwrap_or(Exit::Unseen),
+            Err(_) => Exit::Unseen,
+        }
+    }
+}
+
+/// The task behind a [`Launcher`].
+async fn own(command: Vec<OsString>, mut running: Running, mut inbox: mpsc::Receiver<Order>) {
+    let mut pause = RESTART;
+    loop {
+        match running.serve(&mut inbox).await {
+            Served::NoMoreOrders => break,
+            Served::LauncherDied => {
+                tracing::error!("the worker launcher died, and all instances with it; starting it again")
+            }
+        }
+        running.bury().await;
+        running = loop {
+            tokio::time::sleep(pause).await;
+            match Running::start(&command).await {
+                Ok(started) => break started,
+                Err(cause) => tracing::error!(%cause, "the worker launcher could not be started again"),
+            }
+            pause = (pause * 2).min(RESTART_MAX);
+        };
+    }
+    running.bury().await;
+}
+
+enum Served {
+    NoMoreOrders,
+    LauncherDied,
+}
+
+/// One life of the launcher.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    socket: AsyncFd<OwnedFd>,
+    buffer: Vec<u8>,
+    last_id: u64,
+    asked: HashMap<u64, oneshot::Sender<Result<Process, SpawnError>>>,
+    alive: HashMap<u64, watch::Sender<Option<Exit>>>,
+}
+
+impl Running {
+    async fn start(command: &[OsString]) -> io::Result<Self> {
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        rustix::io::ioctl_fionbio(&ours, true)?;
+        let (program, args) =
+            command.split_first().ok_or_else(|| io::Error::other("the launcher's command is empty"))?;
+        let child =
+            Command::new(program).args(args).stdin(theirs).stdout(std::process::Stdio::null()).spawn()?;
+        let mut running = Self {
+            child,
+            socket: crate::sys::watch(ours)?,
+            buffer: vec![0; wire::MESSAGE_BYTES_MAX],
+            last_id: 0,
+            asked: HashMap::new(),
+            alive: HashMap::new(),
+        };
+        match tokio::time::timeout(READY, receive(&running.socket, &mut running.buffer)).await {
+            Ok(Ok(Some((Notice::Ready, _)))) => Ok(running),
+            Ok(Ok(_)) => Err(io::Error::other("it ended at once, or is no launcher")),
+            Ok(Err(cause)) => Err(cause),
+            Err(_) => Err(io::Error::other(format!("it did not report within {} s", READY.as_secs()))),
+        }
+    }
+
+    async fn serve(&mut self, inbox: &mut mpsc::Receiver<Order>) -> Served {
+        loop {
+            tokio::select! {
+                notice = receive(&self.socket, &mut self.buffer) => match notice {
+                    Ok(Some((notice, fds))) => self.take(notice, fds),
+                    Ok(None) => return Served::LauncherDied,
+                    Err(cause) => {
+                        tracing::error!(%cause, "the worker launcher cannot be understood");
+                        return Served::LauncherDied;
+                    }
+                },
+                order = inbox.recv() => match order {
+                    Some(order) => self.pass_on(order).await,
+                    None => return Served::NoMoreOrders,
+                },
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, mut order: Order) {
+        self.last_id += 1;
+        order.spawn.id = self.last_id;
+        let fds = [order.stdio.channel.as_fd(), order.stdio.stdout.as_fd(), order.stdio.stderr.as_fd()];
+        match send(&self.socket, &order.spawn, &fds).await {
+            Ok(()) => _ = self.asked.insert(self.last_id, order.answer),
+            // Nobody may be waiting for the answer any more.
+            Err(cause) => _ = order.answer.send(Err(SpawnError::Refused(cause.to_string()))),
+        }
+    }
+
+    fn take(&mut self, notice: Notice, fds: Vec<OwnedFd>) {
+        match notice {
+            Notice::Ready => {}
+            Notice::Refused { id, cause } => {
+                if let Some(answer) = self.asked.remove(&id) {
+                    let _ = answer.send(Err(SpawnError::Refused(cause)));
+                }
+            }
+            Notice::Spawned { id, pid } => {
+                let (Some(answer), Some(pidfd)) = (self.asked.remove(&id), fds.into_iter().next()) else {
+                    return;
+                };
+                let (died, exit) = watch::channel(None);
+                self.alive.insert(id, died);
+                // If whoever asked has given up, the process dies with the answer.
+                let _ = answer.send(Ok(Process { pid, pidfd, exit: Death(exit) }));
+            }
+            Notice::Exited { id, exit } => {
+                if let Some(died) = self.alive.remove(&id) {
+                    died.send_replace(Some(exit));
+                }
+            }
+        }
+    }
+
+    /// Closes the socket, which ends a launcher that still lives, and waits for it.
+    async fn bury(self) {
+        drop(self.socket);
+        let mut child = self.child;
+        if let Err(cause) = child.wait().await {
+            tracing::error!(%cause, "the worker launcher cannot be waited for");
+        }
+        for died in self.alive.into_values() {
+            died.send_replace(Some(Exit::Unseen));
+        }
+    }
+}
+
+async fn receive(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<Option<(Notice, Vec<OwnedFd>)>> {
+    loop {
+        let mut ready = socket.readable().await?;
+        if let Ok(received) = ready.try_io(|socket| wire::receive(socket.as_fd(), buffer)) {
+            return received;
+        }
+    }
+}
+
+async fn send(socket: &AsyncFd<OwnedFd>, spawn: &Spawn, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    loop {
+        let mut ready = socket.writable().await?;
+        if let Ok(sent) = ready.try_io(|socket| wire::send(socket.as_fd(), spawn, fds)) {
+            return sent;
+        }
+    }
+}

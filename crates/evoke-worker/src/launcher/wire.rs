@@ -1,0 +1,130 @@
+//! What host and launcher say to each other: JSON messages on a SEQPACKET socket, with file descriptors beside them.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use serde::{Deserialize, Serialize};
+
+/// Bytes of one message; below the kernel's default for a unix socket's send buffer.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 160 << 10;
+/// File descriptors beside one message.
+const FDS_MAX: usize = 3;
+
+/// From the host: start a process. Three descriptors come along: its end of the channel, its stdout, its stderr.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Spawn {
+    /// Names it in the answers.
+    pub id: u64,
+    /// Absolute path.
+    pub program: String,
+    /// Arguments after the program's name.
+    pub args: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// Working directory.
+    pub cwd: String,
+    /// `RLIMIT_DATA`.
+    pub data_bytes_max: Option<u64>,
+}
+
+/// From the launcher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Notice {
+    /// It listens.
+    Ready,
+    /// The process runs. Its pidfd comes along.
+    Spawned {
+        /// Which.
+        id: u64,
+        /// Its process id.
+        pid: i32,
+    },
+    /// It could not be started.
+    Refused {
+        /// Which.
+        id: u64,
+        /// Why.
+        cause: String,
+    },
+    /// It is dead, and its process group with it.
+    Exited {
+        /// Which.
+        id: u64,
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Exit {
+    /// With this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Unknown: the launcher died, and the process with it.
+    Unseen,
+}
+
+/// Sends one message, or says [`io::ErrorKind::WouldBlock`].
+pub(crate) fn send<T: Serialize>(
+    socket: BorrowedFd<'_>,
+    message: &T,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        let text = format!(
+            "{} bytes of arguments and environment are above the limit of {MESSAGE_BYTES_MAX}",
+            bytes.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::ArgumentListTooLong, text));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("too many file descriptors for one message"));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives one message into `buffer` (of [`MESSAGE_BYTES_MAX`]) with its descriptors; `None` when the other side is gone.
+pub(crate) fn receive<T: for<'de> Deserialize<'de>>(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = loop {
+        match rustix::net::recvmsg(
+            socket,
+            &mut [IoSliceMut::new(buffer)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
+            Err(rustix::io::Errno::INTR) => {}
+            // A peer that was killed with messages unread resets the connection.
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            other => break other?,
+        }
+    };
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    if got.flags.contains(ReturnFlags::TRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "message is longer than the buffer"));
+    }
+    Ok(Some((serde_json::from_slice(&buffer[..got.bytes])?, fds)))
+}

@@ -1,0 +1,136 @@
+//! From a bundle (a tar of an app's files) to files a worker can load.
+//!
+//! A prepared bundle is the folder `bundles/<format>/<digest>`: the files as they were packed, read-only, with each
+//! TypeScript file's translation beside it. It appears by a rename, so it is there whole or not at all; what a crash left
+//! half-made is removed at the next start.
+
+mod archive;
+mod entry;
+mod resolve;
+mod script;
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use evoke_core::limits::Limits;
+use evoke_core::manifest::RuntimeKind;
+use evoke_core::runtime::{PrepareError, PreparedBundle};
+
+pub use entry::{Entry, find as find_entry};
+
+/// Changes whenever the same bundle would be prepared differently: older results are made anew.
+const FORMAT: &str = "1";
+
+/// Where prepared bundles are kept.
+#[derive(Debug, Clone)]
+pub struct Bundles {
+    dir: PathBuf,
+    limits: Limits,
+}
+
+impl Bundles {
+    /// Uses (and makes) the folder `dir`, and clears away what was left half-made there.
+    pub fn open(dir: &Path, limits: Limits) -> io::Result<Self> {
+        let current = dir.join(FORMAT);
+        std::fs::create_dir_all(&current)?;
+        for entry in std::fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path != current {
+                remove(&path);
+            }
+        }
+        for entry in std::fs::read_dir(&current)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                remove(&entry.path());
+            }
+        }
+        Ok(Self { dir: current, limits })
+    }
+
+    /// The folder of a prepared bundle.
+    pub fn folder(&self, digest: &str) -> PathBuf {
+        self.dir.join(digest)
+    }
+
+    /// Unpacks and translates. Does nothing when that has been done before. Blocks on the disk.
+    pub fn prepare(&self, bundle: &PreparedBundle, tar: &[u8]) -> Result<(), PrepareError> {
+        if bundle.digest.is_empty() || !bundle.digest.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(PrepareError::Archive(format!("{:?} is no digest", bundle.digest)));
+        }
+        let folder = self.folder(&bundle.digest);
+        if !folder.is_dir() {
+            // Unique among threads; other processes are kept out by the owner lock of the data directory.
+            let unfinished = self.dir.join(format!(".{}-{:?}", bundle.digest, std::thread::current().id()));
+            let made = self.make(&unfinished, bundle, tar).and_then(|()| publish(&unfinished, &folder));
+            if made.is_err() {
+                remove(&unfinished);
+            }
+            made?;
+        }
+        bundle.sources.iter().try_for_each(|(kind, source)| entry::find(&folder, *kind, source).map(drop))
+    }
+
+    fn make(&self, to: &Path, bundle: &PreparedBundle, tar: &[u8]) -> Result<(), PrepareError> {
+        remove(to);
+        std::fs::create_dir(to).map_err(|cause| unwritable(to, &cause))?;
+        archive::unpack(tar, to, &self.limits)?;
+        let node = bundle.sources.iter().filter(|(kind, _)| *kind == RuntimeKind::Node);
+        let entries = node
+            .map(|(kind, source)| entry::find_source(to, *kind, source))
+            .collect::<Result<Vec<_>, _>>()?;
+        script::translate(to, entries)?;
+        seal(to).map_err(|cause| unwritable(to, &cause))
+    }
+}
+
+fn publish(from: &Path, to: &Path) -> Result<(), PrepareError> {
+    match std::fs::rename(from, to) {
+        Ok(()) => Ok(()),
+        // Somebody else was faster, with the same bytes.
+        Err(_) if to.is_dir() => {
+            remove(from);
+            Ok(())
+        }
+        Err(cause) => Err(unwritable(to, &cause)),
+    }
+}
+
+/// Takes away the right to write, from the leaves up.
+fn seal(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            seal(&entry.path())?;
+        } else {
+            std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(0o444))?;
+        }
+    }
+    // The topmost folder is renamed, which needs write permission on some file systems; it follows the same rule then.
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o555))
+}
+
+/// Removes a folder whether it is sealed or not. Best effort: what stays is tried again at the next start.
+fn remove(path: &Path) {
+    fn unseal(path: &Path) {
+        let is_dir = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+        if is_dir && std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).is_ok() {
+            std::fs::read_dir(path).into_iter().flatten().flatten().for_each(|entry| unseal(&entry.path()));
+        }
+    }
+    match std::fs::symlink_metadata(path) {
+        Err(_) => {}
+        Ok(meta) if meta.is_dir() => {
+            unseal(path);
+            if let Err(cause) = std::fs::remove_dir_all(path) {
+                tracing::warn!(path = %path.display(), %cause, "an unfinished bundle cannot be removed");
+            }
+        }
+        Ok(_) => _ = std::fs::remove_file(path),
+    }
+}
+
+fn unwritable(path: &Path, cause: &io::Error) -> PrepareError {
+    PrepareError::Io(format!("{}: {cause}", path.display()))
+}

@@ -1,0 +1,73 @@
+//! The guest's half of the protocol: a program each for Node.js and CPython, embedded here and written to the worker
+//! folder at start-up. They use nothing but what comes with the interpreter.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use evoke_core::manifest::RuntimeKind;
+
+macro_rules! files {
+    ($($path:literal),* $(,)?) => { &[$(($path, include_str!(concat!("shim/", $path)))),*] };
+}
+
+/// Path below the shim folder, content.
+const FILES: &[(&str, &str)] = files![
+    "node/bindings.cjs",
+    "node/call.cjs",
+    "node/channel.cjs",
+    "node/context.cjs",
+    "node/errors.cjs",
+    "node/event.cjs",
+    "node/lambda.cjs",
+    "node/load.cjs",
+    "node/logs.cjs",
+    "node/main.cjs",
+    "node/web.cjs",
+    "python/evoke/__init__.py",
+    "python/evoke/_api.py",
+    "python/evoke/_asgi.py",
+    "python/evoke/_call.py",
+    "python/evoke/_channel.py",
+    "python/evoke/_context.py",
+    "python/evoke/_errors.py",
+    "python/evoke/_event.py",
+    "python/evoke/_json.py",
+    "python/evoke/_lambda.py",
+    "python/evoke/_load.py",
+    "python/evoke/_logs.py",
+    "python/evoke/_serve.py",
+    "python/evoke/_wsgi.py",
+    "python/evoke/aio.py",
+    "python/main.py",
+];
+
+/// Where the shims are.
+#[derive(Debug, Clone)]
+pub struct Shims {
+    dir: PathBuf,
+}
+
+impl Shims {
+    /// Writes them into `dir`. Files that are right already stay as they are, with what CPython compiled from them.
+    pub fn write(dir: &Path) -> io::Result<Self> {
+        for (path, content) in FILES {
+            let path = dir.join(path);
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            if std::fs::read(&path).is_ok_and(|there| there == content.as_bytes()) {
+                continue;
+            }
+            std::fs::write(path, content)?;
+        }
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// The program to start.
+    pub fn main(&self, kind: RuntimeKind) -> PathBuf {
+        self.dir.join(match kind {
+            RuntimeKind::Node => "node/main.cjs",
+            RuntimeKind::Python => "python/main.py",
+        })
+    }
+}

@@ -1,0 +1,129 @@
+// The program of a Node.js worker: loads one function and runs its calls, one at a time.
+"use strict";
+
+const { Channel, KIND } = require("./channel.cjs");
+const { Call } = require("./call.cjs");
+const { Context } = require("./context.cjs");
+const { bindings } = require("./bindings.cjs");
+const { capture } = require("./logs.cjs");
+const { load } = require("./load.cjs");
+const errors = require("./errors.cjs");
+const contracts = { web: require("./web.cjs"), lambda: require("./lambda.cjs") };
+
+const PROTOCOL = 1;
+
+const channel = new Channel();
+let current = null; // the call that runs
+let starting = null; // the call whose frames are being read
+let loaded = null; // { contract, target }
+let init = null;
+let variables = {};
+let ending = false;
+
+const logs = capture(channel, () => current?.id ?? 0);
+
+channel.open((kind, id, buffer, start, end) => {
+  const json = () => JSON.parse(buffer.utf8Slice(start, end));
+  const copy = () => Buffer.from(buffer.subarray(start, end));
+  if (kind === KIND.INVOKE) {
+    current = starting = new Call(id, json(), channel, init.limits);
+    return;
+  }
+  if (id === 0) {
+    if (kind === KIND.INIT) begin(json());
+    else if (kind === KIND.STOP) process.exit(0);
+    return;
+  }
+  // What comes for a call that is over is of no interest.
+  if (current === null || current.id !== id) return;
+  switch (kind) {
+    case KIND.BODY: current.takeBody(copy(), false); break;
+    case KIND.BODY_END: current.takeBody(copy(), true); break;
+    case KIND.BODY_ABORT: current.takeAbort(buffer.utf8Slice(start, end)); break;
+    case KIND.CREDIT: current.takeCredit(buffer.readUInt32LE(start)); break;
+    case KIND.CANCEL: current.takeCancel(buffer.utf8Slice(start, end)); break;
+    case KIND.ANSWER: {
+      const headEnd = start + 8 + buffer.readUInt32LE(start + 4);
+      const head = JSON.parse(buffer.utf8Slice(start + 8, headEnd));
+      current.takeAnswer(buffer.readUInt32LE(start), head, Buffer.from(buffer.subarray(headEnd, end)));
+      break;
+    }
+  }
+}, () => {
+  // Only now: a small body that came along with its INVOKE is there as a whole.
+  if (starting === null) return;
+  const call = starting;
+  starting = null;
+  run(call);
+});
+
+async function begin(message) {
+  init = message;
+  errors.setRoot(init.root);
+  logs.limits.lineBytes = init.limits.log_line_bytes;
+  variables = Object.fromEntries(init.env.map((name) => [name, process.env[name]]));
+  try {
+    loaded = await load(init);
+    channel.sendJson(KIND.READY, 0, { protocol: PROTOCOL, runtime: `node ${process.versions.node}`, contract: loaded.contract });
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function run(call) {
+  const env = bindings(variables, call);
+  const ctx = new Context(call, init, env);
+  const contract = contracts[loaded.contract];
+  let done = {};
+  let failure = null;
+  try {
+    if (call.head.event === undefined) await contract.request(loaded.target, call, env, ctx, init.name);
+    else done = { events: await contract.event(loaded.target, call, env, ctx, init.name) };
+    if (call.waits.length > 0 || call.asked.size > 0) await call.settled();
+  } catch (error) {
+    failure = errors.describe(error);
+  }
+  if (ending) return;
+  logs.finish();
+  call.over = true;
+  if (failure === null) {
+    try {
+      channel.sendJson(KIND.DONE, call.id, done);
+    } catch (error) {
+      failure = errors.describe(error);
+    }
+  }
+  if (failure !== null) channel.sendJson(KIND.ERROR, call.id, failure);
+  current = null;
+  channel.flush();
+}
+
+// Ends the process after an error that is no call's own result.
+function fail(error, note) {
+  if (ending) return;
+  ending = true;
+  const described = errors.describe(error);
+  if (note) described.message = `${note}: ${described.message}`;
+  logs.finish();
+  if (loaded === null) channel.sendJson(KIND.INIT_ERROR, 0, { ...described, ...errors.place(error) });
+  else if (current !== null) channel.sendJson(KIND.ERROR, current.id, { ...described, fatal: true });
+  else logs.error(`${note ?? "error"} outside of any call: ${described.stack ?? described.message}`);
+  channel.flush();
+  process.exit(1);
+}
+
+process.on("uncaughtException", (error, origin) => {
+  fail(error, origin === "unhandledRejection" ? "unhandled rejection" : loaded === null ? undefined : "uncaught exception");
+});
+
+process.on("exit", (code) => {
+  if (ending || (loaded !== null && current === null)) return;
+  const error = new Error(`process.exit(${code}) was called ${loaded === null ? "while loading" : "during the call"}`);
+  error.name = "ProcessExit";
+  error.stack = "";
+  ending = true;
+  logs.finish();
+  if (loaded === null) channel.sendJson(KIND.INIT_ERROR, 0, errors.describe(error));
+  else channel.sendJson(KIND.ERROR, current.id, { ...errors.describe(error), fatal: true });
+  channel.flush();
+});

@@ -1,0 +1,94 @@
+"""What the function writes to stdout and stderr, line by line, as LOG frames of the call that runs."""
+
+import sys
+from io import BufferedIOBase, TextIOBase
+
+from evoke import _channel as wire
+
+_REST_MAX = 64 << 10
+
+
+class Bytes(BufferedIOBase):
+    """`sys.stdout.buffer`."""
+
+    def __init__(self, text):
+        self._text = text
+
+    def write(self, data):
+        self._text.write(bytes(data).decode("utf-8", "replace"))
+        return len(data)
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self._text.fileno()
+
+
+class Lines(TextIOBase):
+    """`sys.stdout` and `sys.stderr`."""
+
+    encoding = "utf-8"
+    errors = "replace"
+    line_buffering = True
+
+    def __init__(self, number, channel, limits):
+        self._number = number
+        self._prefix = bytes([number])
+        self._channel = channel
+        self._limits = limits
+        self._rest = ""
+        self.name = "<stdout>" if number == 1 else "<stderr>"
+
+    @property
+    def buffer(self):
+        return Bytes(self)
+
+    def write(self, text):
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if "\n" in text:
+            *lines, self._rest = (self._rest + text).split("\n")
+            for line in lines:
+                self._emit(line)
+            self._channel.flush()
+        else:
+            self._rest += text
+            # A function that writes for ever without a line end shall not fill the memory.
+            if len(self._rest) > _REST_MAX:
+                self.finish()
+        return len(text)
+
+    def finish(self):
+        """Sends a begun line."""
+        if self._rest:
+            rest, self._rest = self._rest, ""
+            self._emit(rest)
+
+    def _emit(self, line):
+        data = line.encode("utf-8", "replace")[: self._limits["log_line_bytes"]]
+        call = self._channel.call
+        self._channel.send(wire.LOG, call.id if call is not None else 0, self._prefix + data)
+
+    def writable(self):
+        return True
+
+    def isatty(self):
+        return False
+
+    def fileno(self):
+        return self._number
+
+    def reconfigure(self, **_):
+        """There is nothing to set."""
+
+
+def capture(channel, limits):
+    sys.stdout = sys.__stdout__ = Lines(1, channel, limits)
+    sys.stderr = sys.__stderr__ = Lines(2, channel, limits)
+
+
+def finish():
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if isinstance(stream, Lines):
+            stream.finish()

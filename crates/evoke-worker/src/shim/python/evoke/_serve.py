@@ -1,0 +1,140 @@
+"""The loop of a worker: load, then run calls."""
+
+import builtins
+import sys
+from posix import environ as _environ  # noqa: F401 (makes sure that this is a POSIX interpreter)
+
+from evoke import _channel as wire
+from evoke import _api, _errors, _lambda, _load, _logs
+from evoke._call import Call
+from evoke._channel import Channel
+from evoke._json import dumps, loads
+
+_PROTOCOL = 1
+
+
+def main():
+    channel = Channel()
+    kind, _, payload = channel.wait_until(lambda: channel.inbox and channel.inbox.pop(0))
+    if kind != wire.INIT:
+        return
+    init = loads(payload)
+    _errors.set_root(init["root"])
+    _logs.capture(channel, init["limits"])
+    _api.connect(channel)
+    # The module `site`, which gives these, is not loaded.
+    builtins.exit = builtins.quit = sys.exit
+    # Bundles are read-only.
+    sys.dont_write_bytecode = True
+    try:
+        contract, target = _load.load(init)
+    except BaseException as error:
+        _refuse(channel, error)
+        return
+    if contract == "asgi" or _load.is_async(target):
+        _serve_async(channel, init, contract, target)
+    else:
+        _serve(channel, init, contract, target)
+    _logs.finish()
+    channel.flush()
+
+
+def _ready(channel, contract):
+    version = ".".join(map(str, sys.version_info[:3]))
+    ready = {"protocol": _PROTOCOL, "runtime": f"{sys.implementation.name} {version}", "contract": contract}
+    _logs.finish()
+    channel.send_now(wire.READY, 0, dumps(ready).encode())
+
+
+def _refuse(channel, error):
+    _logs.finish()
+    described = {**_errors.describe(error), **_errors.place(error)}
+    channel.send_now(wire.INIT_ERROR, 0, dumps(described).encode("utf-8", "replace"))
+
+
+def _next(channel):
+    return channel.inbox and channel.inbox.pop(0)
+
+
+def _serve(channel, init, contract, target):
+    if contract == "lambda":
+        handle = _lambda.handle
+    else:
+        from evoke._wsgi import handle
+    _ready(channel, contract)
+    while True:
+        call = _begin(channel, init, channel.wait_until(lambda: _next(channel)))
+        if call is None:
+            return
+        try:
+            events = handle(target, call, init)
+            _done(channel, call, events)
+        except BaseException as error:
+            if _failed(channel, call, error):
+                return
+
+
+def _serve_async(channel, init, contract, target):
+    import asyncio
+
+    async def serve():
+        channel.main_loop = asyncio.get_running_loop()
+        lifespan = None
+        if contract == "asgi":
+            from evoke import _asgi
+
+            lifespan = _asgi.Lifespan(target)
+            try:
+                await lifespan.start()
+            except BaseException as error:
+                return _refuse(channel, error)
+        _ready(channel, contract)
+        while True:
+            call = _begin(channel, init, await channel.wait_until_async(lambda: _next(channel)))
+            if call is None:
+                break
+            try:
+                if lifespan is None:
+                    events = await _lambda.handle_async(target, call, init)
+                else:
+                    events = await _asgi.handle(target, call, init, lifespan) or []
+                _done(channel, call, events)
+            except BaseException as error:
+                if _failed(channel, call, error):
+                    return
+        if lifespan is not None:
+            await lifespan.stop()
+
+    asyncio.run(serve())
+
+
+def _begin(channel, init, frame):
+    kind, id, payload = frame
+    if kind != wire.INVOKE:
+        return None
+    call = Call(id, loads(payload), channel, init["limits"])
+    while channel.inbox and channel.inbox[0][1] == id:
+        kind, _, payload = channel.inbox.pop(0)
+        call.take(kind, payload)
+    channel.call = call
+    return call
+
+
+def _done(channel, call, events):
+    payload = dumps({"events": events}).encode() if events else b"{}"
+    _end(channel, call, wire.DONE, payload)
+
+
+def _failed(channel, call, error):
+    """Whether that was the end of the process too."""
+    described = _errors.describe(error)
+    _end(channel, call, wire.ERROR, dumps(described).encode("utf-8", "replace"))
+    return described.get("fatal", False)
+
+
+def _end(channel, call, kind, payload):
+    _logs.finish()
+    call.over = True
+    channel.send(kind, call.id, payload)
+    channel.call = None
+    channel.flush()

@@ -1,0 +1,5 @@
+//! Real Node.js and CPython processes, as functions meet them.
+
+mod support;
+
+mod contracts;
