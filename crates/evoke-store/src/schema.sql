@@ -24,11 +24,14 @@ CREATE TABLE log (
     accepted_at INTEGER NOT NULL,
     keys BLOB NOT NULL,                -- its keys in `seen`, 16 bytes each
     type TEXT,                         -- of the event; NULL without one
+    root TEXT,                         -- the event's correlationid; NULL without one
     event BLOB,                        -- CloudEvents JSON format
     runs TEXT NOT NULL,                -- JSON array of run ids
     crc INTEGER NOT NULL
 );
 CREATE INDEX log_by_type ON log (type, seq) WHERE type IS NOT NULL;
+-- Evoke's own roots begin with the time, so that their keys come nearly in order.
+CREATE INDEX log_by_root ON log (root, seq) WHERE root IS NOT NULL;
 
 -- De-duplication, and events by id: SHA-256(id)[..8] then SHA-256(app, scope, id)[..8].
 CREATE TABLE seen (

@@ -1,5 +1,6 @@
 //! Events.
 
+use evoke_core::id::Correlation;
 use evoke_core::store::{EventQuery, StoredEvent};
 use rusqlite::Connection;
 
@@ -10,10 +11,11 @@ use crate::trouble::Trouble;
 
 /// Newest first.
 pub(crate) fn events(conn: &Connection, query: &EventQuery) -> Result<Vec<StoredEvent>, Trouble> {
+    let root = query.root.as_ref().map(Correlation::as_str);
     let before = query.before.map_or(i64::MAX, int);
     let Some(id) = &query.id else {
         let found =
-            Accepted::newest(conn, query.app.as_ref(), query.ty.as_deref(), before, rows(query.limit))?;
+            Accepted::newest(conn, query.app.as_ref(), query.ty.as_deref(), root, before, rows(query.limit))?;
         return found.iter().filter_map(|row| row.event().transpose()).collect();
     };
     let mut found = Vec::new();
@@ -31,4 +33,5 @@ fn is_wanted(stored: &StoredEvent, query: &EventQuery) -> bool {
     query.id.as_ref().is_none_or(|id| id == stored.event.id())
         && query.app.as_ref().is_none_or(|app| *app == stored.app)
         && query.ty.as_ref().is_none_or(|ty| ty == stored.event.ty())
+        && query.root.as_ref().is_none_or(|root| stored.event.extension_str("correlationid") == Some(root.as_str()))
 }

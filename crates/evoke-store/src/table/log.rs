@@ -11,12 +11,16 @@ use crate::crc::Crc;
 use crate::number::{num, time, us};
 use crate::trouble::Trouble;
 
-const BY_SEQ: &str = "SELECT seq, app, accepted_at, keys, type, event, runs, crc FROM log WHERE seq = ?1";
-const NEWEST: &str = "SELECT seq, app, accepted_at, keys, type, event, runs, crc FROM log NOT INDEXED
+const BY_SEQ: &str = "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log WHERE seq = ?1";
+const NEWEST: &str = "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log NOT INDEXED
     WHERE type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
 const NEWEST_OF_TYPE: &str =
-    "SELECT seq, app, accepted_at, keys, type, event, runs, crc FROM log INDEXED BY log_by_type
+    "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log INDEXED BY log_by_type
     WHERE type = ?4 AND (?1 IS NULL OR app = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+const NEWEST_OF_ROOT: &str =
+    "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log INDEXED BY log_by_root
+    WHERE root = ?4 AND type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND (?5 IS NULL OR type = ?5) AND seq < ?2
+    ORDER BY seq DESC LIMIT ?3";
 
 /// A row without its position, which the writer gives.
 pub(crate) struct New {
@@ -26,6 +30,7 @@ pub(crate) struct New {
     pub id: Option<String>,
     pub accepted_at: i64,
     pub ty: Option<String>,
+    root: Option<String>,
     pub event: Option<Vec<u8>>,
     pub runs: Vec<RunId>,
     runs_json: String,
@@ -43,6 +48,7 @@ impl New {
             id: item.event.as_ref().map(|event| event.id().to_owned()).filter(|id| !found_by_dedup(id)),
             accepted_at: us(now),
             ty: item.event.as_ref().map(|event| event.ty().to_owned()),
+            root: item.event.as_ref().and_then(|event| event.extension_str("correlationid")).map(str::to_owned),
             event: item.event.as_ref().map(json::to_vec),
             runs_json: serde_json::to_string(&runs).expect("a list of texts is JSON"),
             runs,
@@ -56,14 +62,16 @@ impl New {
 
     pub fn insert(&self, conn: &Connection, seq: i64, keys: &[u8]) -> Result<(), Trouble> {
         let event = self.event.as_deref();
+        let kind = (self.ty.as_deref(), self.root.as_deref());
         let crc =
-            sum(self.app.as_str(), self.accepted_at, keys, self.ty.as_deref(), event, &self.runs_json, seq);
-        conn.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+            sum(self.app.as_str(), self.accepted_at, keys, kind, event, &self.runs_json, seq);
+        conn.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(params![
             seq,
             self.app.as_str(),
             self.accepted_at,
             keys,
             self.ty,
+            self.root,
             event,
             self.runs_json,
             crc
@@ -88,15 +96,19 @@ impl Accepted {
         find.query_row([seq], |row| Ok(Self::decode(row))).optional()?.transpose()
     }
 
-    /// The `limit` newest events before `before`, of a type or of all.
+    /// The `limit` newest events before `before`, of a root, of a type, or of all.
     pub fn newest(
         conn: &Connection,
         app: Option<&AppName>,
         ty: Option<&str>,
+        root: Option<&str>,
         before: i64,
         limit: i64,
     ) -> Result<Vec<Self>, Trouble> {
         let app = app.map(AppName::as_str);
+        if let Some(root) = root {
+            return collect(conn, NEWEST_OF_ROOT, params![app, before, limit, root, ty]);
+        }
         match ty {
             Some(ty) => collect(conn, NEWEST_OF_TYPE, params![app, before, limit, ty]),
             None => collect(conn, NEWEST, params![app, before, limit]),
@@ -127,12 +139,14 @@ impl Accepted {
             app: row.get(1)?,
             accepted_at: row.get(2)?,
             keys: row.get(3)?,
-            event: row.get(5)?,
-            runs: row.get(6)?,
+            event: row.get(6)?,
+            runs: row.get(7)?,
         };
+        let root: Option<String> = row.get(5)?;
         let event = read.event.as_deref();
-        let crc = sum(&read.app, read.accepted_at, &read.keys, ty.as_deref(), event, &read.runs, read.seq);
-        verify("log", read.seq, row.get(7)?, crc)?;
+        let kind = (ty.as_deref(), root.as_deref());
+        let crc = sum(&read.app, read.accepted_at, &read.keys, kind, event, &read.runs, read.seq);
+        verify("log", read.seq, row.get(8)?, crc)?;
         Ok(read)
     }
 }
@@ -179,7 +193,15 @@ fn collect(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Acce
     Ok(found)
 }
 
-fn sum(app: &str, at: i64, keys: &[u8], ty: Option<&str>, event: Option<&[u8]>, runs: &str, seq: i64) -> i64 {
-    let crc = Crc::new().text(app).int(at).bytes(keys).maybe_bytes(ty.map(str::as_bytes)).maybe_bytes(event);
-    crc.text(runs).int(seq).sum()
+fn sum(
+    app: &str,
+    at: i64,
+    keys: &[u8],
+    (ty, root): (Option<&str>, Option<&str>),
+    event: Option<&[u8]>,
+    runs: &str,
+    seq: i64,
+) -> i64 {
+    let crc = Crc::new().text(app).int(at).bytes(keys).maybe_bytes(ty.map(str::as_bytes));
+    crc.maybe_bytes(root.map(str::as_bytes)).maybe_bytes(event).text(runs).int(seq).sum()
 }

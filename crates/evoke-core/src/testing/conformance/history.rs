@@ -2,8 +2,8 @@
 
 use super::Subject;
 use super::samples::*;
-use crate::event::Event;
-use crate::id::RunId;
+use crate::event::{Attribute, Event};
+use crate::id::{Correlation, RunId};
 use crate::record::{RunRecord, RunState};
 use crate::store::{
     Append, EventQuery, Expect, LogQuery, NewInvocation, RunQuery, SettleError, Store, StoreError, Verdict,
@@ -79,11 +79,12 @@ pub async fn a_record_replaces_the_one_before(subject: &mut dyn Subject) {
 pub async fn events_are_found_by_each_filter(subject: &mut dyn Subject) {
     let store = subject.store();
     let item = |app, event: Event| Append { app, dedup: None, event: Some(event), invocations: Vec::new() };
+    let root = Attribute::String("run_1".to_owned());
     let items = vec![
         item(app(), event("a")),
-        item(app(), Event::new("b", "/s", "signed_up")),
+        item(app(), Event::new("b", "/s", "signed_up").with_extension("correlationid", root.clone())),
         item(app_named("other"), event("a")),
-        item(app(), Event::new("a", "/another", "signed_up")),
+        item(app(), Event::new("a", "/another", "signed_up").with_extension("correlationid", root)),
     ];
     let seqs: Vec<u64> = store.append(items, START).await.expect("append").iter().map(|one| one.seq).collect();
     let all = EventQuery { limit: 10, ..EventQuery::default() };
@@ -98,7 +99,11 @@ pub async fn events_are_found_by_each_filter(subject: &mut dyn Subject) {
         (EventQuery { id: Some("a".to_owned()), app: Some(app()), ..all.clone() }, vec![3, 0]),
         (EventQuery { id: Some("a".to_owned()), before: Some(seqs[3]), limit: 1, ..all.clone() }, vec![2]),
         (EventQuery { id: Some("none".to_owned()), ..all.clone() }, vec![]),
-        (EventQuery { ty: Some("signed%".to_owned()), ..all }, vec![]),
+        (EventQuery { ty: Some("signed%".to_owned()), ..all.clone() }, vec![]),
+        (EventQuery { root: Some(Correlation::from_text("run_1")), ..all.clone() }, vec![3, 1]),
+        (EventQuery { root: Some(Correlation::from_text("run_1")), limit: 1, ..all.clone() }, vec![3]),
+        (EventQuery { root: Some(Correlation::from_text("run_1")), id: Some("b".to_owned()), ..all.clone() }, vec![1]),
+        (EventQuery { root: Some(Correlation::from_text("run")), ..all }, vec![]),
     ] {
         let found: Vec<u64> = store.events(&query).await.expect("events").iter().map(|one| one.seq).collect();
         assert_eq!(found, expected.into_iter().map(|n: usize| seqs[n]).collect::<Vec<_>>(), "{query:?}");
