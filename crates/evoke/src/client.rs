@@ -140,8 +140,8 @@ impl Client {
                 _ => format!("{place}: "),
             };
             error = error.detail(format!("{subject}{}", item.message));
-            if let Some(help) = &item.help {
-                error = error.detail(format!("  {help}"));
+            for line in item.help.iter().flat_map(|help| help.lines()) {
+                error = error.detail(format!("  {line}"));
             }
         }
         if let Some(run) = &problem.run {

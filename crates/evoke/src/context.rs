@@ -20,6 +20,10 @@ const ADMIN_DEFAULT: &str = "http://127.0.0.1:7071";
 
 /// A server to talk to, as seen from `from`.
 pub fn client(args: &ServerArgs, from: &Path) -> Result<Client> {
+    find_client(args, from, token_of_environment())
+}
+
+fn find_client(args: &ServerArgs, from: &Path, token: Option<String>) -> Result<Client> {
     let folder = args.data_dir.clone().or_else(|| nearest_data_folder(from));
     let listeners = folder.as_deref().and_then(Listeners::read);
     let told = args.admin.clone();
@@ -28,7 +32,7 @@ pub fn client(args: &ServerArgs, from: &Path) -> Result<Client> {
     let base = parse_admin(&admin)?;
     // The token of a local server is not for others: it is sent to this machine, or wherever it was asked for by name.
     let may_use_file = args.data_dir.is_some() || told.is_none() || is_loopback(&base);
-    let token = match (token_of_environment(), &folder) {
+    let token = match (token, &folder) {
         (Some(token), _) => Some(token),
         (None, Some(folder)) if may_use_file => read_token(folder, args.data_dir.is_some())?,
         _ => None,

@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::path::Path;
 
 use evoke_core::store::StoreError;
 use evoke_gateway::auth::AuthError;
@@ -11,8 +10,8 @@ use evoke_store::OpenError;
 use crate::exit::Error;
 
 /// The data folder cannot be used.
-pub fn store(_folder: &Path, cause: &OpenError) -> Error {
-    Error::failed("data_folder", cause.to_string())
+pub fn store(cause: &OpenError) -> Error {
+    Error::failed(cause.code(), cause.to_string())
 }
 
 /// A listener cannot be opened.
