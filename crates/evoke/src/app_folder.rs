@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use evoke_core::manifest::{self, FileKind, Manifest, ManifestErrors};
-use miette::{GraphicalReportHandler, GraphicalTheme, ThemeCharacters, ThemeStyles};
 
-use crate::exit::{Error, Result};
+use crate::excerpt;
+use crate::exit::{Detail, Error, Result};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "evoke.toml";
 
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
-const EXCERPT_COLUMNS: usize = 100;
 
 /// The nearest folder, `from` or one above it, that has an `evoke.toml`.
 pub fn nearest(from: &Path) -> Option<PathBuf> {
@@ -48,7 +47,7 @@ pub fn manifest(folder: &Path) -> Result<Manifest> {
     let bytes = std::fs::read(&path).map_err(|cause| unreadable(cause.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
     let kind = |path: &Path| file_kind(folder, path);
-    manifest::parse(&text, MANIFEST_FILE, &kind).map_err(|errors| broken(&errors))
+    manifest::parse(&text, MANIFEST_FILE, &kind).map_err(|errors| broken(&errors, &text))
 }
 
 fn no_manifest(folder: &Path) -> Error {
@@ -61,25 +60,23 @@ fn file_kind(folder: &Path, path: &Path) -> Option<FileKind> {
     Some(if meta.is_dir() { FileKind::Folder } else { FileKind::File })
 }
 
-/// The error with the lines in question.
-fn broken(errors: &ManifestErrors) -> Error {
-    let mut error = Error::failed(
-        "manifest_invalid",
-        match errors.problems().len() {
-            1 => format!("{MANIFEST_FILE} has a problem"),
-            n => format!("{MANIFEST_FILE} has {n} problems"),
-        },
-    );
+fn broken(errors: &ManifestErrors, text: &str) -> Error {
+    let message = match errors.problems().len() {
+        1 => format!("{MANIFEST_FILE} has a problem"),
+        n => format!("{MANIFEST_FILE} has {n} problems"),
+    };
+    let mut error = Error::failed("manifest_invalid", message);
     for problem in errors.problems() {
-        let place = format!("{}:{}:{}", problem.file, problem.line, problem.column);
-        error = error.detail(format!("{place}: {problem}"));
-        if let Some(help) = &problem.help {
-            error = error.detail(format!("  {help}"));
-        }
+        let mut detail = Detail {
+            message: problem.message.clone(),
+            file: Some(problem.file.clone()),
+            line: Some(problem.line),
+            column: Some(problem.column),
+            help: problem.help.clone(),
+            excerpt: None,
+        };
+        detail.excerpt = excerpt::of(&detail, text, problem.span.offset, problem.span.length);
+        error = error.detail(detail);
     }
-    let theme = GraphicalTheme { characters: ThemeCharacters::unicode(), styles: ThemeStyles::ansi() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(EXCERPT_COLUMNS);
-    let mut excerpt = String::new();
-    error.excerpt = handler.render_report(&mut excerpt, errors).is_ok().then(|| excerpt.into());
     error
 }

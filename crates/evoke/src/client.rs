@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use evoke_gateway::api::{PROBLEM_HEADER, Problem};
+use evoke_gateway::api::{PROBLEM_HEADER, Problem, ProblemItem};
 use reqwest::header::{ACCEPT, AUTHORIZATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::exit::{Error, Exit, Result};
+use crate::exit::{Detail, Error, Exit, Result};
 
 /// Bytes of an answer that is held in memory.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -130,29 +130,13 @@ impl Client {
             _ => Exit::Failed,
         };
         let mut error = Error::new(exit, problem.code.as_str(), problem.detail.as_str());
-        for item in &problem.errors {
-            let place =
-                [item.file.clone(), item.line.map(|n| n.to_string()), item.column.map(|n| n.to_string())];
-            let place = place.into_iter().flatten().collect::<Vec<_>>().join(":");
-            let subject = match &item.function {
-                Some(function) if place.is_empty() => format!("function {function}: "),
-                _ if place.is_empty() => String::new(),
-                _ => format!("{place}: "),
-            };
-            error = error.detail(format!("{subject}{}", item.message));
-            for line in item.help.iter().flat_map(|help| help.lines()) {
-                error = error.detail(format!("  {line}"));
-            }
-        }
+        error.details = problem.errors.iter().map(detail).collect();
         if let Some(run) = &problem.run {
             error = error.detail(format!("run {run}"));
         }
         match problem.status {
-            401 if self.token.is_none() => {
-                error.help("give the token in EVOKE_TOKEN, or name the server's data folder with --data-dir")
-            }
             401 => {
-                error.help("the token is in admin.token in the server's data folder: pass it in EVOKE_TOKEN")
+                error.help("pass the token in EVOKE_TOKEN, or name the server's data folder with --data-dir")
             }
             _ => error,
         }
@@ -198,6 +182,16 @@ pub async fn next_chunk(answer: &mut Response) -> Result<Option<bytes::Bytes>> {
     answer.chunk().await.map_err(|cause| {
         Error::failed("answer_cut", format!("the answer ended early: {}", innermost(&cause)))
     })
+}
+
+fn detail(item: &ProblemItem) -> Detail {
+    let message = match &item.function {
+        Some(function) if item.file.is_none() => format!("function {function}: {}", item.message),
+        _ => item.message.clone(),
+    };
+    // A stack of one line is the message again.
+    let help = item.help.clone().filter(|help| !item.message.contains(help.trim()));
+    Detail { message, file: item.file.clone(), line: item.line, column: item.column, help, excerpt: None }
 }
 
 /// Whether a problem says that the server is of no use at this moment but may be again.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 /// What `--help` says about the environment and exit codes. More is in `docs/reference/cli.md`.
 pub const AFTER_HELP: &str = "\
 Environment:
@@ -57,25 +59,57 @@ pub struct Error {
     pub code: Box<str>,
     /// One sentence: what was tried, and what stood against it.
     pub message: Box<str>,
-    /// One line each: places in files, or what is known beyond the sentence.
-    pub details: Vec<String>,
+    /// What is wrong, one by one.
+    pub details: Vec<Detail>,
     /// What to do about it.
     pub help: Option<Box<str>>,
-    /// The same for a person at a terminal, with the lines of the file in question. Shown instead of `details`.
-    pub excerpt: Option<Box<str>>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Default, Serialize)]
+pub struct Detail {
+    /// One sentence.
+    pub message: String,
+    /// The file, relative to the app's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+    /// What to do about it, or what more there is to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// All of it for a person, with the lines of the file in question.
+    #[serde(skip)]
+    pub excerpt: Option<String>,
+}
+
+impl From<String> for Detail {
+    fn from(message: String) -> Self {
+        Self { message, ..Self::default() }
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            f.write_str(file)?;
+            for number in [self.line, self.column].into_iter().flatten() {
+                write!(f, ":{number}")?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 impl Error {
     /// An error without details.
     pub fn new(exit: Exit, code: impl Into<Box<str>>, message: impl Into<Box<str>>) -> Self {
-        Self {
-            exit,
-            code: code.into(),
-            message: message.into(),
-            details: Vec::new(),
-            help: None,
-            excerpt: None,
-        }
+        Self { exit, code: code.into(), message: message.into(), details: Vec::new(), help: None }
     }
 
     /// The input is wrong.
@@ -95,10 +129,10 @@ impl Error {
         self
     }
 
-    /// With a line of detail.
+    /// With one of the things that are wrong.
     #[must_use]
-    pub fn detail(mut self, line: impl Into<String>) -> Self {
-        self.details.push(line.into());
+    pub fn detail(mut self, detail: impl Into<Detail>) -> Self {
+        self.details.push(detail.into());
         self
     }
 }

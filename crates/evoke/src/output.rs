@@ -85,9 +85,17 @@ pub fn stdout_is_terminal() -> bool {
 /// The error as a person reads it: the sentence, its details, and what helps.
 pub fn render(error: &Error) -> String {
     let mut text = format!("{}: {error}\n", words::bad("error"));
-    match &error.excerpt {
-        Some(excerpt) => text.push_str(excerpt),
-        None => error.details.iter().for_each(|detail| text.push_str(&format!("  {detail}\n"))),
+    for detail in &error.details {
+        match &detail.excerpt {
+            Some(excerpt) => text.push_str(&format!("\n{excerpt}")),
+            // What has a place and one problem only is often the sentence itself.
+            None if *detail.to_string() == *error.message => {}
+            None => {
+                text.push_str(&format!("  {detail}\n"));
+                let more = detail.help.iter().flat_map(|help| help.lines());
+                more.for_each(|line| text.push_str(&format!("    {line}\n")));
+            }
+        }
     }
     if let Some(help) = &error.help {
         text.push_str(&format!("  {}: {help}\n", words::good("help")));

@@ -60,7 +60,8 @@ impl Server {
         let (clock, limits): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Limits::default());
 
         // What can be wrong with the machine comes first, so that a failure leaves nothing to undo.
-        let store = SqliteStore::open(&options.data, OpenOptions::default()).map_err(|cause| failure::store(&cause))?;
+        let store = SqliteStore::open(&options.data, OpenOptions::default())
+            .map_err(|cause| failure::store(&cause))?;
         let store: Arc<dyn Store> = Arc::new(store);
         let data = bind(options.listen, "--listen").await?;
         let admin = bind(options.admin, "--admin").await?;

@@ -12,6 +12,7 @@ use crate::app_folder;
 use crate::cli::DeployArgs;
 use crate::client::{self, Client};
 use crate::context;
+use crate::excerpt;
 use crate::exit::{Error, Exit, Result};
 use crate::output::table::{Cell, Table};
 use crate::output::{self, Format, words};
@@ -22,7 +23,7 @@ pub async fn run(args: &DeployArgs, format: Format) -> Result {
     let folder = app_folder::open(&args.dir)?;
     let client = context::client(&args.server, &folder)?;
     let app = app_folder::manifest(&folder)?.app;
-    let deployment = send(&client, app.as_str(), &bundle(&folder)?).await?;
+    let deployment = send(&client, app.as_str(), &folder, &bundle(&folder)?).await?;
     if format.is_json() {
         output::json(&describe(&deployment, client.data_url()))?;
     } else {
@@ -43,13 +44,20 @@ pub fn bundle(folder: &Path) -> Result<Bundle> {
         .map_err(|cause| Error::failed("bundle", cause.to_string()).help(cause.help()))
 }
 
-/// Sends a packed app to the server; the app it returns is what runs now.
-pub async fn send(client: &Client, app: &str, bundle: &Bundle) -> Result<api::Deployment> {
+/// Sends what was packed in the folder to the server; the app it returns is what runs now. An error shows the lines of
+/// the folder's files.
+pub async fn send(client: &Client, app: &str, folder: &Path, bundle: &Bundle) -> Result<api::Deployment> {
     let request = client
         .request(Method::POST, &["apps", app, "deployments"])
         .header(CONTENT_TYPE, "application/x-tar")
         .body(bundle.tar.clone());
-    client::read(client.send(request).await?).await
+    match client.send(request).await {
+        Ok(answer) => client::read(answer).await,
+        Err(mut error) => {
+            excerpt::add(&mut error, folder);
+            Err(error)
+        }
+    }
 }
 
 /// Prints what changed, and where the app is to be reached.

@@ -106,7 +106,7 @@ impl App<'_> {
             return Ok(None);
         }
         let name = app_folder::manifest(&self.folder)?.app;
-        let deployment = deploy::send(self.client, name.as_str(), &bundle).await?;
+        let deployment = deploy::send(self.client, name.as_str(), &self.folder, &bundle).await?;
         self.running = Some(Running { digest: bundle.digest, version: deployment.version });
         Ok(Some(deployment))
     }

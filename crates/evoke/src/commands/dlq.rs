@@ -88,13 +88,11 @@ fn report(asked: &[RunId], redriven: &[RunId], format: Format) -> Result {
     match missing.as_slice() {
         [] => Ok(Exit::Done),
         [first, ..] => {
-            let all = missing.iter().map(|run| format!("{run}: no dead letter of this app"));
-            let mut error = Error::new(
-                Exit::NotFound,
-                "not_found",
-                format!("{} not redriven", words::count(missing.len(), "run")),
-            );
-            error.details.extend(all);
+            let message = format!("{} not redriven", words::count(missing.len(), "run"));
+            let mut error = Error::new(Exit::NotFound, "not_found", message);
+            for run in &missing {
+                error = error.detail(format!("{run} is no dead letter of this app"));
+            }
             Err(error.help(format!("see what became of it with `evoke runs get {first}`")))
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use evoke_core::manifest::units;
 use evoke_gateway::api::{Function, FunctionList};
 
 use super::deploy::methods;
@@ -36,8 +37,8 @@ pub async fn run(verb: FunctionsVerb, format: Format) -> Result {
             Cell::styled(function.name.as_str(), words::NAME),
             function.runtime.as_str().into(),
             function.revision.as_str().get(..8).unwrap_or(function.revision.as_str()).into(),
-            words::duration(Duration::from_millis(function.timeout_ms)).into(),
-            words::size(function.memory_bytes).into(),
+            units::format_duration(Duration::from_millis(function.timeout_ms)).into(),
+            units::format_bytes(function.memory_bytes).into(),
             function.instances.busy.to_string().into(),
             function.instances.idle.to_string().into(),
             function.concurrency.to_string().into(),

@@ -187,9 +187,26 @@ fn a_data_folder_that_cannot_be_written_is_named() {
     // Nobody can make a folder there, root neither.
     let said = evoke(
         dir.path(),
-        &["serve", "--data", "/proc/evoke", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+        &["serve", "--data", "/sys/evoke", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
     );
-    insta::assert_snapshot!("data_impossible", shown(&said, &[]));
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.starts_with("error: data directory /sys/evoke is not writable"), "{said:?}");
+    assert!(said.stderr.contains("or use another directory"), "{said:?}");
+}
+
+#[test]
+fn a_data_folder_of_a_newer_version_is_refused() {
+    let dir = folder(&[]);
+    let data = dir.path().join("data");
+    assert_eq!(Server::start_on(&data).stop().code, 0);
+    // The format's version is SQLite's `user_version`: four bytes, big end first, at offset 60 of the file.
+    let file = data.join("evoke.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[60..64].copy_from_slice(&7_000_u32.to_be_bytes());
+    std::fs::write(&file, bytes).unwrap();
+    let said =
+        evoke(dir.path(), &["serve", "--data", "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    insta::assert_snapshot!("data_newer", shown(&said, &[]));
 }
 
 #[test]

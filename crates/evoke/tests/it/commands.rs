@@ -251,33 +251,25 @@ fn revisions_out(text: &str) -> String {
 fn times_out(text: &str) -> String {
     let is_time = |word: &str| word.starts_with("20") && word.ends_with('Z');
     let is_trace = |word: &str| word.len() == 32 && word.bytes().all(|b| b.is_ascii_hexdigit());
-    let is_number =
-        |word: &str| word.trim_start_matches('+').parse::<f64>().is_ok() && word.contains(['.', '+']);
     let is_age =
-        |word: &str| word == "now" || (word.ends_with('s') && word[..word.len() - 1].parse::<u32>().is_ok());
+        |word: &str| word == "now" || word.strip_suffix('s').is_some_and(|s| s.parse::<u32>().is_ok());
     let mut out = String::new();
     for line in text.lines() {
-        let mut words: Vec<String> = Vec::new();
-        for word in line.split_whitespace() {
-            let bare = word.trim_end_matches([',', ':']);
-            let end = &word[bare.len()..];
-            match bare {
-                "µs" | "ms" | "s" if words.last().is_some_and(|last| last.ends_with("[span]")) => {
-                    if let Some(last) = words.last_mut() {
-                        last.push_str(end);
-                    }
-                }
-                _ if is_number(bare) || (bare.parse::<u32>().is_ok() && line.contains("µs")) => {
-                    words.push("[span]".to_owned());
-                }
-                _ if is_age(bare) => words.push("[age]".to_owned()),
-                _ if is_time(bare) => words.push("[time]".to_owned()),
-                _ if is_trace(bare) => words.push("[trace]".to_owned()),
-                _ => words.push(word.to_owned()),
-            }
+        let mut words = line.split_whitespace().peekable();
+        out.extend(line.chars().take_while(|c| c.is_whitespace()));
+        while let Some(word) = words.next() {
+            let unit = words.next_if(|next| ["µs", "ms", "s"].contains(&next.trim_end_matches([',', ':'])));
+            let shown = match unit {
+                Some(unit) => format!("[span]{}", unit.trim_start_matches(char::is_alphabetic)),
+                None if is_age(word) => "[age]".to_owned(),
+                None if is_time(word) => "[time]".to_owned(),
+                None if is_trace(word) => "[trace]".to_owned(),
+                None => word.to_owned(),
+            };
+            out.push_str(&shown);
+            out.push_str(if words.peek().is_some() { " " } else { "" });
         }
-        let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
-        out.push_str(&format!("{indent}{}\n", words.join(" ")));
+        out.push('\n');
     }
     out
 }

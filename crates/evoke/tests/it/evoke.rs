@@ -294,11 +294,10 @@ pub fn ready(running: &Running) -> Option<[String; 2]> {
     Some([url("data")?, url("admin")?])
 }
 
-/// An HTTP answer, and how long its head took.
+/// An HTTP answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    pub head: String,
     pub body: String,
 }
 
@@ -324,7 +323,7 @@ pub fn http(base: &str, method: &str, path: &str, body: &str) -> Answer {
     } else {
         body.to_owned()
     };
-    Answer { status, head: head.to_owned(), body }
+    Answer { status, body }
 }
 
 fn dechunk(mut text: &str) -> String {
@@ -375,9 +374,9 @@ fn redaction(text: &str, before: &str) -> Option<(usize, &'static str)> {
     }
     if text.starts_with("127.0.0.1:") {
         let length = run_of(10, |c| c.is_ascii_digit());
-        return (length > 0).then_some((10 + length, "[address]"));
+        return (length > 0 && !text[10..].starts_with('0')).then_some((10 + length, "[address]"));
     }
-    if before.ends_with("pid ") {
+    if before.ends_with("process ") {
         let length = run_of(0, |c| c.is_ascii_digit());
         return (length > 0).then_some((length, "[pid]"));
     }
