@@ -1,6 +1,7 @@
 //! Every kind of bad input, and what is said about it. The snapshots are the texts people read.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -222,4 +223,16 @@ async fn a_failing_store_is_named_by_its_code_and_says_whether_to_repeat() {
     let reply = world.get("/v1/apps/shop/events").await;
     assert_eq!((reply.status, reply.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "store_closed"));
     world.stop.cancel();
+}
+
+#[tokio::test]
+async fn a_mistake_in_the_server_is_an_answer_without_details() {
+    let world = World::with_echo(Setup::default()).await;
+    let event = r#"{"specversion":"1.0","id":"1","source":"/a","type":"t"}"#;
+    world.clock.broken.store(true, Ordering::SeqCst);
+    let refused = publish(&world, "application/cloudevents+json", event).await;
+    world.clock.broken.store(false, Ordering::SeqCst);
+    assert_json_snapshot!("internal", refused);
+    let reply = world.post("/v1/apps/shop/events", "application/cloudevents+json", event).await;
+    assert_eq!(reply.status, StatusCode::ACCEPTED);
 }

@@ -1,6 +1,9 @@
 use evoke_core::body::Body;
+use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::runtime::Ended;
 use http::{Method, StatusCode};
 use http_body_util::Full;
+use tokio::sync::mpsc;
 
 use crate::support::{Setup, World, done, echo, respond, send};
 
@@ -62,7 +65,13 @@ async fn the_callers_trace_goes_on_in_the_run() {
 async fn head_is_answered_by_the_get_route_without_its_body() {
     let world = world().await;
     world.runtime.script("echo", |guest| async move {
-        respond(&guest, 200, &[("x-kind", "page")], Body::Full("twelve bytes".into())).await;
+        let (to, body) = mpsc::channel(1);
+        respond(&guest, 200, &[("x-kind", "page")], Body::Stream(body)).await;
+        for chunk in ["twelve", " bytes"] {
+            if to.send(Ok(chunk.into())).await.is_err() {
+                return Ended::Failed(Failure::new(FailureCode::Cancelled, "nobody read the body"));
+            }
+        }
         done()
     });
     let reply = world.data(Method::HEAD, "/orders/1", "").await;

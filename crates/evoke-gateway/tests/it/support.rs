@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use evoke_core::store::{Retention, RunQuery, Store};
 use evoke_core::testing::clock::TokioClock;
 use evoke_core::testing::runtime::{Guest, ScriptedRuntime};
 use evoke_core::testing::store::MemoryStore;
-use evoke_core::time::Timestamp;
+use evoke_core::time::{Clock, Timestamp};
 use evoke_engine::{Engine, Parts};
 use evoke_gateway::auth::Token;
 use evoke_gateway::{Bounds, Gateway};
@@ -48,11 +49,32 @@ impl Default for Setup {
     }
 }
 
+/// A clock that panics while it is broken, as a mistake anywhere in a request's path would.
+pub struct BreakableClock {
+    clock: TokioClock,
+    pub broken: AtomicBool,
+}
+
+impl BreakableClock {
+    fn new() -> Self {
+        let clock = TokioClock::starting(Timestamp::from_millis(1_700_000_000_000));
+        Self { clock, broken: AtomicBool::new(false) }
+    }
+}
+
+impl Clock for BreakableClock {
+    fn now(&self) -> Timestamp {
+        assert!(!self.broken.load(Ordering::SeqCst), "the clock is broken: a secret");
+        self.clock.now()
+    }
+}
+
 /// A running server.
 pub struct World {
     pub engine: Engine,
     pub runtime: ScriptedRuntime,
     pub store: Arc<dyn Store>,
+    pub clock: Arc<BreakableClock>,
     pub data: SocketAddr,
     pub control: SocketAddr,
     pub token: Token,
@@ -132,10 +154,11 @@ impl World {
 
     pub async fn with(setup: Setup) -> Self {
         let runtime = ScriptedRuntime::new();
+        let clock = Arc::new(BreakableClock::new());
         let parts = Parts {
             store: setup.store.clone(),
             runtime: Arc::new(runtime.clone()),
-            clock: Arc::new(TokioClock::starting(Timestamp::from_millis(1_700_000_000_000))),
+            clock: clock.clone(),
             limits: setup.limits,
             retention: Retention::default(),
             seed: 1,
@@ -157,7 +180,17 @@ impl World {
         tasks.spawn(async move { serving.await.unwrap() });
         tasks.close();
         let store = setup.store;
-        Self { engine, runtime, store, data: data_address, control: control_address, token, stop, tasks }
+        Self {
+            engine,
+            runtime,
+            store,
+            clock,
+            data: data_address,
+            control: control_address,
+            token,
+            stop,
+            tasks,
+        }
     }
 
     /// Deploys app `shop`.
