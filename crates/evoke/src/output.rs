@@ -29,9 +29,11 @@ impl Format {
         self == Self::Json
     }
 
-    /// Says something on stderr. Programs that asked for JSON are told too: stderr is not theirs.
+    /// Says something on stderr, to a person. A program is told what it needs to know on stdout.
     pub fn talk(self, line: impl std::fmt::Display) {
-        let _ = writeln!(anstream::stderr(), "{line}");
+        if self == Self::Text {
+            let _ = writeln!(anstream::stderr(), "{line}");
+        }
     }
 
     /// Shows why a command ended, on stderr. Returns how the process ends.

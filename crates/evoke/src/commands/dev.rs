@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use evoke_core::id::FunctionName;
 use evoke_core::limits::Limits;
-use evoke_gateway::api::{Deployment, LogLine};
+use evoke_gateway::api::{AppList, Deployment, LogLine, Route};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -48,7 +49,8 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
 /// Returns only when nobody reads what it prints.
 async fn deploy_when_saved(folder: PathBuf, client: &Client, format: Format) -> Result {
     let mut watch = Watch::start()?;
-    let mut app = App { folder, client, running: None, broken: false };
+    let running = left_from_before(client).await?;
+    let mut app = App { folder, client, running, shown: None, broken: false };
     loop {
         // Watched before it is read, so that no change falls in between.
         if let Err(error) = follow(&mut watch, &app.folder) {
@@ -57,7 +59,7 @@ async fn deploy_when_saved(folder: PathBuf, client: &Client, format: Format) -> 
         let deployed = app.deploy().await;
         let broken = deployed.is_err();
         match deployed {
-            Ok(Some(deployment)) => show(&deployment, client, format)?,
+            Ok(Some(deployment)) => app.show(deployment, format)?,
             Ok(None) if app.broken => format.talk(words::faint("back to what runs")),
             Ok(None) => {}
             Err(ref error) => {
@@ -75,6 +77,12 @@ async fn deploy_when_saved(folder: PathBuf, client: &Client, format: Format) -> 
     }
 }
 
+/// What the data folder has of an earlier time. It is deployed anew in any case: the machine may be another.
+async fn left_from_before(client: &Client) -> Result<Option<Running>> {
+    let list: AppList = client.get(&["apps"], &[]).await?;
+    Ok(list.apps.first().map(|app| Running { digest: String::new(), version: app.version }))
+}
+
 fn follow(watch: &mut Watch, folder: &Path) -> Result<()> {
     match files::find(folder, Limits::default().bundle_files) {
         Ok(found) => watch.follow(found.folders),
@@ -88,12 +96,21 @@ struct App<'a> {
     client: &'a Client,
     /// What was deployed last.
     running: Option<Running>,
+    /// What was shown last.
+    shown: Option<Parts>,
     /// What was tried after that could not be deployed.
     broken: bool,
 }
 
+/// What an app is made of.
+#[derive(PartialEq)]
+struct Parts {
+    functions: Vec<FunctionName>,
+    routes: Vec<Route>,
+}
+
 struct Running {
-    /// Of the tar.
+    /// Of the tar; empty when it was not packed here.
     digest: String,
     version: u64,
 }
@@ -110,21 +127,30 @@ impl App<'_> {
         self.running = Some(Running { digest: bundle.digest, version: deployment.version });
         Ok(Some(deployment))
     }
-}
 
-fn show(deployment: &Deployment, client: &Client, format: Format) -> Result<()> {
-    if format.is_json() {
-        let mut value = deploy::describe(deployment, client.data_url());
-        value["kind"] = "deployed".into();
-        return Ok(output::json(&value)?);
+    /// Says that it runs; and what it is made of, unless that is as it was.
+    fn show(&mut self, deployment: Deployment, format: Format) -> Result<()> {
+        if format.is_json() {
+            let mut value = deploy::describe(&deployment, self.client.data_url());
+            value["kind"] = "deployed".into();
+            return Ok(output::json(&value)?);
+        }
+        format.talk(format_args!(
+            "{} {} version {}",
+            words::good("deployed"),
+            deployment.app,
+            deployment.version
+        ));
+        let parts = Parts {
+            functions: deployment.revisions.keys().cloned().collect(),
+            routes: deployment.routes.clone(),
+        };
+        if self.shown.as_ref() != Some(&parts) {
+            deploy::show(&deployment, self.client.data_url())?;
+        }
+        self.shown = Some(parts);
+        Ok(())
     }
-    format.talk(format_args!(
-        "{} {} version {}",
-        words::good("deployed"),
-        deployment.app,
-        deployment.version
-    ));
-    deploy::show(deployment, client.data_url())
 }
 
 /// Prints what functions write. Returns only when nobody reads it, or the server has ended.

@@ -76,6 +76,50 @@ fn commands_in_the_folder_find_the_server_and_it_says_what_failed() {
 }
 
 #[test]
+fn what_was_deployed_before_a_restart_runs_until_the_first_good_deploy() {
+    let app = plain();
+    let mut first = dev(app.path());
+    first.wait_for_talk("deployed plain version 1");
+    stop(first);
+    let manifest = std::fs::read_to_string(app.path().join("evoke.toml")).unwrap();
+    write(app.path(), "evoke.toml", &manifest.replace("note.py", "noted.py"));
+    let mut second = dev(app.path());
+    let [data, _] = second.wait_for("both listeners", ready);
+    second.wait_for_talk("version 1 keeps running");
+    assert_eq!(http(&data, "POST", "/orders/1", "").status, 201);
+    write(app.path(), "evoke.toml", &manifest);
+    second.wait_for_talk("deployed plain version 2");
+    stop(second);
+}
+
+#[test]
+fn a_program_gets_json_lines() {
+    let app = plain();
+    let mut command = command(app.path());
+    command.args(["dev", "--json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let mut dev = Running::start(&mut command);
+    let kinds = |it: &Running| -> Vec<serde_json::Value> {
+        it.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let data = dev.wait_for("the deploy", |it| {
+        let lines = kinds(it);
+        lines
+            .iter()
+            .any(|line| line["kind"] == "deployed")
+            .then(|| lines[0]["url"].as_str().unwrap().to_owned())
+    });
+    http(&data, "POST", "/orders/7", "");
+    dev.wait_for("the log", |it| {
+        kinds(it).iter().any(|line| line["line"]["line"] == "order 7").then_some(())
+    });
+    write(app.path(), "evoke.toml", "[app");
+    let error =
+        dev.wait_for("the error", |it| serde_json::from_str::<serde_json::Value>(it.stderr.trim()).ok());
+    assert_eq!(error["error"]["details"][0]["file"], "evoke.toml");
+    stop(dev);
+}
+
+#[test]
 fn without_a_manifest_or_a_port_there_is_nothing_to_wait_for() {
     let empty = folder(&[]);
     let said = crate::evoke::evoke(empty.path(), &["dev"]);

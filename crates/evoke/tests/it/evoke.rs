@@ -372,9 +372,9 @@ fn redaction(text: &str, before: &str) -> Option<(usize, &'static str)> {
             }
         }
     }
-    if text.starts_with("127.0.0.1:") {
+    if let Some(port) = text.strip_prefix("127.0.0.1:") {
         let length = run_of(10, |c| c.is_ascii_digit());
-        return (length > 0 && !text[10..].starts_with('0')).then_some((10 + length, "[address]"));
+        return (length > 0 && !port.starts_with('0')).then_some((10 + length, "[address]"));
     }
     if before.ends_with("process ") {
         let length = run_of(0, |c| c.is_ascii_digit());

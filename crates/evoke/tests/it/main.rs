@@ -1,5 +1,7 @@
 //! The executable from the outside: real processes, real files, real functions.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod app;
 mod bad_input;
 mod commands;
