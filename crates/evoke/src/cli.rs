@@ -256,6 +256,9 @@ pub enum EventsVerb {
     Get {
         /// Its id.
         id: String,
+        /// Its source, where several senders use the same id [default: the newest event with the id].
+        #[arg(long)]
+        source: Option<String>,
         /// The app.
         #[command(flatten)]
         app: AppArgs,

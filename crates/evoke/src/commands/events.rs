@@ -23,9 +23,10 @@ pub async fn run(verb: EventsVerb, format: Format) -> Result {
             let list: EventList = client.get(&["apps", app.as_str(), "events"], &query).await?;
             if format.is_json() { output::json(&list)? } else { show_list(&list, format, SystemClock.now())? }
         }
-        EventsVerb::Get { id, app } => {
+        EventsVerb::Get { id, source, app } => {
             let (app, client) = context::app_and_client(&app)?;
-            let event: StoredEvent = client.get(&["apps", app.as_str(), "events", &id], &[]).await?;
+            let query: Vec<_> = source.as_deref().map(|source| ("source", source)).into_iter().collect();
+            let event: StoredEvent = client.get(&["apps", app.as_str(), "events", &id], &query).await?;
             if format.is_json() { output::json(&event)? } else { show_one(&event)? }
         }
     }

@@ -2,7 +2,7 @@
 
 use evoke_core::id::FunctionName;
 use evoke_gateway::api::{Later, RUN_HEADER};
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -56,6 +56,10 @@ fn request(client: &Client, app: &str, function: &str, args: &InvokeArgs) -> Res
     if !path.starts_with('/') {
         return Err(Error::usage(format!("--path {:?} does not start with /", args.path)));
     }
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        // A URL has no such segments: they would be resolved here, before the function could see them.
+        return Err(Error::usage(format!("--path {:?} has a segment . or ..", args.path)));
+    }
     if path != "/" {
         url.set_path(&format!("{}{path}", url.path()));
     }
@@ -64,6 +68,12 @@ fn request(client: &Client, app: &str, function: &str, args: &InvokeArgs) -> Res
     let mut has_type = false;
     for header in &args.headers {
         let (name, value) = parse_header(header)?;
+        if name == AUTHORIZATION {
+            return Err(Error::usage(
+                "--header: authorization is for the control listener, and is not passed on",
+            )
+            .help("a request to the data listener carries it: curl -H 'Authorization: …'"));
+        }
         has_type |= name == CONTENT_TYPE;
         request = request.header(name, value);
     }

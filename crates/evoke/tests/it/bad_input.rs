@@ -85,6 +85,10 @@ fn data_that_is_no_json_and_attributes_that_are_none_are_refused() {
     insta::assert_snapshot!("data_file", send(&["ordered", "--data", "@nowhere.json"]));
     let headers = server.evoke(app.path(), &["invoke", "echo", "-H", "nonsense"]);
     insta::assert_snapshot!("header", shown(&headers, &[]));
+    for args in [["--path", "/../../order/invoke"], ["--path", "x"], ["-H", "Authorization: Basic eDp4"]] {
+        let said = server.evoke(app.path(), &[&["invoke", "echo"][..], &args].concat());
+        assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{said:?}");
+    }
 }
 
 #[test]

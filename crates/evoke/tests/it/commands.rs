@@ -119,14 +119,18 @@ fn send_prints_the_event_and_the_runs_it_caused() {
         (&event["event"]["subject"], &event["event"]["data"]),
         (&json!("order-7"), &json!({ "n": 7 }))
     );
-    let shown = server.evoke(app.path(), &["events", "get", "7"]).ok();
+    let other = send(&["--id", "7", "--source", "/others", "--json"]).ok().json();
+    assert_eq!(other["duplicate"], false);
+    let event = server.evoke(app.path(), &["events", "get", "7", "--source", "/tests", "--json"]).ok().json();
+    assert_eq!(event["event"]["source"], "/tests");
+    let shown = server.evoke(app.path(), &["events", "get", "7", "--source", "/tests"]).ok();
     assert!(shown.stdout.contains("ordered") && shown.stdout.contains("\"n\": 7"), "{shown:?}");
 
     let nobody =
         server.evoke(app.path(), &["send", "unheard", "--data", "hi", "--content-type", "text/plain"]).ok();
     assert!(nobody.stderr.contains("no function is subscribed"), "{nobody:?}");
     let list = server.evoke(app.path(), &["events", "ls", "--json"]).ok().json();
-    assert_eq!(list["events"].as_array().unwrap().len(), 3);
+    assert_eq!(list["events"].as_array().unwrap().len(), 4);
     let page = server.evoke(app.path(), &["events", "ls", "-n", "1", "--type", "ordered"]).ok();
     assert_eq!(page.stdout.lines().count(), 2, "{page:?}");
     assert!(page.stderr.contains("--before"), "{page:?}");

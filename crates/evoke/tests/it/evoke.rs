@@ -243,6 +243,11 @@ impl Server {
 
     /// On a data folder that may have been used before.
     pub fn start_on(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// The same, with further options.
+    pub fn start_with(data: &Path, options: &[&str]) -> Self {
         let cwd = std::env::temp_dir();
         let mut command = command(&cwd);
         command.arg("serve").arg("--data").arg(data).args([
@@ -251,6 +256,7 @@ impl Server {
             "--admin",
             "127.0.0.1:0",
         ]);
+        command.args(options);
         let mut running = Running::start(&mut command);
         let [data_url, admin_url] = running.wait_for("both listeners", ready);
         Self { running, data: data.to_owned(), data_url, admin_url, _folder: None }

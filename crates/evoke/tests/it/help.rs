@@ -73,3 +73,24 @@ fn a_reader_that_goes_away_ends_a_command_quietly() {
     let said = run(std::process::Command::new("bash").args(["-c", &script]).current_dir(here));
     assert_eq!((said.stdout.lines().last(), said.stderr.as_str()), (Some("0"), ""));
 }
+
+#[test]
+fn colours_are_for_terminals_and_never_with_no_color() {
+    let coloured = |set: &[(&str, &str)]| {
+        let dir = crate::evoke::folder(&[]);
+        let mut command = crate::evoke::command(dir.path());
+        run(command.args(["deploy"]).envs(set.iter().copied())).stderr.contains('\u{1b}')
+    };
+    assert!(!coloured(&[]), "a pipe got colours");
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")]), "no colours although they were forced");
+    // As a terminal sees it: `script` runs the command on one.
+    let on_terminal = |no_color: &str| {
+        let script = format!("{no_color} {} deploy", env!("CARGO_BIN_EXE_evoke"));
+        let dir = crate::evoke::folder(&[]);
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &script, "/dev/null"]).current_dir(dir.path()).env("TERM", "xterm");
+        run(command.env_remove("NO_COLOR")).stdout.contains('\u{1b}')
+    };
+    assert!(on_terminal(""), "a terminal got no colours");
+    assert!(!on_terminal("NO_COLOR=1"), "NO_COLOR was ignored");
+}

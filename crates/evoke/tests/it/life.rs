@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::app::served;
-use crate::evoke::{Server, eventually, http, write};
+use crate::app::{plain, served};
+use crate::evoke::{Server, eventually, folder, http, write};
 
 #[test]
 fn sigterm_lets_a_call_finish_and_leaves_nothing_running() {
@@ -44,6 +44,30 @@ fn a_second_signal_ends_at_once() {
     server.running.wait_for_talk("finishing what runs");
     server.running.signal("INT");
     assert_eq!(server.running.wait().code(), Some(130), "{}", server.running.stderr);
+}
+
+#[test]
+fn what_does_not_end_within_the_grace_period_goes_back_to_its_queue() {
+    let (dir, app) = (folder(&[]), plain());
+    let data = dir.path().join("data");
+    let file = app.path().join("go");
+    let mut impatient = Server::start_with(&data, &["--grace", "50ms"]);
+    impatient.evoke(app.path(), &["deploy"]).ok();
+    let sent = impatient
+        .evoke(app.path(), &["send", "slow", "--json", "--data", &json!({ "file": file }).to_string()]);
+    let run = sent.ok().json()["runs"][0].as_str().unwrap().to_owned();
+    eventually("the run to begin", || {
+        impatient.evoke(app.path(), &["logs", "slow"]).stdout.contains("begun").then_some(())
+    });
+    impatient.running.signal("TERM");
+    assert_eq!(impatient.running.wait().code(), Some(0), "{}", impatient.running.stderr);
+    write(app.path(), "go", "");
+    let again = Server::start_on(&data);
+    eventually("the run to complete", || {
+        let json = again.evoke(app.path(), &["runs", "get", &run, "--json"]).ok().json();
+        (json["run"]["state"] == "completed").then_some(())
+    });
+    assert_eq!(again.stop().code, 0);
 }
 
 #[test]
