@@ -100,12 +100,18 @@ async fn keep(request: &mut Request, limit_bytes: u64) -> Result<String, CallErr
         BodyError::Aborted(_) => CallError::BodyAborted(error.to_string()),
     })?;
     let mut hash = Sha256::new();
-    for part in [request.method.as_str().as_bytes(), request.uri.as_bytes(), &body] {
+    for part in [request.method.as_str().as_bytes(), target(&request.uri).as_bytes(), &body] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
     request.body = Body::Full(body);
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Path and query. The host is left out: a client that repeats may reach this server under another address.
+fn target(uri: &str) -> &str {
+    let after_scheme = uri.find("://").map_or(uri, |at| &uri[at + 3..]);
+    after_scheme.find('/').map_or("/", |at| &after_scheme[at..])
 }
 
 fn write(run: RunId, request: String, response: &Response, body: &Bytes) -> Bytes {

@@ -45,6 +45,18 @@ async fn the_same_key_with_another_request_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_same_key_may_come_over_another_address_but_not_for_another_path() {
+    let (world, _) = world().await;
+    world.engine.call(keyed(&world, "x")).await.unwrap();
+    let mut moved = keyed(&world, "x");
+    moved.request.uri = "http://shop.example:8080/".to_owned();
+    assert!(world.engine.call(moved).await.unwrap().replayed);
+    let mut other = keyed(&world, "x");
+    other.request.uri = "http://localhost/other".to_owned();
+    assert!(matches!(world.engine.call(other).await, Err(CallError::KeyReused { .. })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_key_while_the_first_still_runs_is_refused() {
     let (world, _) = world().await;
     let (first, second) =
