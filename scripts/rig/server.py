@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from .processes import descendants, gone
 
@@ -24,9 +24,9 @@ class ServerError(Exception):
 
 
 class Server:
-    """`evoke serve` on a data directory, on ports the system chooses.
+    """`evoke serve` on a data directory. The system chooses the ports; a further start keeps them.
 
-    `data_url` and `admin_url` change with every start. Output goes to `<data>.log`, which grows over restarts.
+    Output goes to `<data>.log`, which grows over restarts.
     """
 
     def __init__(self, binary: Path, data: Path):
@@ -49,7 +49,7 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*dies_with_us(), str(self.binary), "serve", "--data", str(self.data)]
-                + ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+                + ["--listen", address(self.data_url), "--admin", address(self.admin_url)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -141,6 +141,10 @@ class Server:
 
 # The two lines `evoke serve` writes when it is ready.
 LISTENER = re.compile(r"^evoke: (data|admin) listener ready on (\S+)$", re.MULTILINE)
+
+
+def address(url: str) -> str:
+    return urlsplit(url).netloc or "127.0.0.1:0"
 
 
 def dies_with_us() -> list[str]:
