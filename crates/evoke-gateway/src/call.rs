@@ -30,7 +30,7 @@ pub(crate) struct Callee {
     pub function: FunctionName,
     /// Path parameters of the route.
     pub params: Vec<(String, String)>,
-    /// The method it sees. A HEAD request may be answered by a function that only knows GET.
+    /// The method it sees.
     pub method: Method,
     /// The path and query it sees.
     pub path_and_query: String,

@@ -2,6 +2,7 @@
 
 use axum::body::Body as HttpBody;
 use axum::response::{IntoResponse, Response};
+use evoke_core::manifest::Route;
 use evoke_engine::route::{NoRoute, RouteMatch};
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -43,24 +44,19 @@ fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<Found, Refusal> 
         let detail = format!("{method} is for proxies, and no route can take it");
         return Err(Refusal::new(kind::METHOD_NOT_ALLOWED, detail));
     }
-    let found = |matched: RouteMatch, method: &Method| {
-        let RouteMatch { app, function, params, .. } = matched;
-        let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Found::Function(Callee { app, function, params, method: method.clone(), path_and_query })
-    };
     let allowed = match shared.engine.route(method.as_str(), path) {
-        Ok(matched) => return Ok(found(matched, method)),
+        Ok(matched) => {
+            let method = if answers_for_get(shared, method, &matched) { Method::GET } else { method.clone() };
+            let RouteMatch { app, function, params, .. } = matched;
+            let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+            return Ok(Found::Function(Callee { app, function, params, method, path_and_query }));
+        }
         Err(NoRoute::NotFound) => {
             return Err(Refusal::new(kind::NO_ROUTE, format!("no route has the path {path}")));
         }
         Err(NoRoute::MethodNotAllowed(allowed)) => allowed,
     };
-    if method == Method::HEAD
-        && let Ok(matched) = shared.engine.route("GET", path)
-    {
-        return Ok(found(matched, &Method::GET));
-    }
-    let allowed = with_implied(allowed);
+    let allowed = with_options(allowed);
     if method == Method::OPTIONS {
         return Ok(Found::Methods(allowed));
     }
@@ -68,18 +64,21 @@ fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<Found, Refusal> 
     Err(Refusal::new(kind::METHOD_NOT_ALLOWED, detail).allow(&allowed))
 }
 
-/// Adds the methods that are answered without being declared.
-fn with_implied(mut allowed: Vec<String>) -> Vec<String> {
-    let mut add = |method: &str| {
-        if !allowed.iter().any(|known| known == method) {
-            allowed.push(method.to_owned());
-        }
+/// Whether HEAD came to a route that only names GET: its function may rely on that, and sees GET.
+fn answers_for_get(shared: &Shared, method: &Method, matched: &RouteMatch) -> bool {
+    let names_head = |route: &Route| {
+        route.path == matched.pattern
+            && (route.methods.is_empty() || route.methods.iter().any(|name| name == "HEAD"))
     };
-    add("OPTIONS");
-    let gets = allowed.iter().any(|method| method == "GET");
-    if gets && !allowed.iter().any(|method| method == "HEAD") {
-        allowed.push("HEAD".to_owned());
+    let deployment = || shared.engine.app(&matched.app);
+    method == Method::HEAD && deployment().is_some_and(|app| !app.manifest.routes.iter().any(names_head))
+}
+
+/// With the method that is answered without being declared.
+fn with_options(mut allowed: Vec<String>) -> Vec<String> {
+    if !allowed.iter().any(|method| method == "OPTIONS") {
+        allowed.push("OPTIONS".to_owned());
+        allowed.sort_unstable();
     }
-    allowed.sort_unstable();
     allowed
 }

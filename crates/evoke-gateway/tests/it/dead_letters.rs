@@ -1,15 +1,21 @@
 use std::time::Duration;
 
+use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::Ended;
+use evoke_core::store::DeadLetterQuery;
 use evoke_gateway::api::{DeadLetterList, InputPreview, Redriven};
 use http::StatusCode;
 use serde_json::json;
 
-use crate::support::{Reply, World};
+use crate::support::{Reply, Setup, World};
 
 async fn world() -> World {
-    let world = World::new().await;
+    world_with(Setup::default()).await
+}
+
+async fn world_with(setup: Setup) -> World {
+    let world = World::with(setup).await;
     let once = "on = [{ event = \"order\", retry = { attempts = 1 } }]";
     world.deploy(&[("notify", once), ("ledger", once)], &[]).await;
     for name in ["notify", "ledger"] {
@@ -20,10 +26,15 @@ async fn world() -> World {
     for n in 0..3 {
         world.publish(&format!("o{n}"), "order").await;
     }
-    while list(&world, "").await.dead_letters.len() < 6 {
+    while count(&world).await < 6 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     world
+}
+
+async fn count(world: &World) -> usize {
+    let query = DeadLetterQuery { limit: 100, ..DeadLetterQuery::default() };
+    world.store.dead_letters(&query).await.unwrap().len()
 }
 
 async fn list(world: &World, query: &str) -> DeadLetterList {
@@ -78,6 +89,14 @@ async fn all_dead_letters_of_a_function_are_redriven_once_even_if_they_fail_agai
     while list(&world, "?function=notify").await.dead_letters.len() < 3 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    let reply = redrive(&world, json!({ "all": true })).await;
+    assert_eq!(reply.json()["runs"].as_array().unwrap().len(), 6);
+}
+
+#[tokio::test]
+async fn what_fails_again_at_once_is_not_redriven_for_ever() {
+    let limits = Limits { page: 1, ..Limits::default() };
+    let world = world_with(Setup { limits, ..Setup::default() }).await;
     let reply = redrive(&world, json!({ "all": true })).await;
     assert_eq!(reply.json()["runs"].as_array().unwrap().len(), 6);
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -38,25 +39,32 @@ async fn a_stop_lets_requests_finish_and_takes_no_new_ones() {
 }
 
 #[tokio::test]
+async fn idle_connections_are_closed_at_once() {
+    let mut setup = Setup::default();
+    setup.bounds.grace = Duration::from_secs(3_600);
+    let world = World::with_echo(setup).await;
+    let mut stream = TcpStream::connect(world.data).await.unwrap();
+    stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    stream.read_u8().await.unwrap();
+    world.stop.cancel();
+    world.tasks.wait().await;
+}
+
+#[tokio::test]
 async fn what_outlasts_the_grace_is_cut() {
     let mut setup = Setup::default();
     setup.bounds.grace = Duration::from_millis(50);
     let world = World::with_echo(setup).await;
     world.runtime.script("echo", |_| std::future::pending());
     let mut stream = TcpStream::connect(world.data).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(
-        &mut stream,
-        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
-    )
-    .await
-    .unwrap();
+    stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.unwrap();
     while world.runtime.alive() == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     world.stop.cancel();
     world.tasks.wait().await;
     let mut rest = Vec::new();
-    let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await;
+    let _ = stream.read_to_end(&mut rest).await;
     assert!(rest.is_empty());
     while world.runtime.alive() > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;

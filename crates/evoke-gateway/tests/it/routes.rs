@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use http_body_util::Full;
 use tokio::sync::mpsc;
 
-use crate::support::{Setup, World, done, echo, respond, send};
+use crate::support::{Setup, World, done, echo, request_of, respond, send};
 
 async fn world() -> World {
     let world = World::new().await;
@@ -64,7 +64,8 @@ async fn the_callers_trace_goes_on_in_the_run() {
 #[tokio::test]
 async fn head_is_answered_by_the_get_route_without_its_body() {
     let world = world().await;
-    world.runtime.script("echo", |guest| async move {
+    world.runtime.script("echo", |mut guest| async move {
+        assert_eq!(request_of(&mut guest).method, "GET");
         let (to, body) = mpsc::channel(1);
         respond(&guest, 200, &[("x-kind", "page")], Body::Stream(body)).await;
         for chunk in ["twelve", " bytes"] {
