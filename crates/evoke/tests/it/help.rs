@@ -2,31 +2,33 @@
 
 use crate::evoke::{evoke, run};
 
+const COMMANDS: &[&str] = &[
+    "",
+    "serve",
+    "dev",
+    "new",
+    "deploy",
+    "invoke",
+    "send",
+    "events",
+    "events ls",
+    "events get",
+    "runs",
+    "runs ls",
+    "runs get",
+    "logs",
+    "dlq",
+    "dlq ls",
+    "dlq redrive",
+    "functions",
+    "functions ls",
+    "completions",
+];
+
 #[test]
 fn every_command_explains_itself() {
     let here = std::env::temp_dir();
-    for command in [
-        "",
-        "serve",
-        "dev",
-        "new",
-        "deploy",
-        "invoke",
-        "send",
-        "events",
-        "events ls",
-        "events get",
-        "runs",
-        "runs ls",
-        "runs get",
-        "logs",
-        "dlq",
-        "dlq ls",
-        "dlq redrive",
-        "functions",
-        "functions ls",
-        "completions",
-    ] {
+    for command in COMMANDS {
         let mut args: Vec<&str> = command.split_whitespace().collect();
         args.push("--help");
         let said = evoke(&here, &args).ok();
@@ -34,6 +36,37 @@ fn every_command_explains_itself() {
         let name = if command.is_empty() { "evoke".to_owned() } else { format!("evoke {command}") };
         insta::assert_snapshot!(name.replace(' ', "_"), said.stdout);
     }
+}
+
+#[test]
+fn the_reference_names_every_command_and_option() {
+    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
+    let reference = std::fs::read_to_string(reference).unwrap();
+    let here = std::env::temp_dir();
+    for command in COMMANDS.iter().filter(|command| !["events", "runs", "dlq", "functions"].contains(command))
+    {
+        assert!(
+            reference.contains(&format!("evoke {command}").trim_end().to_owned()),
+            "{command} is not described"
+        );
+        let mut args: Vec<&str> = command.split_whitespace().collect();
+        args.push("--help");
+        let help = evoke(&here, &args).ok().stdout;
+        let options =
+            help.split(|c: char| !c.is_ascii_lowercase() && c != '-').filter(|word| word.starts_with("--"));
+        for option in options.filter(|option| option.len() > 3) {
+            let (long, short) = (format!("{option} "), short_of(&help, option));
+            let found =
+                [long.trim_end(), short.as_deref().unwrap_or(option)].iter().any(|it| reference.contains(it));
+            assert!(found, "{option} of {command} is not described");
+        }
+    }
+}
+
+/// `-n` for `--limit`, where the help has both.
+fn short_of(help: &str, long: &str) -> Option<String> {
+    let at = help.find(&format!(", {long}"))?;
+    Some(help[at.checked_sub(2)?..at].to_owned())
 }
 
 #[test]

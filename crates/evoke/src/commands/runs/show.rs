@@ -38,7 +38,14 @@ pub fn run(run: &Run, tree: &RunTree) -> Result<()> {
     output::line("")?;
     let start = tree.nodes.iter().map(accepted_at).min().unwrap_or(run.created_at.0);
     for root in &tree.nodes {
-        node(root, start, run).print()?;
+        let started_by = match root {
+            TreeNode::Run(root) => Some(started_by(&root.run.trigger)),
+            TreeNode::Event(_) => None,
+        };
+        let mut root = node(root, start, run);
+        // Whatever has a cause stands below it; only a start has to say what it was.
+        root.label.extend(started_by.map(|by| words::faint(format_args!("  {by}"))));
+        root.print()?;
     }
     if tree.truncated {
         output::line(words::faint("… the tree is larger than one answer; some of it is left out"))?;
@@ -69,15 +76,13 @@ fn run_label(run: &Run, start: Timestamp, asked: &Run) -> String {
     let state = run.state.as_str();
     let status = run.attempts.last().and_then(|attempt| attempt.status).map(|status| format!(" {status}"));
     let took = took(run).map(|took| format!(" in {took}")).unwrap_or_default();
-    // Whatever has a cause stands below it; only the start has to say what it was.
-    let by = if run.depth == 0 { format!("  {}", started_by(&run.trigger)) } else { String::new() };
+    let due = run.due_at.map(|due| format!(", next attempt {}", offset(due.0, start))).unwrap_or_default();
     let here = if run.id == asked.id { words::styled(words::BUSY, "  ← this run") } else { String::new() };
     format!(
-        "{}  {}{}{took}{}  {}{here}",
+        "{}  {}{}{took}{due}  {}{here}",
         words::styled(words::NAME, &run.function),
         words::styled(words::state_style(state), state),
         status.unwrap_or_default(),
-        words::faint(by),
         words::faint(format_args!("{}  {}", offset(run.created_at.0, start), run.id)),
     )
 }
