@@ -75,6 +75,8 @@ async fn a_client_that_asks_first_is_refused_without_sending_anything() {
 #[tokio::test]
 async fn a_streamed_body_is_cut_at_the_limit() {
     let world = World::with_echo(small()).await;
+    // Its own time limit is not what ends it.
+    world.deploy(&[("echo", "timeout = \"10m\"")], &[("/echo", "POST", "echo")]).await;
     world.runtime.script("echo", |mut guest| async move {
         let body = std::mem::take(&mut request_of(&mut guest).body).collect(u64::MAX).await;
         assert_eq!(body, Err(BodyError::TooLarge { limit_bytes: 256 << 10 }));

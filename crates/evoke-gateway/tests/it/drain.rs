@@ -42,6 +42,7 @@ async fn a_stop_lets_requests_finish_and_takes_no_new_ones() {
 async fn idle_connections_are_closed_at_once() {
     let mut setup = Setup::default();
     setup.bounds.grace = Duration::from_secs(3_600);
+    setup.bounds.head_timeout = Duration::from_secs(3_600);
     let world = World::with_echo(setup).await;
     let mut stream = TcpStream::connect(world.data).await.unwrap();
     stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.unwrap();
