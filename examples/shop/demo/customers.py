@@ -70,7 +70,12 @@ class Customers:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(self.clients)]
 
+    def send_first(self) -> None:
+        """Sends the first order alone, and returns when it is settled."""
+        self._send(None, self._waiting.get_nowait())
+
     def start(self) -> None:
+        """Starts all clients on what is left."""
         for thread in self._threads:
             thread.start()
 
@@ -94,14 +99,18 @@ class Customers:
         connection = None
         while not self._stop.is_set():
             try:
-                order = self._waiting.get_nowait()
+                connection = self._send(connection, self._waiting.get_nowait())
             except queue.Empty:
                 return
-            while not self._stop.is_set():
-                connection, settled = self._attempt(connection, order)
-                if settled:
-                    break
-                self._stop.wait(PAUSE_SECONDS)
+
+    def _send(self, connection, order: dict):
+        """Sends an order until it is settled. Returns the connection, if it can be used again."""
+        while not self._stop.is_set():
+            connection, settled = self._attempt(connection, order)
+            if settled:
+                break
+            self._stop.wait(PAUSE_SECONDS)
+        return connection
 
     def _attempt(self, connection, order: dict):
         """Sends an order once. Returns the connection, if it can be used again, and whether the order is settled."""
