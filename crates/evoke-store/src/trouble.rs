@@ -42,7 +42,17 @@ impl Trouble {
 
 impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+        };
         let text = error.to_string();
+        if let InvalidColumnType(..)
+        | FromSqlConversionFailure(..)
+        | IntegralValueOutOfRange(..)
+        | Utf8Error(..) = error
+        {
+            return Self { error: StoreError::Corrupt(text), fatal: false };
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self { error: StoreError::Full(text), fatal: false },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

@@ -33,5 +33,8 @@ fn is_wanted(stored: &StoredEvent, query: &EventQuery) -> bool {
     query.id.as_ref().is_none_or(|id| id == stored.event.id())
         && query.app.as_ref().is_none_or(|app| *app == stored.app)
         && query.ty.as_ref().is_none_or(|ty| ty == stored.event.ty())
-        && query.root.as_ref().is_none_or(|root| stored.event.extension_str("correlationid") == Some(root.as_str()))
+        && query
+            .root
+            .as_ref()
+            .is_none_or(|root| stored.event.extension_str("correlationid") == Some(root.as_str()))
 }

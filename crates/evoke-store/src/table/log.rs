@@ -11,7 +11,8 @@ use crate::crc::Crc;
 use crate::number::{num, time, us};
 use crate::trouble::Trouble;
 
-const BY_SEQ: &str = "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log WHERE seq = ?1";
+const BY_SEQ: &str =
+    "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log WHERE seq = ?1";
 const NEWEST: &str = "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log NOT INDEXED
     WHERE type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
 const NEWEST_OF_TYPE: &str =
@@ -48,7 +49,11 @@ impl New {
             id: item.event.as_ref().map(|event| event.id().to_owned()).filter(|id| !found_by_dedup(id)),
             accepted_at: us(now),
             ty: item.event.as_ref().map(|event| event.ty().to_owned()),
-            root: item.event.as_ref().and_then(|event| event.extension_str("correlationid")).map(str::to_owned),
+            root: item
+                .event
+                .as_ref()
+                .and_then(|event| event.extension_str("correlationid"))
+                .map(str::to_owned),
             event: item.event.as_ref().map(json::to_vec),
             runs_json: serde_json::to_string(&runs).expect("a list of texts is JSON"),
             runs,
@@ -63,19 +68,20 @@ impl New {
     pub fn insert(&self, conn: &Connection, seq: i64, keys: &[u8]) -> Result<(), Trouble> {
         let event = self.event.as_deref();
         let kind = (self.ty.as_deref(), self.root.as_deref());
-        let crc =
-            sum(self.app.as_str(), self.accepted_at, keys, kind, event, &self.runs_json, seq);
-        conn.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(params![
-            seq,
-            self.app.as_str(),
-            self.accepted_at,
-            keys,
-            self.ty,
-            self.root,
-            event,
-            self.runs_json,
-            crc
-        ])?;
+        let crc = sum(self.app.as_str(), self.accepted_at, keys, kind, event, &self.runs_json, seq);
+        conn.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(
+            params![
+                seq,
+                self.app.as_str(),
+                self.accepted_at,
+                keys,
+                self.ty,
+                self.root,
+                event,
+                self.runs_json,
+                crc
+            ],
+        )?;
         Ok(())
     }
 }

@@ -1,5 +1,11 @@
 //! One binary for all integration tests of the crate.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so may what it is made of")]
 
-#![allow(clippy::unwrap_used, reason = "a test ends where its preparation fails")]
-
+mod child;
 mod conformance;
+mod corrupt;
+mod full;
+mod kill;
+mod opening;
+mod recording;
+mod write_error;
