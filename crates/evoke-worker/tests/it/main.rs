@@ -2,4 +2,15 @@
 
 mod support;
 
+mod bindings;
 mod contracts;
+mod failures;
+mod frames;
+mod isolation;
+mod lambda;
+mod limits;
+mod logs;
+mod orphans;
+mod prepare;
+mod protocol;
+mod streaming;

@@ -46,6 +46,15 @@ impl Host {
     pub async fn prepare(&self, files: &[(&str, &str)]) -> Result<InstanceSpec, PrepareError> {
         let source = files[0].0;
         let runtime = if source.ends_with(".py") { RuntimeKind::Python } else { RuntimeKind::Node };
+        self.prepare_as(runtime, source, files).await
+    }
+
+    pub async fn prepare_as(
+        &self,
+        runtime: RuntimeKind,
+        source: &str,
+        files: &[(&str, &str)],
+    ) -> Result<InstanceSpec, PrepareError> {
         let tar = tar(files);
         let digest = digest(&tar);
         let bundle =
@@ -304,4 +313,27 @@ pub fn digest(bytes: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     format!("{:016x}", hasher.finish())
+}
+
+pub fn body_of(text: &str) -> Body {
+    Body::Full(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// The bytes in chunks of `size` through a channel.
+pub fn chunked(bytes: Bytes, size: usize) -> Body {
+    let chunks = bytes.len().div_ceil(size);
+    let (sender, body) = mpsc::channel(chunks.max(1));
+    for at in 0..chunks {
+        sender.try_send(Ok(bytes.slice(at * size..bytes.len().min((at + 1) * size)))).unwrap();
+    }
+    Body::Stream(body)
+}
+
+/// Waits until `holds`, and fails the test when it never does.
+pub async fn until(mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "it never happened");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

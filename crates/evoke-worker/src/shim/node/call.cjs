@@ -135,7 +135,7 @@ class Call {
   }
 
   async sendChunk(bytes) {
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length && !this.over; ) {
       while (this.credit === 0) await new Promise((wake) => (this.creditWaiter = wake));
       const part = bytes.subarray(at, at + Math.min(CHUNK_BYTES, this.credit));
       this.credit -= part.length;
@@ -144,26 +144,25 @@ class Call {
     }
   }
 
-  // Streams what `read()` gives, until it gives null. A body of one chunk that ends at once goes as one frame.
+  // Streams what `read()` gives, until it gives null. A chunk is held back until the next one is known or this turn of
+  // the event loop ends, so that a body of one chunk goes as one frame.
   async stream(read) {
     let held = await read();
-    let timer = null;
-    const release = async () => {
-      const chunk = held;
-      held = null;
-      if (chunk !== null) await this.sendChunk(chunk);
-    };
     while (held !== null) {
+      const chunk = held;
       let released = null;
-      timer = setImmediate(() => (released = release()));
-      const next = await read();
-      clearImmediate(timer);
-      if (next === null && held !== null && held.length <= Math.min(CHUNK_BYTES, this.credit)) {
-        this.credit -= held.length;
-        return this.channel.send(KIND.BODY_END, this.id, held);
+      const release = () => (released ??= this.sendChunk(chunk));
+      const timer = setImmediate(release);
+      try {
+        held = await read();
+      } finally {
+        clearImmediate(timer);
       }
-      await (released ?? release());
-      held = next;
+      if (held === null && released === null && chunk.length <= Math.min(CHUNK_BYTES, this.credit)) {
+        this.credit -= chunk.length;
+        return this.channel.send(KIND.BODY_END, this.id, chunk);
+      }
+      await release();
     }
     this.channel.send(KIND.BODY_END, this.id);
   }

@@ -51,7 +51,10 @@ class Channel {
     this.#outBytes += HEADER_BYTES + bytes;
     if (!this.#flushing) {
       this.#flushing = true;
-      setImmediate(() => this.flush());
+      setImmediate(() => {
+        this.#flushing = false;
+        this.flush();
+      });
     }
   }
 
@@ -66,7 +69,6 @@ class Channel {
   }
 
   flush() {
-    this.#flushing = false;
     if (this.#outBytes === 0) return;
     this.#socket.write(this.#out.length === 1 ? this.#out[0] : Buffer.concat(this.#out, this.#outBytes));
     this.#out = [];

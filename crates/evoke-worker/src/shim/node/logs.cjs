@@ -11,11 +11,13 @@ class Lines extends Writable {
   #rest = "";
   #number;
   #emit;
+  #flush;
 
-  constructor(number, emit) {
+  constructor(number, emit, flush) {
     super({ decodeStrings: false });
     this.#number = number;
     this.#emit = emit;
+    this.#flush = flush;
     this.fd = number;
     this.isTTY = false;
   }
@@ -25,6 +27,8 @@ class Lines extends Writable {
     const lines = text.split("\n");
     this.#rest = lines.pop();
     for (const line of lines) this.#emit(this.#number, line);
+    // At once: a function that never returns to the event loop shall be seen to have come this far.
+    if (lines.length > 0) this.#flush();
     // A function that writes for ever without a line end shall not fill the memory.
     if (this.#rest.length > 64 << 10) this.finish();
     done();
@@ -50,7 +54,7 @@ function capture(channel, callId) {
     Object.defineProperty(process, name, {
       configurable: true,
       enumerable: true,
-      get: () => (streams[name] ??= new Lines(number, emit)),
+      get: () => (streams[name] ??= new Lines(number, emit, () => channel.flush())),
     });
   }
   return {

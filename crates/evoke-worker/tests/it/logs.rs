@@ -1,0 +1,78 @@
+//! Lines: through the shim, past it, cut, cleaned, attributed.
+
+use evoke_core::limits::Limits;
+use evoke_core::record::LogStream::{Stderr, Stdout};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn both_streams_are_reported_in_order() {
+    let host = Host::start().await;
+    let cases = [
+        ("main.mjs", "export const handler = () => { console.log('one'); console.error('bad'); process.stdout.write('two\\nth'); process.stdout.write('ree'); return 1; };"),
+        ("main.py", "import sys\ndef handler(e, c):\n    print('one')\n    print('bad', file=sys.stderr)\n    sys.stdout.write('two\\nth')\n    sys.stdout.buffer.write(b'ree')\n    return 1\n"),
+    ];
+    for case in cases {
+        let outcome = host.guest(&[case]).await.get("/").await;
+        assert_eq!(outcome.lines(Stdout), ["one", "two", "three"], "{}", case.0);
+        assert_eq!(outcome.lines(Stderr), ["bad"], "{}", case.0);
+    }
+}
+
+#[tokio::test]
+async fn what_goes_past_the_shim_belongs_to_the_call() {
+    let host = Host::start().await;
+    let cases = [
+        ("main.mjs", "import { spawnSync } from 'node:child_process'; import { writeSync } from 'node:fs';
+            export const handler = () => { spawnSync('/bin/sh', ['-c', 'echo sub; echo err >&2'], { stdio: 'inherit' }); writeSync(1, 'raw\\nrest'); return 1; };"),
+        ("main.py", "import os, subprocess\ndef handler(e, c):\n    subprocess.run(['/bin/sh', '-c', 'echo sub; echo err >&2'])\n    os.write(1, b'raw\\nrest')\n    return 1\n"),
+    ];
+    for case in cases {
+        let mut guest = host.guest(&[case]).await;
+        for _ in 0..3 {
+            let outcome = guest.get("/").await;
+            assert_eq!(outcome.lines(Stdout), ["sub", "raw", "rest"], "{}", case.0);
+            assert_eq!(outcome.lines(Stderr), ["err"], "{}", case.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn lines_written_while_loading_come_with_the_first_call() {
+    let host = Host::start().await;
+    for case in [("main.mjs", "console.log('loading'); export const handler = () => 1;"), ("main.py", "print('loading')\ndef handler(e, c): return 1\n")] {
+        let mut guest = host.guest(&[case]).await;
+        assert_eq!(guest.get("/").await.lines(Stdout), ["loading"], "{}", case.0);
+        assert_eq!(guest.get("/").await.lines(Stdout), [""; 0], "{}", case.0);
+    }
+}
+
+#[tokio::test]
+async fn long_lines_are_cut_and_broken_text_is_replaced() {
+    let host = Host::with_limits(Limits { log_line_bytes: 16, ..Limits::default() }).await;
+    let cases = [
+        ("main.mjs", "import { writeSync } from 'node:fs';
+            export const handler = () => { console.log('é'.repeat(100)); writeSync(2, Buffer.from('a\\xffb\\n', 'latin1')); writeSync(2, 'x'.repeat(100) + '\\n'); return 1; };"),
+        ("main.py", "import os\ndef handler(e, c):\n    print('é' * 100)\n    os.write(2, b'a\\xffb\\n')\n    os.write(2, b'x' * 100 + b'\\n')\n    return 1\n"),
+    ];
+    for case in cases {
+        let outcome = host.guest(&[case]).await.get("/").await;
+        assert_eq!(outcome.lines(Stdout), ["é".repeat(8)], "{}", case.0);
+        assert_eq!(outcome.lines(Stderr), ["a\u{fffd}b".to_owned(), "x".repeat(16)], "{}", case.0);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_lines_slows_the_function_down_and_loses_none() {
+    let host = Host::start().await;
+    let cases = [
+        ("main.mjs", "export const handler = () => { for (let i = 0; i < 5000; i++) console.log(i); return 1; };"),
+        ("main.py", "def handler(e, c):\n    for i in range(5000): print(i)\n    return 1\n"),
+        ("raw.py", "import os\ndef handler(e, c):\n    for i in range(5000): os.write(1, b'%d\\n' % i)\n    return 1\n"),
+    ];
+    for case in cases {
+        let outcome = host.guest(&[case]).await.get("/").await;
+        let lines = outcome.lines(Stdout);
+        assert_eq!((lines.len(), lines[4999]), (5000, "4999"), "{}", case.0);
+    }
+}
