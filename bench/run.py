@@ -28,6 +28,9 @@ from rig.processes import descendants, memory_kib
 from rig.server import Server
 
 EVENT_BYTES = 1024
+BURST_PRODUCERS = 64
+BURST_SECONDS = 1.0
+SETTLE_SECONDS = 1  # What a start needs only once is over then.
 
 
 class Bench:
@@ -46,9 +49,11 @@ class Bench:
             self.note(f"idle to first answer, {language}", {"ms": self.first_answer(f"/{language}")})
         for clients in (1, 16):
             for language in ("node", "python"):
-                self.note(f"warm HTTP call, {language}, {clients} clients", self.calls(f"/{language}", clients))
+                self.note(f"warm HTTP call, {language}, {many(clients, 'client')}", self.calls(f"/{language}", clients))
         for producers in (1, 16, 256):
-            self.note(f"durable publish of 1 KiB, {producers} producers", self.publishes(producers))
+            figures = self.publishes("bench.tick", producers, self.seconds)
+            self.note(f"durable publish of 1 KiB, {many(producers, 'producer')}", figures)
+        self.note("event through a handler and settled, node", self.deliveries())
 
     def restart(self) -> None:
         self.server.stop()
@@ -60,6 +65,7 @@ class Bench:
 
     def idle_memory(self) -> dict:
         """Of the server, and of whatever it keeps running beside it while no function runs."""
+        time.sleep(SETTLE_SECONDS)
         server = memory_kib(self.server.pid)
         beside = [memory_kib(pid)["pss"] for pid in descendants(self.server.pid)]
         return {
@@ -83,28 +89,40 @@ class Bench:
         return round(passed * 1000, 1)
 
     def calls(self, path: str, clients: int) -> dict:
-        return self.generate(self.server.data_url + path, clients)
+        return self.generate(self.server.data_url + path, clients, self.seconds)
 
-    def publishes(self, producers: int) -> dict:
-        """Binary-mode CloudEvents that nobody subscribes to, each with an id of its own, over the control API."""
+    def deliveries(self) -> dict:
+        """From the first publish of a burst until the last of its events is settled."""
+        begin = time.perf_counter()
+        burst = self.publishes("bench.work", BURST_PRODUCERS, BURST_SECONDS, "--warm-up", "0")
+        while self.server.get("/v1/apps/bench/runs", function="sink", state="queued", limit=1)["runs"]:
+            time.sleep(0.01)
+        passed = time.perf_counter() - begin
+        return {"settled_per_second": round(burst["requests"] / passed)}
+
+    def publishes(self, event: str, producers: int, seconds: float, *options: str) -> dict:
+        """Binary-mode CloudEvents over the control API, each with an id of its own."""
         fields = {
             "authorization": f"Bearer {self.server.token()}",
             "content-type": "application/json",
             "ce-specversion": "1.0",
-            "ce-type": "bench.tick",
+            "ce-type": event,
             "ce-source": "/bench",
             "ce-id": "{n}",
         }
         headers = [argument for name, value in fields.items() for argument in ("-H", f"{name}: {value}")]
         data = json.dumps("x" * (EVENT_BYTES - 2))
         url = f"{self.server.admin_url}/v1/apps/bench/events"
-        return self.generate(url, producers, "-X", "POST", "-d", data, *headers)
+        return self.generate(url, producers, seconds, "-X", "POST", "-d", data, *headers, *options)
 
-    def generate(self, url: str, clients: int, *arguments: str) -> dict:
-        command = [str(self.load), url, "--clients", str(clients), "--seconds", str(self.seconds), *arguments]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=self.seconds + 60)
-        report = json.loads(done.stdout)
-        return {name: report[name] for name in ("per_second", "p50_us", "p99_us")}
+    def generate(self, url: str, clients: int, seconds: float, *options: str) -> dict:
+        command = [str(self.load), url, "--clients", str(clients), "--seconds", str(seconds), *options]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=seconds + 60)
+        return json.loads(done.stdout)
+
+
+def many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def medians(found: dict[str, list[dict]]) -> dict[str, dict]:
@@ -115,17 +133,18 @@ def medians(found: dict[str, list[dict]]) -> dict[str, dict]:
 
 
 def row(figures: dict) -> str:
-    return "  ".join(UNITS[name](value) for name, value in figures.items())
+    return "  ".join(UNITS[name](value) for name, value in figures.items() if name in UNITS)
 
 
 UNITS: dict[str, Callable[[float], str]] = {
+    "settled_per_second": lambda n: f"{n:>9,.0f} /s",
     "per_second": lambda n: f"{n:>9,.0f} /s",
     "p50_us": lambda us: f"p50 {us / 1000:>8.2f} ms",
     "p99_us": lambda us: f"p99 {us / 1000:>8.2f} ms",
     "ms": lambda ms: f"{ms:>9.1f} ms",
     "rss_kib": lambda kib: f"RSS {kib / 1024:.1f} MiB",
     "pss_kib": lambda kib: f"PSS {kib / 1024:.1f} MiB",
-    "children": lambda n: f"and {n:.0f} processes beside it",
+    "children": lambda n: f"and {n:.0f} more beside it",
     "children_kib": lambda kib: f"of {kib / 1024:.1f} MiB PSS",
 }
 
