@@ -25,8 +25,16 @@ const WARM: Duration = Duration::from_secs(3);
 const SAMPLES: [(&str, &str, &str); 5] = [
     ("node web", "web.mjs", "export default { fetch: () => new Response('hello') };"),
     ("node lambda", "lambda.mjs", "export const handler = async () => ({ statusCode: 200, body: 'hello' });"),
-    ("python lambda", "plain.py", "def handler(event, context):\n    return {'statusCode': 200, 'body': 'hello'}\n"),
-    ("python async", "coroutine.py", "async def handler(event, context):\n    return {'statusCode': 200, 'body': 'hello'}\n"),
+    (
+        "python lambda",
+        "plain.py",
+        "def handler(event, context):\n    return {'statusCode': 200, 'body': 'hello'}\n",
+    ),
+    (
+        "python async",
+        "coroutine.py",
+        "async def handler(event, context):\n    return {'statusCode': 200, 'body': 'hello'}\n",
+    ),
     (
         "python asgi",
         "asgi.py",
@@ -38,7 +46,8 @@ const SAMPLES: [(&str, &str, &str); 5] = [
 async fn main() {
     let dir = tempfile::tempdir().expect("a temporary folder can be made");
     let launcher = vec![env!("CARGO_BIN_EXE_evoke-launcher").into()];
-    let runtime = ProcessRuntime::start(Options::new(dir.path(), launcher)).await.expect("the launcher starts");
+    let runtime =
+        ProcessRuntime::start(Options::new(dir.path(), launcher)).await.expect("the launcher starts");
     prepare(&runtime).await;
     println!("{:<14} {:>9} {:>12} {:>12} {:>9}", "contract", "calls/s", "start min", "start p50", "");
     for (name, file, _) in SAMPLES {

@@ -109,7 +109,9 @@ async fn all_contracts_answer_requests_alike() {
     for &(file, source) in ALIKE {
         let mut guest = host.guest(&[(file, source)]).await;
         for body in ["", "hello"] {
-            let outcome = guest.request(request("POST", "/orders/7?x=1&y=%C3%A9", &[("x-in", "b")], body_of(body))).await;
+            let outcome = guest
+                .request(request("POST", "/orders/7?x=1&y=%C3%A9", &[("x-in", "b")], body_of(body)))
+                .await;
             assert_eq!(
                 outcome.answer().text(),
                 format!("POST /orders/7?x=1&y=%C3%A9 {body} green run_01 1"),
@@ -154,7 +156,11 @@ async fn returned_events_are_completed() {
     for &(file, source) in EVENTS {
         let mut guest = host.guest(&[(file, source)]).await;
         let outcome = guest.event(event()).await;
-        let told: Vec<_> = outcome.events().iter().map(|event| (event.ty(), event.id(), event.source(), event.subject())).collect();
+        let told: Vec<_> = outcome
+            .events()
+            .iter()
+            .map(|event| (event.ty(), event.id(), event.source(), event.subject()))
+            .collect();
         assert_eq!(
             told,
             [("a", "run_01-0", "/shop/sample", None), ("b", "mine", "/elsewhere", Some("evt_1"))],
@@ -184,15 +190,60 @@ async fn handlers_may_answer_an_event_with_nothing() {
 async fn what_a_contract_cannot_do_is_said() {
     let host = Host::start().await;
     let cases = [
-        ("a.mjs", "export default { fetch() {} };", true, "TypeError: the function got an event, but a.mjs has no event handler: add event(event, env, ctx) to its default export"),
-        ("b.mjs", "export default { event() {} };", false, "TypeError: the function got a request, but b.mjs has no fetch handler: add fetch(request, env, ctx) to its default export"),
-        ("c.py", "async def app(scope, receive, send): pass\n", true, "TypeError: the function got an event, but c.py has only an ASGI application: define `def handler(event, context):` in a function of its own"),
-        ("d.py", "def app(environ, start_response): pass\n", true, "TypeError: the function got an event, but d.py has only a WSGI application: define `def handler(event, context):` in a function of its own"),
-        ("e.mjs", "export const handler = () => 'done';", true, "TypeError: the handler returned the string \"done\": an event is answered with nothing, or with CloudEvents (objects with a \"type\")"),
-        ("f.py", "def handler(event, context): return {'a': 1}\n", true, "TypeError: the handler returned a dict with 'a' in it: an event is answered with None, or with CloudEvents (dicts with a \"type\")"),
-        ("g.py", "def handler(event, context): return {'statusCode': 500}\n", true, "ValueError: the handler answered the event with status 500"),
-        ("h.mjs", "export default { fetch: () => 'text' };", false, "TypeError: the fetch handler returned string, not a Response"),
-        ("i.mjs", "export default { event: () => ({ type: 'a', id: '' }) };", true, "the handler returned something that is no event (number 0): "),
+        (
+            "a.mjs",
+            "export default { fetch() {} };",
+            true,
+            "TypeError: the function got an event, but a.mjs has no event handler: add event(event, env, ctx) to its default export",
+        ),
+        (
+            "b.mjs",
+            "export default { event() {} };",
+            false,
+            "TypeError: the function got a request, but b.mjs has no fetch handler: add fetch(request, env, ctx) to its default export",
+        ),
+        (
+            "c.py",
+            "async def app(scope, receive, send): pass\n",
+            true,
+            "TypeError: the function got an event, but c.py has only an ASGI application: define `def handler(event, context):` in a function of its own",
+        ),
+        (
+            "d.py",
+            "def app(environ, start_response): pass\n",
+            true,
+            "TypeError: the function got an event, but d.py has only a WSGI application: define `def handler(event, context):` in a function of its own",
+        ),
+        (
+            "e.mjs",
+            "export const handler = () => 'done';",
+            true,
+            "TypeError: the handler returned the string \"done\": an event is answered with nothing, or with CloudEvents (objects with a \"type\")",
+        ),
+        (
+            "f.py",
+            "def handler(event, context): return {'a': 1}\n",
+            true,
+            "TypeError: the handler returned a dict with 'a' in it: an event is answered with None, or with CloudEvents (dicts with a \"type\")",
+        ),
+        (
+            "g.py",
+            "def handler(event, context): return {'statusCode': 500}\n",
+            true,
+            "ValueError: the handler answered the event with status 500",
+        ),
+        (
+            "h.mjs",
+            "export default { fetch: () => 'text' };",
+            false,
+            "TypeError: the fetch handler returned string, not a Response",
+        ),
+        (
+            "i.mjs",
+            "export default { event: () => ({ type: 'a', id: '' }) };",
+            true,
+            "the handler returned something that is no event (number 0): ",
+        ),
     ];
     for (file, source, is_event, message) in cases {
         let mut guest = host.guest(&[(file, source)]).await;
@@ -210,9 +261,24 @@ async fn the_manifest_may_name_the_handler() {
         ("a.mjs", "export const handler = () => 1; export const other = () => 2;", "other", "2"),
         ("b.mjs", "export const site = { fetch: () => new Response('2') };", "site", "2"),
         ("c.js", "exports.handler = () => 1; exports['ot' + 'her'] = () => 2;", "other", "2"),
-        ("d.py", "def handler(event, context): return 1\ndef other(event, context): return 2\n", "other", "2"),
-        ("e.py", "class Site:\n    async def __call__(self, scope, receive, send):\n        await send({'type': 'http.response.start', 'status': 200})\n        await send({'type': 'http.response.body', 'body': b'2'})\nsite = Site()\n", "site", "2"),
-        ("f.py", "class Site:\n    def __call__(self, environ, start):\n        start('200 OK', [])\n        return [b'2']\napplication = Site()\n", "application", "2"),
+        (
+            "d.py",
+            "def handler(event, context): return 1\ndef other(event, context): return 2\n",
+            "other",
+            "2",
+        ),
+        (
+            "e.py",
+            "class Site:\n    async def __call__(self, scope, receive, send):\n        await send({'type': 'http.response.start', 'status': 200})\n        await send({'type': 'http.response.body', 'body': b'2'})\nsite = Site()\n",
+            "site",
+            "2",
+        ),
+        (
+            "f.py",
+            "class Site:\n    def __call__(self, environ, start):\n        start('200 OK', [])\n        return [b'2']\napplication = Site()\n",
+            "application",
+            "2",
+        ),
     ];
     for (file, source, handler, expected) in cases {
         let mut spec = host.prepare(&[(file, source)]).await.unwrap();
@@ -227,15 +293,42 @@ async fn the_manifest_may_name_the_handler() {
 async fn what_cannot_be_loaded_is_told_with_its_place() {
     let host = Host::start().await;
     let cases: [(&[(&str, &str)], &str); 9] = [
-        (&[("a.mjs", "export const x = 1;")], "TypeError: a.mjs has no handler: define `export default { fetch(request, env, ctx) {…} }` (or event), or `export const handler = async (event, context) => {…}`"),
-        (&[("b.py", "x = 1\n")], "TypeError: b.py has no handler: define `def handler(event, context):`, or an ASGI or WSGI application named `app`"),
-        (&[("c.mjs", "export const handler = 7;")], "TypeError: c.mjs: handler is a number, not a function: define `export default"),
-        (&[("d.py", "def handler(event, context):\n    return (\n\n")], "d.py:2: SyntaxError: '(' was never closed"),
-        (&[("e.py", "import evoke\n\nevoke.kv.get('a')\ndef handler(e, c): pass\n")], "e.py:3: RuntimeError: the platform can only be asked while a call runs, not while the module is loaded"),
-        (&[("f.py", "import no_such_thing\n")], "f.py:1: ModuleNotFoundError: No module named 'no_such_thing': packages have to be deployed next to the function (pip install --target <folder> no_such_thing)"),
+        (
+            &[("a.mjs", "export const x = 1;")],
+            "TypeError: a.mjs has no handler: define `export default { fetch(request, env, ctx) {…} }` (or event), or `export const handler = async (event, context) => {…}`",
+        ),
+        (
+            &[("b.py", "x = 1\n")],
+            "TypeError: b.py has no handler: define `def handler(event, context):`, or an ASGI or WSGI application named `app`",
+        ),
+        (
+            &[("c.mjs", "export const handler = 7;")],
+            "TypeError: c.mjs: handler is a number, not a function: define `export default",
+        ),
+        (
+            &[("d.py", "def handler(event, context):\n    return (\n\n")],
+            "d.py:2: SyntaxError: '(' was never closed",
+        ),
+        (
+            &[("e.py", "import evoke\n\nevoke.kv.get('a')\ndef handler(e, c): pass\n")],
+            "e.py:3: RuntimeError: the platform can only be asked while a call runs, not while the module is loaded",
+        ),
+        (
+            &[("f.py", "import no_such_thing\n")],
+            "f.py:1: ModuleNotFoundError: No module named 'no_such_thing': packages have to be deployed next to the function (pip install --target <folder> no_such_thing)",
+        ),
         (&[("g.mjs", "\nthrow new Error('not today');")], "g.mjs:2: Error: not today"),
-        (&[("h.ts", "type A = string;\n\nconst f = (): A => { throw new RangeError('not today'); };\nf();\nexport {};")], "h.ts:3: RangeError: not today"),
-        (&[("i.mjs", "import 'no-such-package';\nexport const handler = 1;")], "Error: Cannot find package 'no-such-package' imported from i.mjs"),
+        (
+            &[(
+                "h.ts",
+                "type A = string;\n\nconst f = (): A => { throw new RangeError('not today'); };\nf();\nexport {};",
+            )],
+            "h.ts:3: RangeError: not today",
+        ),
+        (
+            &[("i.mjs", "import 'no-such-package';\nexport const handler = 1;")],
+            "Error: Cannot find package 'no-such-package' imported from i.mjs",
+        ),
     ];
     for (files, message) in cases {
         let failure = host.refused(files).await;
@@ -248,7 +341,10 @@ async fn what_cannot_be_loaded_is_told_with_its_place() {
 async fn modules_beside_the_function_can_be_imported() {
     let host = Host::start().await;
     let python: &[(&str, &str)] = &[
-        ("functions/main.py", "import near, far\nfrom vendored import thing\ndef handler(event, context): return [near.x, far.x, thing]\n"),
+        (
+            "functions/main.py",
+            "import near, far\nfrom vendored import thing\ndef handler(event, context): return [near.x, far.x, thing]\n",
+        ),
         ("functions/near.py", "x = 1\n"),
         ("far.py", "x = 2\n"),
         ("functions/site-packages/vendored/__init__.py", "thing = 3\n"),

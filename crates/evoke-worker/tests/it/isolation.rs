@@ -10,12 +10,27 @@ use crate::support::*;
 async fn the_environment_is_the_functions_own() {
     let host = Host::start().await;
     for case in [
-        ("main.mjs", "export default { fetch: (r, env) => Response.json([Object.keys(process.env).sort(), Object.keys(env).sort()]) };"),
+        (
+            "main.mjs",
+            "export default { fetch: (r, env) => Response.json([Object.keys(process.env).sort(), Object.keys(env).sort()]) };",
+        ),
         ("main.py", "import os\ndef handler(e, c): return [sorted(os.environ), []]\n"),
     ] {
         let told = host.guest(&[case]).await.get("/").await.answer().json();
-        let names: BTreeSet<&str> = told[0].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-        let expected = ["COLOUR", "EVOKE_API", "EVOKE_APP", "EVOKE_FUNCTION", "EVOKE_REVISION", "HOME", "LANG", "PATH", "TMPDIR", "TZ"];
+        let names: BTreeSet<&str> =
+            told[0].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        let expected = [
+            "COLOUR",
+            "EVOKE_API",
+            "EVOKE_APP",
+            "EVOKE_FUNCTION",
+            "EVOKE_REVISION",
+            "HOME",
+            "LANG",
+            "PATH",
+            "TMPDIR",
+            "TZ",
+        ];
         // CPython sets this one by itself where the locale makes it.
         let names: Vec<_> = names.into_iter().filter(|name| *name != "LC_CTYPE").collect();
         assert_eq!(names, expected, "{}", case.0);
@@ -50,8 +65,14 @@ def handler(e, c):
 async fn the_channel_does_not_leak_into_child_processes() {
     let host = Host::start().await;
     for case in [
-        ("main.mjs", "import { execFileSync } from 'node:child_process'; export const handler = () => execFileSync('/bin/ls', ['/proc/self/fd'], { encoding: 'utf8' }).trim().split('\\n').length;"),
-        ("main.py", "import subprocess\ndef handler(e, c): return len(subprocess.run(['/bin/ls', '/proc/self/fd'], capture_output=True, close_fds=False).stdout.split())\n"),
+        (
+            "main.mjs",
+            "import { execFileSync } from 'node:child_process'; export const handler = () => execFileSync('/bin/ls', ['/proc/self/fd'], { encoding: 'utf8' }).trim().split('\\n').length;",
+        ),
+        (
+            "main.py",
+            "import subprocess\ndef handler(e, c): return len(subprocess.run(['/bin/ls', '/proc/self/fd'], capture_output=True, close_fds=False).stdout.split())\n",
+        ),
     ] {
         // 0, 1, 2, and the folder that ls reads.
         assert_eq!(host.guest(&[case]).await.get("/").await.answer().text(), "4", "{}", case.0);
@@ -63,7 +84,8 @@ async fn each_instance_has_a_scratch_folder_that_goes_with_it() {
     let host = Host::start().await;
     let source = "import os, tempfile\ndef handler(e, c):\n    open(os.path.join(tempfile.gettempdir(), 'a'), 'w').write('x')\n    return tempfile.gettempdir()\n";
     let spec = host.prepare(&[("main.py", source)]).await.unwrap();
-    let (mut one, mut two) = (host.start_spec(spec.clone()).await.unwrap(), host.start_spec(spec).await.unwrap());
+    let (mut one, mut two) =
+        (host.start_spec(spec.clone()).await.unwrap(), host.start_spec(spec).await.unwrap());
     let folders = [one.get("/").await.answer().json(), two.get("/").await.answer().json()];
     assert_ne!(folders[0], folders[1]);
     let folder = std::path::PathBuf::from(folders[0].as_str().unwrap());
@@ -84,12 +106,20 @@ async fn a_process_leads_its_own_session_and_cannot_dump_core() {
 #[tokio::test]
 async fn instances_run_side_by_side() {
     let host = Host::start().await;
-    let spec = host.prepare(&[("main.py", "import os, time\ndef handler(e, c):\n    time.sleep(0.2)\n    return os.getpid()\n")]).await.unwrap();
+    let spec = host
+        .prepare(&[(
+            "main.py",
+            "import os, time\ndef handler(e, c):\n    time.sleep(0.2)\n    return os.getpid()\n",
+        )])
+        .await
+        .unwrap();
     let mut guests = Vec::new();
     for _ in 0..4 {
         guests.push(host.start_spec(spec.clone()).await.unwrap());
     }
-    let calls = guests.iter_mut().map(|guest| guest.run(Input::Request(post("/", "")), std::time::Duration::from_secs(20), no_platform()));
+    let calls = guests.iter_mut().map(|guest| {
+        guest.run(Input::Request(post("/", "")), std::time::Duration::from_secs(20), no_platform())
+    });
     let outcomes = futures_util::future::join_all(calls).await;
     let pids: BTreeSet<String> = outcomes.iter().map(|outcome| outcome.answer().text()).collect();
     assert_eq!(pids.len(), 4);

@@ -12,7 +12,10 @@ const ENDLESS: &[(&str, &str)] = &[
     ("spin.mjs", "export const handler = () => { console.log('begun'); for (;;); };"),
     ("sleep.py", "import time\ndef handler(e, c):\n    print('begun')\n    time.sleep(1000)\n"),
     ("spin.py", "def handler(e, c):\n    print('begun')\n    while True: pass\n"),
-    ("deaf.py", "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ndef handler(e, c):\n    print('begun')\n    time.sleep(1000)\n"),
+    (
+        "deaf.py",
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ndef handler(e, c):\n    print('begun')\n    time.sleep(1000)\n",
+    ),
 ];
 
 #[tokio::test]
@@ -71,15 +74,24 @@ async fn a_body_under_way_is_cut_when_the_time_is_up() {
     let mut guest = host.guest(&[("main.mjs", source)]).await;
     let outcome = guest.run(Input::Request(post("/", "")), Duration::from_millis(500), no_platform()).await;
     assert_eq!(outcome.ended, Ended::TimedOut);
-    assert_eq!(outcome.answer().body, Err("body ended early: the function reached its time limit".to_owned()));
+    assert_eq!(
+        outcome.answer().body,
+        Err("body ended early: the function reached its time limit".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn memory_over_the_limit_is_named() {
     let host = Host::start().await;
     let cases = [
-        ("heap.mjs", "export const handler = () => { const all = []; for (;;) all.push(new Array(1000).fill(all.length)); };"),
-        ("buffers.mjs", "export const handler = () => { const all = []; for (;;) all.push(Buffer.alloc(32 << 20, 1)); };"),
+        (
+            "heap.mjs",
+            "export const handler = () => { const all = []; for (;;) all.push(new Array(1000).fill(all.length)); };",
+        ),
+        (
+            "buffers.mjs",
+            "export const handler = () => { const all = []; for (;;) all.push(Buffer.alloc(32 << 20, 1)); };",
+        ),
         ("bytes.py", "def handler(e, c):\n    all = []\n    while True: all.append(b'x' * (8 << 20))\n"),
         ("objects.py", "def handler(e, c):\n    all = []\n    while True: all.append([len(all)] * 1000)\n"),
     ];
@@ -96,7 +108,10 @@ async fn memory_over_the_limit_is_named() {
 #[tokio::test]
 async fn loading_has_a_limit() {
     let host = Host::start().await;
-    for (file, source) in [("main.mjs", "await new Promise(() => setInterval(() => {}, 1000));"), ("main.py", "while True: pass\n")] {
+    for (file, source) in [
+        ("main.mjs", "await new Promise(() => setInterval(() => {}, 1000));"),
+        ("main.py", "while True: pass\n"),
+    ] {
         let mut spec = host.prepare(&[(file, source)]).await.unwrap();
         spec.start_timeout = Duration::from_millis(300);
         let Err(failure) = host.start_spec(spec).await else { panic!("{file} started") };
@@ -110,7 +125,11 @@ async fn a_process_that_ends_while_loading_is_told() {
     let host = Host::start().await;
     let cases = [
         ("exit.mjs", "process.exit(3);", "ProcessExit: process.exit(3) was called while loading"),
-        ("exit.py", "import os\nos.write(2, b'giving up\\n')\nos._exit(3)\n", "the process exited with status 3: giving up"),
+        (
+            "exit.py",
+            "import os\nos.write(2, b'giving up\\n')\nos._exit(3)\n",
+            "the process exited with status 3: giving up",
+        ),
         ("sys_exit.py", "import sys\nsys.exit(3)\n", "sys_exit.py:2: SystemExit: sys.exit(3) was called"),
     ];
     for (file, source, message) in cases {

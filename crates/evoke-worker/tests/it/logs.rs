@@ -9,8 +9,14 @@ use crate::support::*;
 async fn both_streams_are_reported_in_order() {
     let host = Host::start().await;
     let cases = [
-        ("main.mjs", "export const handler = () => { console.log('one'); console.error('bad'); process.stdout.write('two\\nth'); process.stdout.write('ree'); return 1; };"),
-        ("main.py", "import sys\ndef handler(e, c):\n    print('one')\n    print('bad', file=sys.stderr)\n    sys.stdout.write('two\\nth')\n    sys.stdout.buffer.write(b'ree')\n    return 1\n"),
+        (
+            "main.mjs",
+            "export const handler = () => { console.log('one'); console.error('bad'); process.stdout.write('two\\nth'); process.stdout.write('ree'); return 1; };",
+        ),
+        (
+            "main.py",
+            "import sys\ndef handler(e, c):\n    print('one')\n    print('bad', file=sys.stderr)\n    sys.stdout.write('two\\nth')\n    sys.stdout.buffer.write(b'ree')\n    return 1\n",
+        ),
     ];
     for case in cases {
         let outcome = host.guest(&[case]).await.get("/").await;
@@ -40,7 +46,10 @@ async fn what_goes_past_the_shim_belongs_to_the_call() {
 #[tokio::test]
 async fn lines_written_while_loading_come_with_the_first_call() {
     let host = Host::start().await;
-    for case in [("main.mjs", "console.log('loading'); export const handler = () => 1;"), ("main.py", "print('loading')\ndef handler(e, c): return 1\n")] {
+    for case in [
+        ("main.mjs", "console.log('loading'); export const handler = () => 1;"),
+        ("main.py", "print('loading')\ndef handler(e, c): return 1\n"),
+    ] {
         let mut guest = host.guest(&[case]).await;
         assert_eq!(guest.get("/").await.lines(Stdout), ["loading"], "{}", case.0);
         assert_eq!(guest.get("/").await.lines(Stdout), [""; 0], "{}", case.0);
@@ -66,9 +75,15 @@ async fn long_lines_are_cut_and_broken_text_is_replaced() {
 async fn a_flood_of_lines_slows_the_function_down_and_loses_none() {
     let host = Host::start().await;
     let cases = [
-        ("main.mjs", "export const handler = () => { for (let i = 0; i < 5000; i++) console.log(i); return 1; };"),
+        (
+            "main.mjs",
+            "export const handler = () => { for (let i = 0; i < 5000; i++) console.log(i); return 1; };",
+        ),
         ("main.py", "def handler(e, c):\n    for i in range(5000): print(i)\n    return 1\n"),
-        ("raw.py", "import os\ndef handler(e, c):\n    for i in range(5000): os.write(1, b'%d\\n' % i)\n    return 1\n"),
+        (
+            "raw.py",
+            "import os\ndef handler(e, c):\n    for i in range(5000): os.write(1, b'%d\\n' % i)\n    return 1\n",
+        ),
     ];
     for case in cases {
         let outcome = host.guest(&[case]).await.get("/").await;

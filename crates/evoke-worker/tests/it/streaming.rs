@@ -45,10 +45,13 @@ async fn chunks_go_both_ways_while_the_request_is_open() {
     for &(file, source) in &ECHO[..2] {
         let mut guest = host.guest(&[(file, source)]).await;
         let (sender, body) = mpsc::channel(1);
-        let (call, mut reports) = call(Input::Request(request("POST", "/", &[], Body::Stream(body))), Duration::from_secs(20));
+        let (call, mut reports) =
+            call(Input::Request(request("POST", "/", &[], Body::Stream(body))), Duration::from_secs(20));
         let client = async {
             sender.send(Ok(Bytes::from_static(b"one"))).await.unwrap();
-            let Some(Report::Response(response)) = reports.recv().await else { panic!("{file}: no response") };
+            let Some(Report::Response(response)) = reports.recv().await else {
+                panic!("{file}: no response")
+            };
             let mut body = response.body;
             assert_eq!(body.chunk().await.unwrap().unwrap(), "ONE", "{file}");
             for word in ["two", "three"] {
@@ -69,7 +72,9 @@ async fn bodies_larger_than_every_buffer_arrive_whole() {
     let bytes = Bytes::from(vec![b'a'; 5 << 20]);
     for &(file, source) in ECHO {
         let mut guest = host.guest(&[(file, source)]).await;
-        for body in [Body::Full(bytes.clone()), chunked(bytes.clone(), 100_000), chunked(bytes.slice(..3000), 1)] {
+        for body in
+            [Body::Full(bytes.clone()), chunked(bytes.clone(), 100_000), chunked(bytes.slice(..3000), 1)]
+        {
             let outcome = guest.request(request("POST", "/", &[], body)).await;
             let told = outcome.answer().body.as_ref().unwrap();
             assert!(told.iter().all(|&byte| byte == b'A'), "{file}");
@@ -84,10 +89,20 @@ async fn lambda_bodies_are_held_whole() {
     let host = Host::start().await;
     let bytes = Bytes::from(vec![b'a'; 5 << 20]);
     for case in [
-        ("main.mjs", "export const handler = (event) => ({ statusCode: 200, body: event.body.toUpperCase() });"),
-        ("main.py", "def handler(event, context): return {'statusCode': 200, 'body': event['body'].upper()}\n"),
+        (
+            "main.mjs",
+            "export const handler = (event) => ({ statusCode: 200, body: event.body.toUpperCase() });",
+        ),
+        (
+            "main.py",
+            "def handler(event, context): return {'statusCode': 200, 'body': event['body'].upper()}\n",
+        ),
     ] {
-        let outcome = host.guest(&[case]).await.request(request("POST", "/", &[("content-type", "text/plain")], bytes.clone())).await;
+        let outcome = host
+            .guest(&[case])
+            .await
+            .request(request("POST", "/", &[("content-type", "text/plain")], bytes.clone()))
+            .await;
         assert_eq!(outcome.answer().body.as_ref().unwrap().len(), 5 << 20, "{}", case.0);
     }
 }
@@ -115,9 +130,12 @@ async def app(scope, receive, send):
     ];
     for (file, source) in cases {
         let mut guest = host.guest(&[(file, source)]).await;
-        let (call, mut reports) = call(Input::Request(request("GET", "/", &[], Body::empty())), Duration::from_secs(60));
+        let (call, mut reports) =
+            call(Input::Request(request("GET", "/", &[], Body::empty())), Duration::from_secs(60));
         let client = async {
-            let Some(Report::Response(mut response)) = reports.recv().await else { panic!("{file}: no response") };
+            let Some(Report::Response(mut response)) = reports.recv().await else {
+                panic!("{file}: no response")
+            };
             let mut read = 0;
             // Far less than a buffer of everything: one window here, one in the process, a few chunks between.
             while read < 8 << 20 {
@@ -144,7 +162,8 @@ async def app(scope, receive, send):
         print(sent)
 ";
     let mut guest = host.guest(&[("main.py", source)]).await;
-    let (call, mut reports) = call(Input::Request(request("GET", "/", &[], Body::empty())), Duration::from_millis(1500));
+    let (call, mut reports) =
+        call(Input::Request(request("GET", "/", &[], Body::empty())), Duration::from_millis(1500));
     let client = async {
         let mut last = 0;
         let mut held = None;
@@ -169,7 +188,9 @@ async fn a_request_that_breaks_off_fails_the_call_and_keeps_the_instance() {
     let host = Host::start().await;
     for &(file, source) in ECHO {
         let mut guest = host.guest(&[(file, source)]).await;
-        for cause in [BodyError::TooLarge { limit_bytes: 5 }, BodyError::Aborted("connection reset".to_owned())] {
+        for cause in
+            [BodyError::TooLarge { limit_bytes: 5 }, BodyError::Aborted("connection reset".to_owned())]
+        {
             let (sender, body) = mpsc::channel(2);
             sender.send(Ok(Bytes::from_static(b"one"))).await.unwrap();
             sender.send(Err(cause.clone())).await.unwrap();
@@ -186,7 +207,10 @@ async fn a_request_body_may_be_left_unread() {
     let host = Host::start().await;
     let cases = [
         ("web.mjs", "export default { fetch: () => new Response('no thanks', { status: 413 }) };"),
-        ("asgi.py", "async def app(scope, receive, send):\n    await send({'type': 'http.response.start', 'status': 413})\n    await send({'type': 'http.response.body', 'body': b'no thanks'})\n"),
+        (
+            "asgi.py",
+            "async def app(scope, receive, send):\n    await send({'type': 'http.response.start', 'status': 413})\n    await send({'type': 'http.response.body', 'body': b'no thanks'})\n",
+        ),
         ("wsgi.py", "def app(environ, start):\n    start('413 Too Large', [])\n    return [b'no thanks']\n"),
     ];
     for (file, source) in cases {
@@ -225,7 +249,10 @@ async fn head_requests_get_no_body() {
         ("web.mjs", "export default { fetch: () => new Response('body') };"),
         ("lambda.mjs", "export const handler = () => 'body';"),
         ("lambda.py", "def handler(e, c): return 'body'\n"),
-        ("asgi.py", "async def app(scope, receive, send):\n    await send({'type': 'http.response.start', 'status': 200})\n    await send({'type': 'http.response.body', 'body': b'body'})\n"),
+        (
+            "asgi.py",
+            "async def app(scope, receive, send):\n    await send({'type': 'http.response.start', 'status': 200})\n    await send({'type': 'http.response.body', 'body': b'body'})\n",
+        ),
         ("wsgi.py", "def app(environ, start):\n    start('200 OK', [])\n    return [b'body']\n"),
     ] {
         let outcome = host.guest(&[case]).await.request(request("HEAD", "/", &[], Body::empty())).await;

@@ -201,7 +201,11 @@ class Call {
         if (result.status === "rejected") throw result.reason;
       }
     }
-    if (this.asked.size > 0) await new Promise((wake) => (this.settledWaiter = wake));
+    while (this.asked.size > 0) {
+      await new Promise((wake) => (this.settledWaiter = wake));
+      // A refusal that nobody handles shows itself when the queue of microtasks is empty.
+      await new Promise((next) => setImmediate(next));
+    }
   }
 
   #wakeSettled() {

@@ -181,7 +181,7 @@ class Kv:
         _check(status, body)
         fields = dict(headers)
         value = loads(body) if fields.get("content-type", "").startswith("application/json") else body
-        return Entry(key, value, int(fields["evoke-revision"]), fields.get("evoke-expires-at"))
+        return Entry(key, value, int(fields["evoke-revision"]), _time(fields.get("evoke-expires-at")))
 
     def _get_bytes(self, key, default):
         status, _, body = yield "GET", self._path(key), [], None
@@ -221,6 +221,14 @@ class Kv:
             if not after:
                 break
         return entries
+
+
+def _time(text):
+    if text is None:
+        return None
+    from datetime import datetime
+
+    return datetime.fromisoformat(text)
 
 
 def _listed(entry):
