@@ -159,7 +159,7 @@ impl Decoder {
     }
 
     /// The next whole frame, or `None` when more bytes are needed. After an error the stream is of no use.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn take(&mut self) -> Result<Option<Frame>, FrameError> {
         if self.buffer.len() < HEADER_BYTES {
             return Ok(None);
         }

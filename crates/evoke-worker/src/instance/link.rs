@@ -30,7 +30,7 @@ impl Link {
 
     /// The next frame that has arrived whole.
     pub(super) fn frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        self.decoder.next()
+        self.decoder.take()
     }
 
     /// The worker has closed its end, and all of what it sent has been read.

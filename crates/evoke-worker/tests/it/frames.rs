@@ -27,7 +27,7 @@ fn decode(bytes: &[u8], pieces: &[usize]) -> Result<Vec<Frame>, FrameError> {
         let size = sizes.next().map_or(rest.len(), |&size| size.clamp(1, rest.len()));
         decoder.space(64 << 10).put_slice(&rest[..size]);
         rest = &rest[size..];
-        while let Some(frame) = decoder.next()? {
+        while let Some(frame) = decoder.take()? {
             frames.push(frame);
         }
     }

@@ -1,5 +1,7 @@
 //! Real Node.js and CPython processes, as functions meet them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 mod bindings;

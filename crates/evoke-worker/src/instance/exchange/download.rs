@@ -122,9 +122,8 @@ impl Download {
 
     /// Waits for room at the reader, or until it is gone. Safe to drop and call again.
     pub(super) async fn room(&self) {
-        match self {
-            Self::Open(Stream { reader: Some(reader), .. }) => _ = reader.reserve().await,
-            _ => {}
+        if let Self::Open(Stream { reader: Some(reader), .. }) = self {
+            let _ = reader.reserve().await;
         }
     }
 
