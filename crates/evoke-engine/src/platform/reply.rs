@@ -68,7 +68,7 @@ impl Problem {
             code: &'a str,
         }
         let body = Body {
-            r#type: format!("https://evoke.run/problems/{}", self.code),
+            r#type: format!("/problems/{}", self.code),
             title: self.code.replace('_', " "),
             status: self.status.as_u16(),
             detail: &self.detail,

@@ -98,7 +98,7 @@ const NOBODY: &str = "the attempt is over, nobody answers any more";
 
 fn problem(status: StatusCode, code: &'static str, detail: &str) -> PlatformResponse {
     let body = serde_json::json!({
-        "type": format!("https://evoke.run/problems/{code}"),
+        "type": format!("/problems/{code}"),
         "title": code.replace('_', " "),
         "status": status.as_u16(),
         "detail": detail,
