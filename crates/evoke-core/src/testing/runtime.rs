@@ -20,8 +20,8 @@ use crate::id::FunctionName;
 use crate::outcome::{Failure, FailureCode};
 use crate::record::LogStream;
 use crate::runtime::{
-    Call, Ended, Input, Instance, InstanceSpec, PlatformRequest, PlatformResponse, PrepareError, PreparedBundle, Report,
-    Response, Runtime,
+    Call, Ended, Input, Instance, InstanceSpec, PlatformRequest, PlatformResponse, PrepareError,
+    PreparedBundle, Report, Response, Runtime,
 };
 
 /// What a scripted function does with a call.
@@ -198,7 +198,13 @@ impl Guest {
     }
 
     /// Asks the platform API and waits for its answer. `headers` are name and value.
-    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> PlatformResponse {
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> PlatformResponse {
         let mut fields = HeaderMap::new();
         for (name, value) in headers {
             let name = http::HeaderName::from_bytes(name.as_bytes()).expect("tests use valid header names");

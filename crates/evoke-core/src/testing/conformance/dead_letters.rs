@@ -4,7 +4,9 @@ use super::Subject;
 use super::samples::*;
 use crate::id::RunId;
 use crate::record::RunState;
-use crate::store::{Append, DeadLetter, DeadLetterQuery, NewInvocation, SettleError, Store, StoredInput, Verdict};
+use crate::store::{
+    Append, DeadLetter, DeadLetterQuery, NewInvocation, SettleError, Store, StoredInput, Verdict,
+};
 
 /// With its reason, its record and what it was given.
 pub async fn a_dead_letter_is_listed_once_with_its_input(subject: &mut dyn Subject) {
@@ -46,13 +48,19 @@ pub async fn redriving_starts_afresh(subject: &mut dyn Subject) {
     bury(&*store, 1).await;
     assert_eq!(store.redrive(&app(), &[run_id(1)], at(50)).await.expect("redrive"), [run_id(1)]);
     assert!(list(&*store, DeadLetterQuery::default()).await.is_empty());
-    assert!(store.redrive(&app(), &[run_id(1)], at(50)).await.expect("redrive").is_empty(), "it is queued now");
+    assert!(
+        store.redrive(&app(), &[run_id(1)], at(50)).await.expect("redrive").is_empty(),
+        "it is queued now"
+    );
     assert!(lease_all(&store, "f", at(49)).await.is_empty());
     let leased = lease_one(&store, "f", at(50)).await;
     assert_eq!((leased.attempt, leased.run.state, leased.run.ended_at), (1, RunState::Running, None));
     assert_eq!(leased.run.attempts, [failed(1)]);
     assert!(matches!(leased.input, StoredInput::Event(kept) if kept == event("e1")));
-    store.settle(settlement(&leased.lease, Verdict::DeadLetter { reason: "again".to_owned() }), at(51)).await.expect("ok");
+    store
+        .settle(settlement(&leased.lease, Verdict::DeadLetter { reason: "again".to_owned() }), at(51))
+        .await
+        .expect("ok");
     let dead = list(&*store, DeadLetterQuery::default()).await;
     assert_eq!(dead.iter().map(|one| one.reason.as_str()).collect::<Vec<_>>(), ["again"]);
 }
@@ -82,7 +90,11 @@ pub async fn dead_letters_are_paged_newest_first(subject: &mut dyn Subject) {
     assert_eq!(ids(store.dead_letters(&next).await.expect("page")), [run_id(3), run_id(2)]);
     let one = DeadLetterQuery { run: Some(run_id(3)), ..DeadLetterQuery::default() };
     assert_eq!(ids(list(&*store, one).await), [run_id(3)]);
-    let of = |app, name| DeadLetterQuery { app: Some(app), function: Some(function(name)), ..DeadLetterQuery::default() };
+    let of = |app, name| DeadLetterQuery {
+        app: Some(app),
+        function: Some(function(name)),
+        ..DeadLetterQuery::default()
+    };
     assert_eq!(list(&*store, of(app(), "f")).await.len(), 5);
     assert!(list(&*store, of(app(), "g")).await.is_empty());
     assert!(list(&*store, of(app_named("other"), "f")).await.is_empty());

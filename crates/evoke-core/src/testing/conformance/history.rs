@@ -86,7 +86,8 @@ pub async fn events_are_found_by_each_filter(subject: &mut dyn Subject) {
         item(app_named("other"), event("a")),
         item(app(), Event::new("a", "/another", "signed_up").with_extension("correlationid", root)),
     ];
-    let seqs: Vec<u64> = store.append(items, START).await.expect("append").iter().map(|one| one.seq).collect();
+    let seqs: Vec<u64> =
+        store.append(items, START).await.expect("append").iter().map(|one| one.seq).collect();
     let all = EventQuery { limit: 10, ..EventQuery::default() };
     for (query, expected) in [
         (all.clone(), vec![3, 2, 1, 0]),
@@ -102,7 +103,14 @@ pub async fn events_are_found_by_each_filter(subject: &mut dyn Subject) {
         (EventQuery { ty: Some("signed%".to_owned()), ..all.clone() }, vec![]),
         (EventQuery { root: Some(Correlation::from_text("run_1")), ..all.clone() }, vec![3, 1]),
         (EventQuery { root: Some(Correlation::from_text("run_1")), limit: 1, ..all.clone() }, vec![3]),
-        (EventQuery { root: Some(Correlation::from_text("run_1")), id: Some("b".to_owned()), ..all.clone() }, vec![1]),
+        (
+            EventQuery {
+                root: Some(Correlation::from_text("run_1")),
+                id: Some("b".to_owned()),
+                ..all.clone()
+            },
+            vec![1],
+        ),
         (EventQuery { root: Some(Correlation::from_text("run")), ..all }, vec![]),
     ] {
         let found: Vec<u64> = store.events(&query).await.expect("events").iter().map(|one| one.seq).collect();
@@ -113,7 +121,8 @@ pub async fn events_are_found_by_each_filter(subject: &mut dyn Subject) {
 /// The newest lines first of all, then whatever comes after them; oldest first in each answer.
 pub async fn logs_are_tailed_and_followed(subject: &mut dyn Subject) {
     let store = subject.store();
-    let lines = |range: std::ops::Range<u64>| range.map(|n| line(1, "f", &n.to_string(), at(n))).collect::<Vec<_>>();
+    let lines =
+        |range: std::ops::Range<u64>| range.map(|n| line(1, "f", &n.to_string(), at(n))).collect::<Vec<_>>();
     store.record(Vec::new(), lines(0..10)).await.expect("record");
     let tail = store.logs(&LogQuery { limit: 3, ..LogQuery::default() }).await.expect("logs");
     assert_eq!(tail.iter().map(|(_, line)| line.clone()).collect::<Vec<_>>(), lines(7..10));
@@ -160,7 +169,8 @@ pub async fn a_run_in_a_queue_shows_how_far_it_is(subject: &mut dyn Subject) {
     assert_eq!((state, due_at), (RunState::Queued, Some(at(5))));
     let leased = lease_one(&store, "f", at(5)).await;
     assert_eq!(progress(&*store).await, (RunState::Running, None));
-    let running = RunQuery { state: Some(RunState::Running), app: Some(app()), limit: 9, ..RunQuery::default() };
+    let running =
+        RunQuery { state: Some(RunState::Running), app: Some(app()), limit: 9, ..RunQuery::default() };
     assert_eq!(ids(store.runs(&running).await.expect("runs")), [run_id(1)]);
     store.settle(settlement(&leased.lease, Verdict::Defer { until: at(50) }), at(6)).await.expect("settle");
     assert_eq!(progress(&*store).await, (RunState::Queued, Some(at(50))));
@@ -190,7 +200,10 @@ pub async fn a_closed_store_refuses(subject: &mut dyn Subject) {
 pub async fn a_closed_store_kept_everything(subject: &mut dyn Subject) {
     let store = subject.store();
     store.append(vec![append("a", 1, "f")], START).await.expect("append");
-    store.record(vec![ended(2, "f", RunState::Completed)], vec![line(2, "f", "hello", START)]).await.expect("record");
+    store
+        .record(vec![ended(2, "f", RunState::Completed)], vec![line(2, "f", "hello", START)])
+        .await
+        .expect("record");
     store.close().await.expect("close");
     drop(store);
     subject.reopen().await;

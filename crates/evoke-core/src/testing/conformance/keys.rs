@@ -33,8 +33,11 @@ pub async fn revisions_grow(subject: &mut dyn Subject) {
     let mut last = 0;
     for round in 0..3 {
         let store = subject.store();
-        let writes =
-            vec![put("a", "1", Expect::Anything), delete("a", Expect::Anything), delete("never", Expect::Anything)];
+        let writes = vec![
+            put("a", "1", Expect::Anything),
+            delete("a", Expect::Anything),
+            delete("never", Expect::Anything),
+        ];
         for revision in store.write(writes, START).await.expect("write") {
             assert!(revision > last && revision < 1 << 52, "round {round}: {revision} after {last}");
             last = revision;
@@ -64,7 +67,10 @@ pub async fn expectations_are_checked(subject: &mut dyn Subject) {
     }
     let second = store.write(vec![put("k", "2", Expect::Revision(revision))], START).await.expect("write")[0];
     assert!(second > revision);
-    store.write(vec![delete("none", Expect::Absent)], START).await.expect("an absent key may be expected absent");
+    store
+        .write(vec![delete("none", Expect::Absent)], START)
+        .await
+        .expect("an absent key may be expected absent");
     store.write(vec![delete("k", Expect::Revision(second))], START).await.expect("delete");
     store.write(vec![put("k", "3", Expect::Absent)], START).await.expect("it is absent again");
 }

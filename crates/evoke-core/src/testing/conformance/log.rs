@@ -13,7 +13,10 @@ pub async fn positions_grow_and_answers_keep_the_order(subject: &mut dyn Subject
     let store = subject.store();
     let first = store.append(vec![append("a", 1, "f"), append("b", 2, "f")], START).await.expect("append");
     let second = store.append(vec![append("c", 3, "f")], START).await.expect("append");
-    assert_eq!(first.iter().map(|one| one.runs.clone()).collect::<Vec<_>>(), [vec![run_id(1)], vec![run_id(2)]]);
+    assert_eq!(
+        first.iter().map(|one| one.runs.clone()).collect::<Vec<_>>(),
+        [vec![run_id(1)], vec![run_id(2)]]
+    );
     assert!(first[0].seq < first[1].seq && first[1].seq < second[0].seq, "{first:?} {second:?}");
     assert!(first.iter().chain(&second).all(|one| !one.duplicate));
 }
@@ -26,7 +29,10 @@ pub async fn the_same_event_twice_is_one(subject: &mut dyn Subject) {
     assert!(again.duplicate);
     assert_eq!((again.seq, &again.runs), (first.seq, &first.runs));
     assert_eq!(lease_all(&store, "f", at(10)).await.len(), 1);
-    assert_eq!(store.events(&EventQuery { limit: 10, ..EventQuery::default() }).await.expect("events").len(), 1);
+    assert_eq!(
+        store.events(&EventQuery { limit: 10, ..EventQuery::default() }).await.expect("events").len(),
+        1
+    );
 }
 
 /// Also when both come in one call.
@@ -47,7 +53,8 @@ pub async fn another_source_app_or_id_is_another_event(subject: &mut dyn Subject
         event: Some(event(id)),
         invocations: Vec::new(),
     };
-    let mut items = vec![named("ab", "c"), named("a", "bc"), named("", "abc"), named("abc", ""), named("ab", "C")];
+    let mut items =
+        vec![named("ab", "c"), named("a", "bc"), named("", "abc"), named("abc", ""), named("ab", "C")];
     items.push(Append { app: app_named("other"), ..named("ab", "c") });
     let answers = store.append(items, START).await.expect("append");
     assert!(answers.iter().all(|one| !one.duplicate), "{answers:?}");
@@ -63,7 +70,8 @@ pub async fn an_append_without_dedup_is_known_by_its_run(subject: &mut dyn Subje
     assert_eq!((again.seq, &again.runs), (first.seq, &first.runs));
     let leased = lease_one(&store, "f", START).await;
     store.settle(complete(&leased.lease), START).await.expect("settle");
-    let late = store.append(vec![Append { dedup: None, ..append("a", 1, "f") }], at(1)).await.expect("append");
+    let late =
+        store.append(vec![Append { dedup: None, ..append("a", 1, "f") }], at(1)).await.expect("append");
     assert!(late[0].duplicate, "a run that is over is known as well");
     assert!(lease_all(&store, "f", at(100)).await.is_empty());
 }
@@ -83,7 +91,8 @@ pub async fn acknowledged_appends_survive_a_restart(subject: &mut dyn Subject) {
     let answers = subject.store().append((1..=20).map(numbered).collect(), START).await.expect("append");
     subject.reopen().await;
     let store = subject.store();
-    let mut leased: Vec<RunId> = lease_all(&store, "f", START).await.into_iter().map(|one| one.lease.run).collect();
+    let mut leased: Vec<RunId> =
+        lease_all(&store, "f", START).await.into_iter().map(|one| one.lease.run).collect();
     leased.sort();
     assert_eq!(leased, (1..=20).map(run_id).collect::<Vec<_>>());
     let later = store.append(vec![append("later", 99, "f")], START).await.expect("append");
@@ -108,7 +117,10 @@ pub async fn events_are_kept_exactly(subject: &mut dyn Subject) {
         plain().with_json(serde_json::json!(null)),
         plain().with_json(serde_json::json!([1.5, -3, "\u{1f980}", {}, 9_007_199_254_740_993_u64])),
         plain().with_data(Data::Text("<a>ü</a>".to_owned()), Some("text/xml".to_owned())),
-        plain().with_data(Data::Bytes(Bytes::from_iter(0..=255_u8)), Some("application/octet-stream".to_owned())),
+        plain().with_data(
+            Data::Bytes(Bytes::from_iter(0..=255_u8)),
+            Some("application/octet-stream".to_owned()),
+        ),
         plain()
             .with_data_schema("https://example.com/schema")
             .with_extension("flag", Attribute::Boolean(true))
@@ -144,7 +156,9 @@ pub async fn requests_are_kept_exactly(subject: &mut dyn Subject) {
         let leased = lease_one(&store, "f", at(second)).await;
         assert!(matches!(leased.input, StoredInput::Request(kept) if kept == request()));
     }
-    assert!(store.events(&EventQuery { limit: 9, ..EventQuery::default() }).await.expect("events").is_empty());
+    assert!(
+        store.events(&EventQuery { limit: 9, ..EventQuery::default() }).await.expect("events").is_empty()
+    );
 }
 
 /// Concurrent appends neither get lost nor share positions, and of equal ones exactly one counts.
@@ -152,7 +166,9 @@ pub async fn many_appends_at_once_all_count(subject: &mut dyn Subject) {
     let store = subject.store();
     let tasks = (0..64_u64).map(|n| {
         let store = store.clone();
-        async move { store.append(vec![append(&format!("e{}", n / 2), n, "f")], START).await.expect("append").remove(0) }
+        async move {
+            store.append(vec![append(&format!("e{}", n / 2), n, "f")], START).await.expect("append").remove(0)
+        }
     });
     let answers = all_at_once(tasks).await;
     assert_eq!(answers.iter().filter(|one| one.duplicate).count(), 32);

@@ -23,7 +23,10 @@ pub async fn nothing_is_leased_before_it_is_due(subject: &mut dyn Subject) {
 pub async fn the_longest_available_come_first(subject: &mut dyn Subject) {
     let store = subject.store();
     let due = |n: u64, second| NewInvocation { due_at: at(second), ..delivery(n, "f") };
-    store.append(vec![append_to("a", vec![due(1, 30), due(2, 10), due(3, 20), due(4, 99)])], START).await.expect("ok");
+    store
+        .append(vec![append_to("a", vec![due(1, 30), due(2, 10), due(3, 20), due(4, 99)])], START)
+        .await
+        .expect("ok");
     let mut order = Vec::new();
     for _ in 0..3 {
         let leased = store.lease(&queue("f"), 1, at(50), HOLD).await.expect("lease");

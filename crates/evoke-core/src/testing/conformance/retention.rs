@@ -41,18 +41,28 @@ pub async fn forgotten_duplicates_are_new(subject: &mut dyn Subject) {
 /// By a queued, a running or a dead invocation; then by age.
 pub async fn events_stay_while_they_are_needed(subject: &mut dyn Subject) {
     let store = subject.store();
-    let items = vec![append("done", 1, "f"), append("dead", 2, "g"), append("queued", 3, "h"), append_to("alone", vec![])];
+    let items = vec![
+        append("done", 1, "f"),
+        append("dead", 2, "g"),
+        append("queued", 3, "h"),
+        append_to("alone", vec![]),
+    ];
     store.append(items, START).await.expect("append");
     let done = lease_one(&store, "f", START).await;
     store.settle(complete(&done.lease), START).await.expect("settle");
     let dead = lease_one(&store, "g", START).await;
-    store.settle(settlement(&dead.lease, Verdict::DeadLetter { reason: "no".to_owned() }), START).await.expect("settle");
+    store
+        .settle(settlement(&dead.lease, Verdict::DeadLetter { reason: "no".to_owned() }), START)
+        .await
+        .expect("settle");
     sweep(&*store, &keep(), START.after(2 * HOUR)).await;
     assert_eq!(event_ids(&*store).await.len(), 4, "not old enough");
     sweep(&*store, &keep(), START.after(3 * HOUR)).await;
     assert_eq!(event_ids(&*store).await, ["queued", "dead"]);
     let letters = store.dead_letters(&DeadLetterQuery { limit: 9, ..DeadLetterQuery::default() }).await;
-    assert!(matches!(&letters.expect("dead letters")[0].input, StoredInput::Event(kept) if *kept == event("dead")));
+    assert!(
+        matches!(&letters.expect("dead letters")[0].input, StoredInput::Event(kept) if *kept == event("dead"))
+    );
     let queued = lease_one(&store, "h", START.after(3 * HOUR)).await;
     assert!(matches!(&queued.input, StoredInput::Event(kept) if *kept == event("queued")));
     store.settle(complete(&queued.lease), START.after(3 * HOUR)).await.expect("settle");
@@ -71,7 +81,10 @@ pub async fn ended_runs_go_by_age_and_number(subject: &mut dyn Subject) {
     store.record(recorded.collect(), Vec::new()).await.expect("record");
     store.append(vec![append("a", 11, "f"), append("b", 12, "g")], START).await.expect("append");
     let dead = lease_one(&store, "g", START).await;
-    store.settle(settlement(&dead.lease, Verdict::DeadLetter { reason: "no".to_owned() }), START).await.expect("settle");
+    store
+        .settle(settlement(&dead.lease, Verdict::DeadLetter { reason: "no".to_owned() }), START)
+        .await
+        .expect("settle");
     let three = Retention { runs_max: 6, ..keep() };
     sweep(&*store, &three, at(10)).await;
     assert_eq!(run_numbers(&*store).await, [12, 11, 10, 9, 8, 7, 6, 5]);

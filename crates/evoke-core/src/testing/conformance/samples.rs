@@ -10,8 +10,8 @@ use crate::id::{AppName, Correlation, FunctionName, RunId};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::record::{AttemptRecord, Cause, LogRecord, LogStream, RunRecord, RunState, Trigger};
 use crate::store::{
-    Append, Dedup, Expect, Lease, Leased, NewInvocation, Queue, Settlement, Space, Store, StoredRequest, Value,
-    ValueKind, Verdict, Write,
+    Append, Dedup, Expect, Lease, Leased, NewInvocation, Queue, Settlement, Space, Store, StoredRequest,
+    Value, ValueKind, Verdict, Write,
 };
 use crate::time::Timestamp;
 
@@ -102,7 +102,10 @@ pub fn attempt(number: u32, outcome: Outcome) -> AttemptRecord {
 
 /// An attempt at which the handler threw.
 pub fn failed(number: u32) -> AttemptRecord {
-    attempt(number, Outcome::Failed(Failure::new(FailureCode::FunctionError, "TypeError: x is not a function")))
+    attempt(
+        number,
+        Outcome::Failed(Failure::new(FailureCode::FunctionError, "TypeError: x is not a function")),
+    )
 }
 
 /// A delivery to `name`, due at once.

@@ -3,7 +3,9 @@
 use super::Subject;
 use super::samples::*;
 use crate::record::{RunRecord, RunState};
-use crate::store::{EventQuery, Expect, Lease, RunQuery, SettleError, Settlement, Store, StoreError, Verdict};
+use crate::store::{
+    EventQuery, Expect, Lease, RunQuery, SettleError, Settlement, Store, StoreError, Verdict,
+};
 
 /// Nobody gets it again, and it cannot be settled again; not after a restart either.
 pub async fn completion_is_final(subject: &mut dyn Subject) {
@@ -30,7 +32,11 @@ pub async fn an_older_token_settles_nothing(subject: &mut dyn Subject) {
     store.append(vec![append("a", 1, "f")], START).await.expect("append");
     let first = lease_one(&store, "f", START).await;
     let second = lease_one(&store, "f", at(60)).await;
-    for lease in [first.lease, Lease { run: run_id(1), token: second.lease.token + 1 }, Lease { run: run_id(7), token: 1 }] {
+    for lease in [
+        first.lease,
+        Lease { run: run_id(1), token: second.lease.token + 1 },
+        Lease { run: run_id(7), token: 1 },
+    ] {
         let mut with_effects = complete(&lease);
         with_effects.writes = vec![put("k", "1", Expect::Anything)];
         with_effects.appends = vec![append("emitted", 2, "g")];
@@ -51,7 +57,10 @@ pub async fn effects_come_with_completion(subject: &mut dyn Subject) {
     settlement.writes = vec![put("x", "1", Expect::Absent), put("y", "2", Expect::Anything)];
     settlement.appends = vec![append("b", 2, "g"), append("c", 3, "g")];
     let settled = store.settle(settlement, at(1)).await.expect("settle");
-    assert_eq!(settled.appended.iter().flat_map(|one| one.runs.clone()).collect::<Vec<_>>(), [run_id(2), run_id(3)]);
+    assert_eq!(
+        settled.appended.iter().flat_map(|one| one.runs.clone()).collect::<Vec<_>>(),
+        [run_id(2), run_id(3)]
+    );
     let y = store.get(&space(), "y", at(1)).await.expect("get").expect("it was written");
     assert_eq!((y.revision, &y.value), (settled.revisions[1], &json("2")));
     assert!(settled.revisions[0] < settled.revisions[1]);
@@ -65,7 +74,8 @@ pub async fn a_conflict_leaves_nothing_behind(subject: &mut dyn Subject) {
     store.append(vec![append("a", 1, "f")], START).await.expect("append");
     let leased = lease_one(&store, "f", START).await;
     let mut settlement = complete(&leased.lease);
-    settlement.writes = vec![put("other", "1", Expect::Anything), put("k", "1", Expect::Revision(revision + 1))];
+    settlement.writes =
+        vec![put("other", "1", Expect::Anything), put("k", "1", Expect::Revision(revision + 1))];
     settlement.appends = vec![append("b", 2, "g")];
     match store.settle(settlement.clone(), at(1)).await {
         Err(SettleError::Conflict { space: place, key, expected, found }) => {
@@ -89,7 +99,8 @@ pub async fn a_conflict_spares_its_neighbours(subject: &mut dyn Subject) {
         let store = store.clone();
         let key = if n % 4 == 0 { "taken".to_owned() } else { format!("k{n}") };
         async move {
-            let writes = vec![put(&format!("side{n}"), "1", Expect::Anything), put(&key, "1", Expect::Absent)];
+            let writes =
+                vec![put(&format!("side{n}"), "1", Expect::Anything), put(&key, "1", Expect::Absent)];
             (n, store.write(writes, START).await.is_ok())
         }
     });
@@ -111,7 +122,10 @@ pub async fn a_deferred_invocation_waits(subject: &mut dyn Subject) {
     deferred.run = Some(record);
     store.settle(deferred, at(1)).await.expect("settle");
     assert!(lease_all(&store, "f", at(19)).await.is_empty());
-    assert!(matches!(store.settle(complete(&first.lease), at(19)).await, Err(SettleError::StaleLease { .. })));
+    assert!(matches!(
+        store.settle(complete(&first.lease), at(19)).await,
+        Err(SettleError::StaleLease { .. })
+    ));
     let second = lease_one(&store, "f", at(20)).await;
     assert_eq!((second.attempt, second.run.attempts), (2, vec![failed(1)]));
     assert!(second.lease.token > first.lease.token);
@@ -140,7 +154,8 @@ pub async fn a_synchronous_settlement_needs_no_lease(subject: &mut dyn Subject) 
         appends: vec![append("a", 2, "g")],
     };
     store.settle(settlement.clone(), START).await.expect("settle");
-    let conflict = store.settle(Settlement { run: Some(ended(3, "f", RunState::Completed)), ..settlement }, at(1)).await;
+    let conflict =
+        store.settle(Settlement { run: Some(ended(3, "f", RunState::Completed)), ..settlement }, at(1)).await;
     assert!(matches!(conflict, Err(SettleError::Conflict { found: Some(_), .. })));
     let runs = store.runs(&RunQuery { function: Some(function("f")), limit: 9, ..RunQuery::default() }).await;
     assert_eq!(runs.expect("runs"), [ended(1, "f", RunState::Completed)]);
@@ -150,7 +165,10 @@ pub async fn a_synchronous_settlement_needs_no_lease(subject: &mut dyn Subject) 
 /// An attempt that runs twice emits an event of the same id once.
 pub async fn an_emitted_duplicate_is_recognised(subject: &mut dyn Subject) {
     let store = subject.store();
-    store.append(vec![append("a", 1, "f"), append("b", 2, "f"), append("known", 3, "g")], START).await.expect("append");
+    store
+        .append(vec![append("a", 1, "f"), append("b", 2, "f"), append("known", 3, "g")], START)
+        .await
+        .expect("append");
     for leased in lease_all(&store, "f", START).await {
         let mut settlement = complete(&leased.lease);
         settlement.appends = vec![append("known", 9, "g")];
@@ -159,7 +177,10 @@ pub async fn an_emitted_duplicate_is_recognised(subject: &mut dyn Subject) {
         assert_eq!(settled.appended[0].runs, [run_id(3)]);
     }
     assert_eq!(lease_all(&store, "g", at(1)).await.len(), 1);
-    assert_eq!(store.events(&EventQuery { limit: 9, ..EventQuery::default() }).await.expect("events").len(), 3);
+    assert_eq!(
+        store.events(&EventQuery { limit: 9, ..EventQuery::default() }).await.expect("events").len(),
+        3
+    );
 }
 
 /// Whatever the record given with it says.
@@ -180,7 +201,11 @@ pub async fn the_record_follows_the_verdict(subject: &mut dyn Subject) {
             settlement.run = with_record.then(|| leased.run.clone());
             store.settle(settlement, at(100)).await.expect("settle");
             let run = only_run(&*store).await;
-            assert_eq!((run.state, run.due_at, run.ended_at), (state, due_at, ended_at), "{verdict:?} {with_record}");
+            assert_eq!(
+                (run.state, run.due_at, run.ended_at),
+                (state, due_at, ended_at),
+                "{verdict:?} {with_record}"
+            );
         }
     }
 }
@@ -207,8 +232,10 @@ pub async fn malformed_settlements_are_refused(subject: &mut dyn Subject) {
     let store = subject.store();
     store.append(vec![append("a", 1, "f")], START).await.expect("append");
     let leased = lease_one(&store, "f", START).await;
-    let with_writes =
-        Settlement { writes: vec![put("k", "1", Expect::Anything)], ..settlement(&leased.lease, Verdict::Release) };
+    let with_writes = Settlement {
+        writes: vec![put("k", "1", Expect::Anything)],
+        ..settlement(&leased.lease, Verdict::Release)
+    };
     let without_lease = Settlement { lease: None, ..settlement(&leased.lease, Verdict::Release) };
     let anothers_record = Settlement { run: Some(run(2, "f")), ..complete(&leased.lease) };
     for malformed in [with_writes, without_lease, anothers_record] {
@@ -219,7 +246,8 @@ pub async fn malformed_settlements_are_refused(subject: &mut dyn Subject) {
 }
 
 async fn only_run(store: &dyn Store) -> RunRecord {
-    let mut runs = store.runs(&RunQuery { id: Some(run_id(1)), limit: 2, ..RunQuery::default() }).await.expect("runs");
+    let mut runs =
+        store.runs(&RunQuery { id: Some(run_id(1)), limit: 2, ..RunQuery::default() }).await.expect("runs");
     assert_eq!(runs.len(), 1);
     runs.remove(0)
 }
