@@ -2,7 +2,7 @@
 //!
 //! One trait with the verbs of the domain, for whatever back end: the log of events and the invocations they cause,
 //! key-value state, objects, and the records of runs. Its promises are those the weakest back end can keep, and
-//! [`crate::testing::conformance`] holds every back end against them:
+//! `testing::conformance` (feature `testing`) holds every back end against them:
 //!
 //! * What `append`, `settle` or `write` acknowledged survives the death of the process and of the machine.
 //! * `settle` is one transaction: the verdict, the state writes and the emitted events, or nothing.
