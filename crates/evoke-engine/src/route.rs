@@ -1,6 +1,6 @@
 //! Which function a request or an event is for.
 //!
-//! A [`Snapshot`] holds all deployed apps with the route table made of them. It is replaced as a whole when an app
+//! A `Snapshot` holds all deployed apps with the route table made of them. It is replaced as a whole when an app
 //! changes; whoever started with one finishes with it.
 
 use std::collections::BTreeMap;
