@@ -15,7 +15,7 @@ use evoke_core::runtime::{Call, Ended, Instance};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use crate::frame::message::HeaderBounds;
+use crate::frame::message::{self, HeaderBounds};
 use crate::frame::{FrameError, Kind};
 use crate::launcher::Process;
 
@@ -76,6 +76,8 @@ impl Instance for ProcessInstance {
         // Stays false if this future is dropped half-way: then nobody knows what the process is doing.
         self.idle = false;
         self.last_call += 1;
+        parts.output.drain(between_lines(&self.function));
+        parts.output.finish(between_lines(&self.function));
         let early = std::mem::take(&mut self.early);
         let exchange = Exchange::new(self.last_call, call, parts, self.bounds, &self.source, early);
         let (ended, idle) = exchange.run().await;
@@ -103,9 +105,7 @@ impl Instance for ProcessInstance {
                         process.kill();
                     }
                 }
-                () = output.read(|stream, line| {
-                    tracing::debug!(function = %self.function, stream = stream.as_str(), line, "written outside of any call");
-                }) => {}
+                () = output.read(between_lines(&self.function)) => {}
             }
         }
     }
@@ -117,10 +117,17 @@ fn between_calls(link: &mut Link, function: &str) -> Result<(), FrameError> {
             let message = "comes while no call is running";
             return Err(FrameError::Unexpected { kind: frame.kind, call: frame.call, message });
         }
-        let line = String::from_utf8_lossy(frame.payload.get(1..).unwrap_or_default());
-        tracing::debug!(function, line = &*line, "written outside of any call");
+        let (stream, line) = message::log(&frame.payload)?;
+        between_lines(function)(stream, line);
     }
     Ok(())
+}
+
+/// What is written while no call runs belongs to none, and goes to the server's own log.
+fn between_lines(function: &str) -> impl FnMut(LogStream, String) {
+    move |stream, line| {
+        tracing::info!(function, stream = stream.as_str(), line, "written outside of any call")
+    }
 }
 
 impl Drop for ProcessInstance {

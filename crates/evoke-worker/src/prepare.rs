@@ -81,7 +81,7 @@ impl Bundles {
             .map(|(kind, source)| entry::find_source(to, *kind, source))
             .collect::<Result<Vec<_>, _>>()?;
         script::translate(to, entries)?;
-        seal(to).map_err(|cause| unwritable(to, &cause))
+        seal(to).and_then(|()| sync(to)).map_err(|cause| unwritable(to, &cause))
     }
 }
 
@@ -95,6 +95,11 @@ fn publish(from: &Path, to: &Path) -> Result<(), PrepareError> {
         }
         Err(cause) => Err(unwritable(to, &cause)),
     }
+}
+
+/// A folder that is there is taken for whole, so its files must be on the disk before its name is.
+fn sync(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(std::fs::File::open(folder)?)?)
 }
 
 /// Takes away the right to write, from the leaves up.

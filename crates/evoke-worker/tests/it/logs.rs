@@ -91,3 +91,46 @@ async fn a_flood_of_lines_slows_the_function_down_and_loses_none() {
         assert_eq!((lines.len(), lines[4999]), (5000, "4999"), "{}", case.0);
     }
 }
+
+#[tokio::test]
+async fn processes_that_python_forks_write_to_the_same_log() {
+    let host = Host::start().await;
+    let source = "import multiprocessing, evoke
+def work(n):
+    print('child', n)
+    try: evoke.kv.get('a')
+    except RuntimeError as error: print(error)
+    return n * 2
+def handler(e, c):
+    print('parent')
+    with multiprocessing.get_context('fork').Pool(2) as pool:
+        return pool.map(work, [1, 2])
+";
+    let mut guest = host.guest(&[("main.py", source)]).await;
+    for _ in 0..2 {
+        let outcome = guest.get("/").await;
+        assert_eq!(outcome.answer().text(), "[2,4]");
+        let mut lines = outcome.lines(Stdout);
+        lines.sort_unstable();
+        let none = "the platform can only be asked while a call runs, not while the module is loaded";
+        assert_eq!(lines, ["child 1", "child 2", "parent", none, none]);
+    }
+}
+
+#[tokio::test]
+async fn threads_may_write_at_once() {
+    let host = Host::start().await;
+    let source = "import sys
+from concurrent.futures import ThreadPoolExecutor
+def handler(e, c):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: sys.stdout.write(f'line {n}\\n'), range(2000)))
+    return 1
+";
+    let mut guest = host.guest(&[("main.py", source)]).await;
+    for _ in 0..3 {
+        let outcome = guest.get("/").await;
+        let lines: std::collections::BTreeSet<_> = outcome.lines(Stdout).into_iter().collect();
+        assert_eq!(lines.len(), 2000);
+    }
+}

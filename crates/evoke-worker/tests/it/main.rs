@@ -15,4 +15,5 @@ mod logs;
 mod orphans;
 mod prepare;
 mod protocol;
+mod runtime;
 mod streaming;

@@ -1,6 +1,7 @@
 """One call as the shim sees it: the request's body on its way in, the response on its way out, platform requests."""
 
 from _struct import Struct
+from _thread import allocate_lock
 
 from evoke import _channel as wire
 from evoke._json import dumps, loads
@@ -30,6 +31,7 @@ class Call:
         self._credit = wire.WINDOW_BYTES
         self._asked = {}  # number: None, then the answer
         self._last_number = 0
+        self._numbering = allocate_lock()
 
     def take(self, kind, payload):
         """A frame from the host."""
@@ -96,8 +98,8 @@ class Call:
             return b""
         chunk = self._chunks.pop(0)
         self._body_read += len(chunk)
-        if self._body_read >= _GRANT_BYTES and not self._body_ended and not self.over:
-            self._channel.send_number(wire.CREDIT, self.id, self._body_read)
+        if self._body_read >= _GRANT_BYTES and not self._body_ended:
+            self._channel.send_in(self, wire.CREDIT, self._body_read.to_bytes(4, "little"))
             self._channel.flush()
             self._body_read = 0
         return chunk
@@ -106,7 +108,7 @@ class Call:
 
     def respond(self, status, headers, body):
         head = {"status": status, "headers": headers, "body": body}
-        self._channel.send(wire.RESPONSE, self.id, dumps(head).encode())
+        self._channel.send_in(self, wire.RESPONSE, dumps(head).encode())
 
     def send_last(self, data):
         """The last part of the body, or all of it."""
@@ -116,7 +118,7 @@ class Call:
             if not self._credit:
                 self._channel.wait_until(self._has_credit)
         self._credit -= len(data)
-        self._channel.send(wire.BODY_END, self.id, bytes(data))
+        self._channel.send_in(self, wire.BODY_END, bytes(data))
 
     def send_chunk(self, data):
         data = memoryview(data)
@@ -133,7 +135,7 @@ class Call:
             if not self._credit:
                 await self._channel.wait_until_async(self._has_credit)
         self._credit -= len(data)
-        self._channel.send(wire.BODY_END, self.id, bytes(data))
+        self._channel.send_in(self, wire.BODY_END, bytes(data))
 
     async def send_chunk_async(self, data):
         data = memoryview(data)
@@ -149,7 +151,7 @@ class Call:
     def _send_part(self, data):
         part = data[: min(self._credit, wire.CHUNK_BYTES)]
         self._credit -= len(part)
-        self._channel.send(wire.BODY, self.id, bytes(part))
+        self._channel.send_in(self, wire.BODY, bytes(part))
         return data[len(part) :]
 
     # Platform requests.
@@ -179,10 +181,11 @@ class Call:
         return len(self._asked) < self.limits["platform_in_flight"]
 
     def _send_request(self, method, path, headers, body):
-        if self.over:
-            raise RuntimeError("the call is over: nothing can be asked of the platform in its name any more")
-        self._last_number = number = self._last_number + 1
-        self._asked[number] = None
+        with self._numbering:
+            self._last_number = number = self._last_number + 1
+            self._asked[number] = None
         head = dumps({"method": method, "path": path, "headers": headers}).encode()
-        self._channel.send(wire.PLATFORM, self.id, _NUMBERS.pack(number, len(head)) + head + (body or b""))
+        payload = _NUMBERS.pack(number, len(head)) + head + (body or b"")
+        if not self._channel.send_in(self, wire.PLATFORM, payload):
+            raise RuntimeError("the call is over: nothing can be asked of the platform in its name any more")
         return number

@@ -7,7 +7,7 @@ while they wait for an answer, an event loop through its selector. One reads at 
 import posix
 from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_STREAM, socket
 from _struct import Struct
-from _thread import allocate_lock
+from _thread import RLock, allocate_lock
 
 INIT, INVOKE, BODY, BODY_END, BODY_ABORT, CREDIT, CANCEL, ANSWER, STOP = range(1, 10)
 READY, INIT_ERROR, RESPONSE, DONE, ERROR, LOG, PLATFORM = range(17, 24)
@@ -27,7 +27,9 @@ class Channel:
         self._view = memoryview(self._buffer)
         self._filled = 0
         self._out = []
-        self._sending = allocate_lock()
+        # Reentrant, because a finaliser may print wherever memory is allocated.
+        self._sending = RLock()
+        self._flushing = False
         self._state = allocate_lock()
         self._reading = False
         self._waiters = []  # locks of threads
@@ -36,26 +38,54 @@ class Channel:
         self.inbox = []  # INIT, INVOKE and STOP frames: (kind, call, payload)
         self.call = None  # the call that runs
 
-    # Sending.
+    # Sending. What belongs to a call is queued under the same lock that ends it, so that nothing comes after its end.
 
     def send(self, kind, call, payload=b""):
         """Queues a frame; `flush` sends it."""
-        self._out.append(_HEADER.pack(len(payload), call, kind))
-        if payload:
-            self._out.append(payload)
+        frame = _HEADER.pack(len(payload), call, kind) + payload
+        with self._sending:
+            self._out.append(frame)
 
-    def send_number(self, kind, call, number):
-        self.send(kind, call, _NUMBER.pack(number))
+    def send_in(self, call, kind, payload):
+        """Queues a frame of a call. False when the call is over."""
+        frame = _HEADER.pack(len(payload), call.id, kind) + payload
+        with self._sending:
+            if call.over:
+                return False
+            self._out.append(frame)
+            return True
+
+    def log(self, payload):
+        with self._sending:
+            call = self.call
+            self.send(LOG, 0 if call is None else call.id, payload)
+
+    def end(self, call, kind, payload):
+        """Sends the last frame of a call."""
+        with self._sending:
+            call.over = True
+            self.call = None
+            self.send(kind, call.id, payload)
+        self.flush()
 
     def flush(self):
         with self._sending:
-            out, self._out = self._out, []
-            if out:
-                self._socket.sendall(b"".join(out))
+            if self._flushing:
+                return  # we are that finaliser: whoever is at it below us goes on with what we queued
+            self._flushing = True
+            try:
+                while self._out:
+                    out, self._out = self._out, []
+                    self._socket.sendall(b"".join(out))
+            finally:
+                self._flushing = False
 
-    def send_now(self, kind, call, payload):
-        self.send(kind, call, payload)
-        self.flush()
+    def leave(self):
+        """In a process that the function forked: the socket is its parent's alone."""
+        self._socket.close()
+        self._out = []
+        self._sending = RLock()
+        self.call = None
 
     # Receiving.
 

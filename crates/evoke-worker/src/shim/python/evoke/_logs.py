@@ -1,9 +1,8 @@
 """What the function writes to stdout and stderr, line by line, as LOG frames of the call that runs."""
 
 import sys
+from _thread import RLock
 from io import BufferedIOBase, TextIOBase
-
-from evoke import _channel as wire
 
 _REST_MAX = 64 << 10
 
@@ -38,6 +37,7 @@ class Lines(TextIOBase):
         self._channel = channel
         self._limits = limits
         self._rest = ""
+        self._lock = RLock()
         self.name = "<stdout>" if number == 1 else "<stderr>"
 
     @property
@@ -47,28 +47,30 @@ class Lines(TextIOBase):
     def write(self, text):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if "\n" in text:
-            *lines, self._rest = (self._rest + text).split("\n")
-            for line in lines:
-                self._emit(line)
-            self._channel.flush()
-        else:
-            self._rest += text
-            # A function that writes for ever without a line end shall not fill the memory.
-            if len(self._rest) > _REST_MAX:
-                self.finish()
+        with self._lock:
+            if "\n" in text:
+                *lines, self._rest = (self._rest + text).split("\n")
+                for line in lines:
+                    self._emit(line)
+            else:
+                self._rest += text
+                # A function that writes for ever without a line end shall not fill the memory.
+                if len(self._rest) > _REST_MAX:
+                    self.finish()
+                return len(text)
+        self._channel.flush()
         return len(text)
 
     def finish(self):
         """Sends a begun line."""
-        if self._rest:
+        with self._lock:
             rest, self._rest = self._rest, ""
-            self._emit(rest)
+            if rest:
+                self._emit(rest)
 
     def _emit(self, line):
         data = line.encode("utf-8", "replace")[: self._limits["log_line_bytes"]]
-        call = self._channel.call
-        self._channel.send(wire.LOG, call.id if call is not None else 0, self._prefix + data)
+        self._channel.log(self._prefix + data)
 
     def writable(self):
         return True
@@ -86,6 +88,12 @@ class Lines(TextIOBase):
 def capture(channel, limits):
     sys.stdout = sys.__stdout__ = Lines(1, channel, limits)
     sys.stderr = sys.__stderr__ = Lines(2, channel, limits)
+
+
+def release():
+    """Back to the plain descriptors, which the host reads as well."""
+    sys.stdout = sys.__stdout__ = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
 
 
 def finish():

@@ -2,7 +2,7 @@
 
 import builtins
 import sys
-from posix import environ as _environ  # noqa: F401 (makes sure that this is a POSIX interpreter)
+from posix import register_at_fork
 
 from evoke import _channel as wire
 from evoke import _api, _errors, _lambda, _load, _logs
@@ -22,6 +22,7 @@ def main():
     _errors.set_root(init["root"])
     _logs.capture(channel, init["limits"])
     _api.connect(channel)
+    register_at_fork(after_in_child=lambda: _leave(channel))
     # The module `site`, which gives these, is not loaded.
     builtins.exit = builtins.quit = sys.exit
     # Bundles are read-only.
@@ -43,13 +44,20 @@ def _ready(channel, contract):
     version = ".".join(map(str, sys.version_info[:3]))
     ready = {"protocol": _PROTOCOL, "runtime": f"{sys.implementation.name} {version}", "contract": contract}
     _logs.finish()
-    channel.send_now(wire.READY, 0, dumps(ready).encode())
+    channel.send(wire.READY, 0, dumps(ready).encode())
+    channel.flush()
 
 
 def _refuse(channel, error):
     _logs.finish()
     described = {**_errors.describe(error), **_errors.place(error)}
-    channel.send_now(wire.INIT_ERROR, 0, dumps(described).encode("utf-8", "replace"))
+    channel.send(wire.INIT_ERROR, 0, dumps(described).encode("utf-8", "replace"))
+    channel.flush()
+
+
+def _leave(channel):
+    channel.leave()
+    _logs.release()
 
 
 def _next(channel):
@@ -134,7 +142,4 @@ def _failed(channel, call, error):
 
 def _end(channel, call, kind, payload):
     _logs.finish()
-    call.over = True
-    channel.send(kind, call.id, payload)
-    channel.call = None
-    channel.flush()
+    channel.end(call, kind, payload)
