@@ -23,7 +23,11 @@ fn main() {
     let rounds = number("ROUNDS", 3);
     let span = Duration::from_secs(number("SECONDS", 2));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    println!("{:<42} {:>10} {:>10} {:>7}", "durable, per second", "store", "file", "ratio");
+    runtime.block_on(memory());
+    println!(
+        "{:<42} {:>9} {:>9} {:>6} {:>8} {:>8} {:>8}",
+        "durable, per second", "store", "file", "ratio", "p50 ms", "p99 ms", "max ms"
+    );
     let wanted =
         |name: &str| std::env::args().skip(1).filter(|arg| arg != "--bench").all(|arg| name.contains(&arg));
     for producers in [1, 16, 256] {
@@ -53,10 +57,43 @@ fn main() {
     }
 }
 
-fn report(name: &str, mut seen: Vec<(f64, f64)>) {
-    seen.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (store, file) = seen[seen.len() / 2];
-    println!("{name:<42} {store:>10.0} {file:>10.0} {:>7.2}", store / file);
+/// What one round showed: units a second, and how long the calls took, sorted, in microseconds.
+struct Seen {
+    rate: f64,
+    took_us: Vec<u32>,
+}
+
+impl Seen {
+    fn took_ms(&self, part: f64) -> f64 {
+        let place = (self.took_us.len() as f64 * part) as usize;
+        f64::from(self.took_us[place.min(self.took_us.len() - 1)]) / 1_000.0
+    }
+}
+
+fn report(name: &str, mut rounds: Vec<(Seen, Seen)>) {
+    rounds.sort_by(|a, b| a.0.rate.total_cmp(&b.0.rate));
+    let (store, file) = &rounds[rounds.len() / 2];
+    let ratio = store.rate / file.rate;
+    let [p50, p99, max] = [0.5, 0.99, 1.0].map(|part| store.took_ms(part));
+    println!(
+        "{name:<42} {:>9.0} {:>9.0} {ratio:>6.2} {p50:>8.1} {p99:>8.1} {max:>8.1}",
+        store.rate, file.rate
+    );
+}
+
+/// How much an open store takes that does nothing.
+async fn memory() {
+    let dir = scratch();
+    let before = resident_kib();
+    let store = SqliteStore::open(dir.path(), OpenOptions::default()).unwrap();
+    println!("an idle store takes {} KiB of memory", resident_kib() - before);
+    store.close().await.unwrap();
+}
+
+fn resident_kib() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -77,7 +114,7 @@ fn publish(n: u64) -> Append {
     Append { app: app(), dedup, event: Some(event), invocations: vec![delivery(n, "f")] }
 }
 
-async fn store_appends(producers: usize, span: Duration) -> f64 {
+async fn store_appends(producers: usize, span: Duration) -> Seen {
     let dir = scratch();
     let store = Arc::new(SqliteStore::open(dir.path(), OpenOptions::default()).unwrap());
     let (numbers, open) = (Arc::new(AtomicU64::new(0)), store.clone());
@@ -94,7 +131,7 @@ async fn store_appends(producers: usize, span: Duration) -> f64 {
     rate
 }
 
-async fn settlements(span: Duration, effects: bool) -> f64 {
+async fn settlements(span: Duration, effects: bool) -> Seen {
     const PREPARED: u64 = 60_000;
     let dir = scratch();
     let store = Arc::new(SqliteStore::open(dir.path(), OpenOptions::default()).unwrap());
@@ -133,7 +170,7 @@ async fn settlements(span: Duration, effects: bool) -> f64 {
 }
 
 /// The floor: 1 KB records appended to a file by one thread, one `fdatasync` for all that wait.
-async fn file_appends(producers: usize, span: Duration) -> f64 {
+async fn file_appends(producers: usize, span: Duration) -> Seen {
     let dir = scratch();
     let (sender, receiver) = mpsc::channel(1_024);
     let writer = std::thread::spawn({
@@ -170,22 +207,27 @@ async fn rate<F: Future<Output = u64> + Send + 'static>(
     producers: usize,
     span: Duration,
     unit: impl Fn() -> F + Clone + Send + Sync + 'static,
-) -> f64 {
+) -> Seen {
     let start = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..producers {
         let unit = unit.clone();
         tasks.spawn(async move {
-            let mut done = 0;
+            let (mut done, mut took_us) = (0, Vec::new());
             while start.elapsed() < span {
+                let began = Instant::now();
                 match unit().await {
                     0 => break,
                     some => done += some,
                 }
+                took_us.push(u32::try_from(began.elapsed().as_micros()).unwrap());
             }
-            done
+            (done, took_us)
         });
     }
-    let done: u64 = tasks.join_all().await.into_iter().sum();
-    done as f64 / start.elapsed().as_secs_f64()
+    let (done, took): (Vec<u64>, Vec<Vec<u32>>) = tasks.join_all().await.into_iter().unzip();
+    let rate = done.into_iter().sum::<u64>() as f64 / start.elapsed().as_secs_f64();
+    let mut took_us = took.concat();
+    took_us.sort_unstable();
+    Seen { rate, took_us }
 }

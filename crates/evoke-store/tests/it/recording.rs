@@ -1,5 +1,7 @@
 //! What `record` is given is buffered, but not for long and not without bound.
 
+use std::time::Duration;
+
 use evoke_core::record::RunState;
 use evoke_core::store::Store;
 use evoke_core::testing::conformance::samples::{START, append, ended, line};
@@ -11,9 +13,11 @@ fn durable(conn: &Connection) -> i64 {
     conn.query_row("SELECT count(*) FROM logs", [], |row| row.get(0)).unwrap()
 }
 
-/// Waits for a condition; the test's own time limit ends it.
+/// Waits for a condition, but not for ever.
 fn until(condition: impl Fn() -> bool) {
+    let start = tokio::time::Instant::now();
     while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it did not become durable");
         std::thread::yield_now();
     }
 }
