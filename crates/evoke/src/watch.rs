@@ -106,6 +106,13 @@ fn cannot(folder: &Path, cause: &notify::Error) -> Error {
 mod tests {
     use super::*;
 
+    /// Waits for a change, but not for ever.
+    async fn noticed(watch: &Watch) {
+        tokio::time::timeout(Duration::from_secs(30), watch.changed())
+            .await
+            .expect("a change was not noticed");
+    }
+
     #[tokio::test]
     async fn a_saved_file_is_noticed_and_a_read_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
@@ -115,7 +122,7 @@ mod tests {
         watch.follow([dir.path().to_owned()]).unwrap();
         std::fs::read(&file).unwrap();
         std::fs::write(dir.path().join("b.ts"), "2").unwrap();
-        watch.changed().await;
+        noticed(&watch).await;
         std::fs::read(&file).unwrap();
         let again = tokio::time::timeout(QUIET * 4, watch.changed()).await;
         assert!(again.is_err(), "reading a file was taken for a change");
@@ -129,11 +136,11 @@ mod tests {
         watch.follow([dir.path().to_owned()]).unwrap();
         std::fs::create_dir(&new).unwrap();
         std::fs::create_dir(&dependency).unwrap();
-        watch.changed().await;
+        noticed(&watch).await;
         watch.follow([dir.path().to_owned(), new.clone(), dependency.clone()]).unwrap();
         std::fs::write(dependency.join("x.js"), "1").unwrap();
         assert!(tokio::time::timeout(QUIET * 4, watch.changed()).await.is_err());
         std::fs::write(new.join("a.ts"), "1").unwrap();
-        watch.changed().await;
+        noticed(&watch).await;
     }
 }

@@ -190,7 +190,7 @@ fn dead_letters_are_listed_with_their_reason_and_redriven() {
 #[test]
 fn logs_are_printed_and_followed_across_a_restart() {
     let (mut server, app) = served();
-    server.http("POST", "/orders/1", "");
+    assert_eq!(server.http("POST", "/orders/1", "").status, 201);
     eventually("the line", || {
         let said = server.evoke(app.path(), &["logs", "order"]).ok();
         said.stdout.contains("order 1").then_some(())
@@ -201,9 +201,9 @@ fn logs_are_printed_and_followed_across_a_restart() {
 
     let data = server.data.to_str().unwrap().to_owned();
     let mut command = crate::evoke::command(app.path());
-    let mut following = Running::start(command.args(["logs", "order", "-f", "--data-dir", &data]));
+    let mut following = Running::start(command.args(["logs", "order", "-f", "--json", "--data-dir", &data]));
     following.wait_for("the old line", |it| it.stdout.contains("order 1").then_some(()));
-    server.http("POST", "/orders/2", "");
+    assert_eq!(server.http("POST", "/orders/2", "").status, 201);
     following.wait_for("the new line", |it| it.stdout.contains("order 2").then_some(()));
 
     server.running.signal("KILL");
@@ -215,7 +215,7 @@ fn logs_are_printed_and_followed_across_a_restart() {
     let mut again =
         Running::start(command.args(["serve", "--data", &data, "--listen", listen, "--admin", admin]));
     again.wait_for("both listeners", crate::evoke::ready);
-    server.http("POST", "/orders/3", "");
+    assert_eq!(server.http("POST", "/orders/3", "").status, 201);
     following.wait_for("the line after the restart", |it| it.stdout.contains("order 3").then_some(()));
     assert_eq!(following.stdout.matches("order 1").count(), 1, "a line was repeated");
     again.signal("TERM");
