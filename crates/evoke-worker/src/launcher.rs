@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Resource, Rlimit};
 
 pub(crate) use client::{Launcher, Process, Stdio};
 pub(crate) use wire::{Exit, Spawn};
@@ -47,6 +48,9 @@ fn run(host: BorrowedFd<'_>) -> io::Result<()> {
     // Ctrl-C in a terminal is for the host alone. Fails only for a group leader, which nobody makes us but a shell.
     let _ = rustix::process::setsid();
     crate::sys::ignore_group_signals();
+    // One descriptor per child, and whatever a burst of remnants takes.
+    let files = rustix::process::getrlimit(Resource::Nofile).maximum;
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })?;
     crate::sys::close_on_exec_from_3()?;
     let _three_is_taken = occupy_three()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;

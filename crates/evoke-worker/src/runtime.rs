@@ -13,6 +13,7 @@ use evoke_core::manifest::RuntimeKind;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::{Instance, InstanceSpec, PrepareError, PreparedBundle, Runtime};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Resource, Rlimit};
 use tokio::sync::{OnceCell, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -103,6 +104,7 @@ impl ProcessRuntime {
         .await;
         let (dir, bundles, shims) = made.map_err(|cause| StartError::Folder { dir, cause })?;
         options.dir = dir;
+        allow_open_files();
         let tasks = TaskTracker::new();
         let launcher = Launcher::start(options.launcher.clone(), &tasks).await.map_err(|cause| {
             StartError::Launcher { program: options.launcher.first().cloned().unwrap_or_default(), cause }
@@ -280,6 +282,15 @@ fn make_folders(dir: &Path, limits: Limits) -> std::io::Result<(PathBuf, Bundles
     let bundles = Bundles::open(&dir.join("bundles"), limits)?;
     let shims = Shims::write(&dir.join("shims"))?;
     Ok((dir, bundles, shims))
+}
+
+/// Each instance takes four descriptors of this process; the customary soft limit of 1,024 is soon reached.
+fn allow_open_files() {
+    let most = rustix::process::getrlimit(Resource::Nofile).maximum;
+    if let Err(cause) = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })
+    {
+        tracing::warn!(%cause, "the limit of open files cannot be raised");
+    }
 }
 
 /// Runs `work`, which blocks on the disk, on a thread of its own, and waits for it.

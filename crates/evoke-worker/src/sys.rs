@@ -18,6 +18,9 @@ use tokio::io::unix::AsyncFd;
 /// The file descriptor at which an instance finds its end of the socket.
 pub(crate) const CHANNEL_FD: i32 = 3;
 
+/// Open files an instance may have, unless it asks for more.
+const FILES: u64 = 1024;
+
 /// Signals a terminal or a service manager sends to whole groups: the launcher outlives them to finish its work.
 const IGNORED: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
 
@@ -65,6 +68,10 @@ pub(crate) fn confine(command: &mut Command, channel: OwnedFd, data_bytes_max: O
         if let Some(bytes) = data_bytes_max {
             rustix::process::setrlimit(Resource::Data, limit(bytes))?;
         }
+        // Whatever the host needs for itself; above 1,024 programs that use select(2) have to know what they do.
+        let files = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let files_now = files.map_or(FILES, |most| most.min(FILES));
+        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(files_now), maximum: files })?;
         rustix::process::umask(Mode::from_raw_mode(0o077));
         // SAFETY: the descriptor is only named as the target of dup2, and never closed through this value.
         let mut target = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(CHANNEL_FD) });

@@ -16,7 +16,8 @@ use std::time::Duration;
 use evoke_core::event::{Event, json};
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
-use evoke_core::runtime::{Call, Ended, Report, Response};
+use evoke_core::runtime::{Call, Ended, Input, Report, Response};
+use http::{Method, StatusCode, header};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
@@ -198,8 +199,12 @@ impl<'a> Exchange<'a> {
             }
             Kind::Response => {
                 let head: message::ResponseHead<'_> = message::parse(kind, payload)?;
-                let (status, headers) =
-                    (message::status(head.status)?, head.headers.check(kind, self.bounds.headers)?);
+                let status = message::status(head.status)?;
+                let mut headers = head.headers.check(kind, self.bounds.headers)?;
+                // Only where no body follows may a function say how long it would be. Elsewhere it is counted.
+                if !(self.is_head_request() || status == StatusCode::NOT_MODIFIED) {
+                    headers.remove(header::CONTENT_LENGTH);
+                }
                 // A small answer has arrived as a whole: no need for a channel.
                 let next = if head.body { self.parts.link.frame()? } else { None };
                 let (body, left) = self.download.begin(call, head.body, next)?;
@@ -237,6 +242,10 @@ impl<'a> Exchange<'a> {
             _ => return Err(FrameError::Unexpected { kind, call, message: "comes from the host only" }),
         }
         Ok(())
+    }
+
+    fn is_head_request(&self) -> bool {
+        matches!(&self.call.input, Input::Request(request) if request.method == Method::HEAD)
     }
 
     /// Makes whole events of what a handler returned.

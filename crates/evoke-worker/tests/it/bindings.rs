@@ -290,7 +290,7 @@ async def handler(event, context):
             "import evoke
 from concurrent.futures import ThreadPoolExecutor
 def handler(event, context):
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(100) as pool:
         return len(list(pool.map(lambda at: evoke.kv.put(f'k{at}', at), range(500))))
 ",
         ),

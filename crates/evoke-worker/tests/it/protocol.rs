@@ -66,10 +66,6 @@ const CASES: &[(&str, &str)] = &[
         "frame(RESPONSE, 1, head(body=True)); frame(DONE, 1, b'{}')",
         "Done frame of call 1 comes before the end of the body",
     ),
-    (
-        "frame(RESPONSE, 1, head(body=True)); [frame(BODY, 1, bytes(200000)) for _ in range(40)]",
-        "Body frame of call 1 is larger than the credit it has",
-    ),
     ("frame(CREDIT, 1, struct.pack('<I', 5))", "Credit frame of call 1 grants what was not spent"),
     ("frame(CREDIT, 1, b'123')", "Credit frame is malformed: it has 3 bytes, not 4"),
     ("frame(LOG, 1, b'\\x03text')", "Log frame is malformed: it names neither stdout nor stderr"),
@@ -105,6 +101,30 @@ async fn a_broken_rule_ends_the_worker_and_is_named() {
         assert!(!guest.instance.is_usable(), "{code}");
         guest.instance.gone().await;
     }
+}
+
+#[tokio::test]
+async fn a_body_beyond_its_credit_is_a_violation() {
+    let host = Host::start().await;
+    let source = format!(
+        "{FRAMES}\nimport time\ndef handler(event, context):\n    frame(RESPONSE, 1, head(body=True))\n    for _ in range(40): frame(BODY, 1, bytes(100000))\n    time.sleep(100)\n"
+    );
+    let mut guest = host.guest(&[("main.py", &source)]).await;
+    let (call, mut reports) =
+        call(evoke_core::runtime::Input::Request(post("/", "")), std::time::Duration::from_secs(20));
+    // Nobody reads, so nothing is granted.
+    let idle = async {
+        let mut held = Vec::new();
+        while let Some(report) = reports.recv().await {
+            held.push(report);
+        }
+        held.len()
+    };
+    let (ended, reported) = tokio::join!(guest.instance.call(call), idle);
+    let evoke_core::runtime::Ended::Failed(failure) = ended else { panic!("{ended:?}") };
+    assert_eq!(failure.code, FailureCode::ProtocolViolation);
+    assert_eq!(failure.message, "Body frame of call 1 is larger than the credit it has");
+    assert_eq!(reported, 1);
 }
 
 #[tokio::test]

@@ -271,3 +271,14 @@ async fn wait_until_keeps_the_call_open_after_the_response() {
     assert_eq!(outcome.answer().text(), "now");
     assert_eq!(outcome.logs.len(), 1);
 }
+
+#[tokio::test]
+async fn lengths_are_counted_and_not_believed() {
+    let host = Host::start().await;
+    let source = "export default { fetch: (request) => new Response(request.method === 'HEAD' ? null : 'four', { headers: { 'content-length': '400' } }) };";
+    let mut guest = host.guest(&[("main.mjs", source)]).await;
+    let outcome = guest.get("/").await;
+    assert_eq!((outcome.answer().text().as_str(), outcome.answer().header("content-length")), ("four", None));
+    let outcome = guest.request(request("HEAD", "/", &[], Body::empty())).await;
+    assert_eq!(outcome.answer().header("content-length"), Some("400"));
+}

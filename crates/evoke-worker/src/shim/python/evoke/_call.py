@@ -31,6 +31,7 @@ class Call:
         self._credit = wire.WINDOW_BYTES
         self._asked = {}  # number: None, then the answer
         self._last_number = 0
+        self._open = 0
         self._numbering = allocate_lock()
 
     def take(self, kind, payload):
@@ -50,6 +51,8 @@ class Call:
             number, head_bytes = _NUMBERS.unpack_from(payload)
             if number in self._asked:
                 head = loads(payload[8 : 8 + head_bytes])
+                with self._numbering:
+                    self._open -= 1
                 self._asked[number] = (head["status"], head["headers"], payload[8 + head_bytes :])
 
     # The request's body.
@@ -158,34 +161,35 @@ class Call:
 
     def ask(self, method, path, headers, body):
         """Waits for the answer: status, header fields, body."""
-        if len(self._asked) >= self.limits["platform_in_flight"]:
-            self._channel.wait_until(self._has_room)
-        number = self._send_request(method, path, headers, body)
+        number = self._channel.wait_until(self._number)
+        self._send_request(number, method, path, headers, body)
         try:
             return self._channel.wait_until(lambda: self._asked[number])
         finally:
             del self._asked[number]
 
     async def ask_async(self, method, path, headers, body):
-        while len(self._asked) >= self.limits["platform_in_flight"]:
-            await self._channel.wait_until_async(self._has_room)
-        number = self._send_request(method, path, headers, body)
+        number = await self._channel.wait_until_async(self._number)
+        self._send_request(number, method, path, headers, body)
         try:
             return await self._channel.wait_until_async(lambda: self._asked[number])
         finally:
-            # A request that nobody waits for any more still counts until it is answered.
+            # A request that nobody waits for any more is still known until it is answered.
             if self._asked[number] is not None:
                 del self._asked[number]
 
-    def _has_room(self):
-        return len(self._asked) < self.limits["platform_in_flight"]
-
-    def _send_request(self, method, path, headers, body):
+    def _number(self):
+        """A number for a request, if one more may be under way."""
         with self._numbering:
-            self._last_number = number = self._last_number + 1
-            self._asked[number] = None
+            if self._open >= self.limits["platform_in_flight"]:
+                return None
+            self._open += 1
+            self._last_number += 1
+            self._asked[self._last_number] = None
+            return self._last_number
+
+    def _send_request(self, number, method, path, headers, body):
         head = dumps({"method": method, "path": path, "headers": headers}).encode()
         payload = _NUMBERS.pack(number, len(head)) + head + (body or b"")
         if not self._channel.send_in(self, wire.PLATFORM, payload):
             raise RuntimeError("the call is over: nothing can be asked of the platform in its name any more")
-        return number

@@ -2,6 +2,7 @@
 
 import builtins
 import sys
+from _thread import stack_size
 from posix import register_at_fork
 
 from evoke import _channel as wire
@@ -11,6 +12,7 @@ from evoke._channel import Channel
 from evoke._json import dumps, loads
 
 _PROTOCOL = 1
+_STACK_BYTES = 1 << 20
 
 
 def main():
@@ -25,6 +27,8 @@ def main():
     register_at_fork(after_in_child=lambda: _leave(channel))
     # The module `site`, which gives these, is not loaded.
     builtins.exit = builtins.quit = sys.exit
+    # Stacks of threads count towards the memory limit at their full size, which is 8 MiB by default.
+    stack_size(_STACK_BYTES)
     # Bundles are read-only.
     sys.dont_write_bytecode = True
     try:
