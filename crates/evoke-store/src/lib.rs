@@ -25,6 +25,7 @@
 
 mod crc;
 mod dir;
+mod input;
 pub mod limit;
 mod number;
 mod object;

@@ -5,11 +5,11 @@ use evoke_core::store::{DeadLetter, DeadLetterQuery, RunQuery};
 use rusqlite::Connection;
 
 use super::runs;
+use crate::input::Input;
 use crate::number::time;
 use crate::table::dead::Dead;
 use crate::table::runs::Run;
 use crate::trouble::Trouble;
-use crate::write::lease::Input;
 
 /// By run id, newest first.
 pub(crate) fn letters(conn: &Connection, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, Trouble> {

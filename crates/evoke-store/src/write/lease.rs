@@ -1,17 +1,15 @@
 //! Taking invocations, and keeping them.
 
-use evoke_core::event::json;
 use evoke_core::id::RunId;
 use evoke_core::record::AttemptRecord;
-use evoke_core::store::{Lease, Leased, Queue, StoredInput};
+use evoke_core::store::{Lease, Leased, Queue};
 use evoke_core::time::Timestamp;
 
 use super::Work;
 use super::tx::Tx;
+use crate::input::Input;
 use crate::number::{num, rows, time, us};
-use crate::table::log::Accepted;
 use crate::table::pending::Pending;
-use crate::table::requests;
 use crate::table::runs::Run;
 use crate::trouble::{Stop, Trouble};
 
@@ -34,12 +32,6 @@ pub(crate) struct Taken {
     row: Pending,
     run: Run,
     input: Input,
-}
-
-/// What an invocation is given, as stored.
-pub(crate) enum Input {
-    Event(Accepted),
-    Request(requests::Encoded),
 }
 
 impl Work for Take {
@@ -84,26 +76,6 @@ impl Taken {
             attempt: u32::try_from(row.attempts).unwrap_or(u32::MAX),
             input: input.decode(row.n)?,
         })
-    }
-}
-
-impl Input {
-    pub fn read(conn: &rusqlite::Connection, request: bool, n: i64, seq: i64) -> Result<Self, Trouble> {
-        if request {
-            return requests::Encoded::read(conn, n).map(Self::Request);
-        }
-        Accepted::read(conn, seq)?.map(Self::Event).ok_or_else(|| Trouble::missing("log", seq))
-    }
-
-    pub fn decode(self, n: i64) -> Result<StoredInput, Trouble> {
-        match self {
-            Self::Request(request) => request.decode(n).map(StoredInput::Request),
-            Self::Event(accepted) => {
-                let event = accepted.event.as_deref().ok_or_else(|| Trouble::missing("requests", n))?;
-                let event = json::parse(event).map_err(|_| Trouble::unreadable("log", accepted.seq))?;
-                Ok(StoredInput::Event(event))
-            }
-        }
     }
 }
 
