@@ -282,3 +282,31 @@ async fn lengths_are_counted_and_not_believed() {
     let outcome = guest.request(request("HEAD", "/", &[], Body::empty())).await;
     assert_eq!(outcome.answer().header("content-length"), Some("400"));
 }
+
+#[tokio::test]
+async fn a_body_of_exactly_one_window_may_be_followed_by_more() {
+    let host = Host::start().await;
+    let cases = [
+        (
+            "web.mjs",
+            "export default { fetch: () => new Response(new ReadableStream({ start(c) {
+            c.enqueue(new Uint8Array(262144)); c.enqueue(new Uint8Array(10)); c.close(); } })) };",
+        ),
+        (
+            "lambda.py",
+            "def handler(e, c): return {'statusCode': 200, 'isBase64Encoded': False, 'body': 'x' * 262154}\n",
+        ),
+        (
+            "asgi.py",
+            "async def app(scope, receive, send):\n    await send({'type': 'http.response.start', 'status': 200})\n    await send({'type': 'http.response.body', 'body': bytes(262144), 'more_body': True})\n    await send({'type': 'http.response.body', 'body': bytes(10)})\n",
+        ),
+        (
+            "wsgi.py",
+            "def app(environ, start):\n    start('200 OK', [])\n    return [bytes(262144), bytes(10)]\n",
+        ),
+    ];
+    for (file, source) in cases {
+        let outcome = host.guest(&[(file, source)]).await.get("/").await;
+        assert_eq!(outcome.answer().body.as_ref().map(Bytes::len), Ok(262_154), "{file}");
+    }
+}

@@ -117,9 +117,9 @@ class Call:
         """The last part of the body, or all of it."""
         data = memoryview(data)
         while len(data) > min(self._credit, wire.CHUNK_BYTES):
-            data = self._send_part(data)
             if not self._credit:
                 self._channel.wait_until(self._has_credit)
+            data = self._send_part(data)
         self._credit -= len(data)
         self._channel.send_in(self, wire.BODY_END, bytes(data))
 
@@ -134,9 +134,9 @@ class Call:
     async def send_last_async(self, data):
         data = memoryview(data)
         while len(data) > min(self._credit, wire.CHUNK_BYTES):
-            data = self._send_part(data)
             if not self._credit:
                 await self._channel.wait_until_async(self._has_credit)
+            data = self._send_part(data)
         self._credit -= len(data)
         self._channel.send_in(self, wire.BODY_END, bytes(data))
 
