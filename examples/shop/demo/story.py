@@ -169,7 +169,9 @@ class Story:
         """Until nothing waits and nothing runs."""
         deadline = time.monotonic() + SETTLING_SECONDS
         while True:
-            queued, running = (len(self.server.pages("shop", "runs", state=state)) for state in ("queued", "running"))
+            # One list of all, not one per state: a run that goes from one state to the other would be in neither.
+            states = Counter(run["state"] for run in self.server.pages("shop", "runs"))
+            queued, running = states["queued"], states["running"]
             if queued == running == 0:
                 return
             if time.monotonic() > deadline:
