@@ -9,7 +9,7 @@ mod verdict;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use evoke_core::outcome::Failure;
+use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Instance};
 use tokio::runtime::Handle;
@@ -68,14 +68,13 @@ impl Instance for ProcessInstance {
     async fn call(&mut self, call: Call) -> Ended {
         let usable = self.is_usable();
         let Some(parts) = self.body.as_mut().filter(|_| usable) else {
-            return Ended::Failed(Failure::new(
-                evoke_core::outcome::FailureCode::Crashed,
-                format!("function {}: its process ended before the call", self.function),
-            ));
+            let message = format!("function {}: its process ended before the call", self.function);
+            return Ended::Failed(Failure::new(FailureCode::Crashed, message));
         };
         // Stays false if this future is dropped half-way: then nobody knows what the process is doing.
         self.idle = false;
-        self.last_call += 1;
+        // Call 0 is the connection itself.
+        self.last_call = self.last_call.checked_add(1).unwrap_or(1);
         parts.output.drain(between_lines(&self.function));
         parts.output.finish(between_lines(&self.function));
         let early = std::mem::take(&mut self.early);
@@ -90,17 +89,14 @@ impl Instance for ProcessInstance {
     }
 
     async fn gone(&mut self) {
-        let Some(parts) = &mut self.body else { return };
-        let Parts { process, link, output } = parts;
+        let Some(Parts { process, link, output }) = &mut self.body else { return };
         loop {
             tokio::select! {
                 _ = process.exited() => return,
-                read = link.read(), if !link.is_closed() => {
-                    // Nothing but log lines may come while no call is running.
-                    if let Err(cause) = read.map_err(|_| None).and_then(|_| between_calls(link, &self.function).map_err(Some)) {
-                        if let Some(cause) = cause {
-                            tracing::warn!(function = %self.function, %cause, "an idle instance broke the worker protocol");
-                        }
+                // A socket that fails is noticed by the next call; what counts here is that nothing wrong is said.
+                _ = link.read(), if self.idle && !link.is_closed() => {
+                    if let Err(cause) = between_calls(link, &self.function) {
+                        tracing::warn!(function = %self.function, %cause, "an idle instance broke the worker protocol");
                         self.idle = false;
                         process.kill();
                     }
@@ -111,6 +107,7 @@ impl Instance for ProcessInstance {
     }
 }
 
+/// Nothing but log lines may come while no call is running.
 fn between_calls(link: &mut Link, function: &str) -> Result<(), FrameError> {
     while let Some(frame) = link.frame()? {
         if frame.kind != Kind::Log {

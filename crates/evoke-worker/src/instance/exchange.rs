@@ -10,7 +10,7 @@ mod invoke;
 mod upload;
 
 use std::collections::VecDeque;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use evoke_core::event::{Event, json};
@@ -19,7 +19,8 @@ use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Input, Report, Response};
 use http::{Method, StatusCode, header};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFuture;
 
 use super::{Bounds, EXIT, Parts, verdict};
 use crate::frame::message::{self, CallError, Done, Platform};
@@ -149,8 +150,8 @@ impl<'a> Exchange<'a> {
     /// Waits for whichever can go on first.
     async fn turn(
         &mut self,
-        timer: std::pin::Pin<&mut tokio::time::Sleep>,
-        cancelled: std::pin::Pin<&mut tokio_util::sync::WaitForCancellationFuture<'_>>,
+        timer: Pin<&mut Sleep>,
+        cancelled: Pin<&mut WaitForCancellationFuture<'_>>,
         may_cancel: bool,
     ) -> Turn {
         let Self { call, parts, reports, upload, download, answers, end, .. } = self;
@@ -165,8 +166,9 @@ impl<'a> Exchange<'a> {
             () = download.room(), if download.has_pending() => Turn::RoomForBody,
             answer = answers.next(), if !answers.is_empty() => Turn::Answer(answer),
             chunk = upload.chunk(), if upload.wants_chunk() && !link.has_unwritten() => Turn::Chunk(chunk),
-            () = output.read(|stream, line| lines.push(Report::Log { stream, line })), if reports.is_empty() => Turn::Output,
             done = link.turn(listening) => Turn::Link(done),
+            // Last, so that a process that writes without end holds up nothing but itself.
+            () = output.read(|stream, line| lines.push(Report::Log { stream, line })), if reports.is_empty() => Turn::Output,
         };
         reports.extend(lines);
         turn
@@ -231,10 +233,10 @@ impl<'a> Exchange<'a> {
             }
             Kind::Error => {
                 let error: CallError = message::parse(kind, payload)?;
-                let fatal = error.fatal;
+                let exits = error.fatal;
                 let failure = verdict::call_error(error);
                 // What an interpreter is worth after it ran out of memory, nobody knows.
-                let fatal = fatal || failure.code == FailureCode::OutOfMemory;
+                let fatal = exits || failure.code == FailureCode::OutOfMemory;
                 self.download.abort(&failure.message);
                 self.end = Some(End::Failed { failure, fatal });
                 self.take_output();
@@ -324,7 +326,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn tell_cancelled(&mut self, why: &str, mut timer: std::pin::Pin<&mut tokio::time::Sleep>) {
+    fn tell_cancelled(&mut self, why: &str, mut timer: Pin<&mut Sleep>) {
         timer.as_mut().reset(Instant::now() + GRACE);
         self.parts.link.encoder.frame(Kind::Cancel, self.id, why.as_bytes());
     }

@@ -81,7 +81,10 @@ impl Link {
             Ok(_) => {}
             // A worker that died with unread bytes in its socket.
             Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => self.closed = true,
-            Err(cause) => return Err(cause),
+            Err(cause) => {
+                self.closed = true;
+                return Err(cause);
+            }
         }
         Ok(())
     }

@@ -71,3 +71,27 @@ async fn nothing_starts_after_shutdown() {
     let failure = host.runtime.start(Arc::new(spec)).await.err().unwrap();
     assert_eq!(failure.to_string(), "draining: the server is shutting down");
 }
+
+#[tokio::test]
+async fn an_environment_that_is_too_large_is_told() {
+    let host = Host::start().await;
+    let mut spec = host.prepare(&[("main.py", "def handler(e, c): pass\n")]).await.unwrap();
+    spec.env = vec![("LARGE".to_owned(), "x".repeat(200 << 10))];
+    let Err(failure) = host.start_spec(spec).await else { panic!("it started") };
+    assert!(failure.message.starts_with("its process could not be started: "), "{failure}");
+    assert!(
+        failure.message.ends_with("bytes of arguments and environment are above the limit of 163840"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_launcher_started_by_hand_says_what_it_is() {
+    let output = std::process::Command::new(LAUNCHER).stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        told,
+        "evoke worker launcher: this is started by evoke itself: its standard input must be a socket of the host\n"
+    );
+}
