@@ -54,8 +54,15 @@ impl SqliteStore {
         let Opened { owner, writer, readers, counters, objects } = open::open(dir, &options)?;
         let inbox = Arc::new(Inbox::new(crate::number::num(counters.last)));
         let (ended, written) = watch::channel(false);
-        let writer =
-            Writer { conn: writer, inbox: inbox.clone(), counters, memory: Memory::default(), ended, owner };
+        let writer = Writer {
+            conn: writer,
+            inbox: inbox.clone(),
+            counters,
+            memory: Memory::default(),
+            syncs: true,
+            ended,
+            owner,
+        };
         let io = |cause| OpenError::of(dir, cause);
         let (readers, mut threads) = Readers::start(readers).map_err(io)?;
         threads

@@ -31,6 +31,9 @@ use tx::{Memory, Tx};
 pub(crate) trait Work: Send + 'static {
     /// What it answers when its transaction is durable.
     type Answer: Send;
+    /// Whether the answer has to wait until the disk has it. What does not is in the log all the same, in its place:
+    /// the next transaction that waits takes it along, and a power cut loses a tail of the log, never a part from its middle.
+    const SYNCED: bool = true;
 
     /// Does it. Must not have changed anything when it returns [`Stop::Refused`].
     fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Stop>;
@@ -40,6 +43,8 @@ pub(crate) trait Work: Send + 'static {
 pub(crate) trait Job: Send {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Trouble>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+    /// See [`Work::SYNCED`].
+    fn synced(&self) -> bool;
     /// Bytes, for the bound on a batch.
     fn size(&self) -> usize;
 }
@@ -82,6 +87,10 @@ impl<W: Work> Job for Waiting<W> {
         let _ = self.reply.send(answer);
     }
 
+    fn synced(&self) -> bool {
+        W::SYNCED
+    }
+
     fn size(&self) -> usize {
         self.size
     }
@@ -93,6 +102,8 @@ pub(crate) struct Writer {
     pub inbox: Arc<Inbox>,
     pub counters: Counters,
     pub memory: Memory,
+    /// Whether a commit waits for the disk, as the connection is set now.
+    pub syncs: bool,
     /// Set when the thread is through.
     pub ended: watch::Sender<bool>,
     /// Released last.
@@ -162,7 +173,9 @@ impl Writer {
         if let Some(why) = self.inbox.poisoned() {
             return Committed::Undone(Trouble { error: StoreError::Closed(why), fatal: true });
         }
-        if let Err(error) = execute(&self.conn, "BEGIN IMMEDIATE") {
+        let syncs = batch.iter().any(|job| job.synced());
+        let begun = self.set_sync(syncs).and_then(|()| execute(&self.conn, "BEGIN IMMEDIATE"));
+        if let Err(error) = begun {
             return Committed::Undone(error.into());
         }
         let mut tx = Tx::new(&self.conn, self.counters, &mut self.memory);
@@ -183,6 +196,18 @@ impl Writer {
                 trouble => Committed::Unknown(trouble.error.to_string()),
             },
         }
+    }
+
+    /// In WAL mode `NORMAL` leaves out the sync of a commit, and that alone: checkpoints sync as they do under `FULL`.
+    fn set_sync(&mut self, syncs: bool) -> rusqlite::Result<()> {
+        if self.syncs != syncs {
+            execute(
+                &self.conn,
+                if syncs { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" },
+            )?;
+            self.syncs = syncs;
+        }
+        Ok(())
     }
 
     fn roll_back(&mut self, trouble: Trouble) -> Committed {

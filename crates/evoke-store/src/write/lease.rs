@@ -36,6 +36,7 @@ pub(crate) struct Taken {
 
 impl Work for Take {
     type Answer = Vec<Taken>;
+    const SYNCED: bool = false;
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Taken>, Stop> {
         let queue = tx.queue(&self.queue)?;
@@ -81,6 +82,7 @@ impl Taken {
 
 impl Work for Extend {
     type Answer = bool;
+    const SYNCED: bool = false;
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<bool, Stop> {
         let held = Pending::held(tx.conn, &self.lease.run, crate::number::int(self.lease.token))?;

@@ -19,7 +19,7 @@ pub(crate) struct Record {
     inbox: Arc<Inbox>,
 }
 
-/// Nothing; its answer says that everything before it is durable.
+/// Nothing; its answer says that everything before it can be read.
 pub(crate) struct Flush;
 
 impl Record {
@@ -44,6 +44,7 @@ impl Drop for Record {
 
 impl Work for Record {
     type Answer = ();
+    const SYNCED: bool = false;
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<(), Stop> {
         for run in &self.runs {
@@ -60,6 +61,7 @@ impl Work for Record {
 
 impl Work for Flush {
     type Answer = ();
+    const SYNCED: bool = false;
 
     fn run(&self, _: &mut Tx<'_>) -> Result<(), Stop> {
         Ok(())

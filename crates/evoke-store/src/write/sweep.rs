@@ -19,6 +19,7 @@ pub(crate) struct Sweep {
 
 impl Work for Sweep {
     type Answer = u64;
+    const SYNCED: bool = false;
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<u64, Stop> {
         // De-duplication entries are not looked for one by one: what is older than this counts as unknown, and the
