@@ -1,12 +1,13 @@
 //! Who may enter now, who waits, who is refused.
 //!
-//! A function has as many permits as its `concurrency`; calls and queued work take them in the order they ask.
+//! A function has as many permits as its `concurrency`; calls and queued work take them in the order they ask. When the
+//! function gets another revision, who still waits is sent to the door of that one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
 /// The right to run one attempt of a function. Dropping it lets the next one in.
@@ -21,9 +22,14 @@ pub(crate) struct Door {
 
 /// Why a call was not let in.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    /// How many waited beside it.
-    pub waiting: usize,
+pub(crate) enum Refused {
+    /// Too many wait already, or it waited too long.
+    Full {
+        /// How many waited beside it.
+        waiting: usize,
+    },
+    /// The door belongs to a revision that is no longer the current one: look for the door of the next.
+    Closed,
 }
 
 impl Door {
@@ -37,28 +43,33 @@ impl Door {
 
     /// Waits for a permit until `deadline`; refuses at once when too many wait already.
     pub async fn enter(&self, deadline: Instant) -> Result<Permit, Refused> {
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            return Ok(permit);
+        match self.permits.clone().try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(TryAcquireError::Closed) => return Err(Refused::Closed),
+            Err(TryAcquireError::NoPermits) => {}
         }
         let _place = Place::take(&self.waiting, self.waiting_max)?;
         match tokio::time::timeout_at(deadline, self.permits.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => {
-                Err(Refused { waiting: self.waiting.load(Ordering::Relaxed).saturating_sub(1) })
-            }
+            Ok(permit) => permit.map_err(|_| Refused::Closed),
+            Err(_) => Err(Refused::Full { waiting: self.waiting.load(Ordering::Relaxed).saturating_sub(1) }),
         }
     }
 
-    /// For queued work: waits for one permit, however long, then takes up to `max` in all of those that are free.
-    pub async fn enter_many(&self, max: usize) -> Vec<Permit> {
-        let mut permits = Vec::new();
-        permits.extend(self.permits.clone().acquire_owned().await.ok());
+    /// For queued work: waits for one permit, however long, then takes up to `max` in all of those that are free. `None`
+    /// when the door was closed.
+    pub async fn enter_many(&self, max: usize) -> Option<Vec<Permit>> {
+        let mut permits = vec![self.permits.clone().acquire_owned().await.ok()?];
         while permits.len() < max
             && let Ok(permit) = self.permits.clone().try_acquire_owned()
         {
             permits.push(permit);
         }
-        permits
+        Some(permits)
+    }
+
+    /// Sends away everyone who waits and whoever comes. Permits that were given stay good.
+    pub fn close(&self) {
+        self.permits.close();
     }
 
     /// A guess at when a place will be free: a tenth of a second for each call that waits, within a second and a minute.
@@ -75,7 +86,7 @@ impl<'a> Place<'a> {
     fn take(waiting: &'a AtomicUsize, max: usize) -> Result<Self, Refused> {
         let others = waiting.fetch_add(1, Ordering::Relaxed);
         let place = Self(waiting);
-        if others >= max { Err(Refused { waiting: others }) } else { Ok(place) }
+        if others >= max { Err(Refused::Full { waiting: others }) } else { Ok(place) }
     }
 }
 
@@ -99,8 +110,8 @@ mod tests {
             async move { door.enter(deadline).await.map(drop) }
         }]);
         tokio::task::yield_now().await;
-        assert_eq!(door.enter(deadline).await.err(), Some(Refused { waiting: 1 }));
-        assert_eq!(waits.join_all().await, [Err(Refused { waiting: 0 })]);
+        assert_eq!(door.enter(deadline).await.err(), Some(Refused::Full { waiting: 1 }));
+        assert_eq!(waits.join_all().await, [Err(Refused::Full { waiting: 0 })]);
         drop(inside);
         assert!(door.enter(deadline).await.is_ok());
     }

@@ -167,7 +167,7 @@ impl Attempt {
         let mut status = None;
         let mut refused = None;
         let ended = {
-            let mut running = slot.instance.call(call);
+            let mut running = slot.instance().call(call);
             loop {
                 tokio::select! {
                     biased;

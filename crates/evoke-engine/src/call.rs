@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::Permit;
+use crate::admission::{Permit, Refused};
 use crate::attempt::{self, Attempt, Caller, Executed, NoAnswer, Remember};
 use crate::effects::Effects;
 use crate::engine::Inner;
@@ -164,29 +164,18 @@ pub(crate) async fn make(
     ask: Ask,
     remember: Option<Remember>,
 ) -> Result<Answered, CallError> {
-    if inner.stopping.is_cancelled() && ask.cause.parent.is_none() {
-        return Err(CallError::Draining);
-    }
-    let Ask { app: app_name, function, mut request, trigger, run, cause, deadline } = ask;
-    let snapshot = inner.directory.snapshot();
-    let found = snapshot
-        .apps
-        .get(&app_name)
-        .and_then(|app| Some((app.clone(), app.functions.get(&function)?.clone())));
-    let Some((app, target)) = found else {
-        return Err(CallError::NotFound { app: app_name, function });
+    // What a running function calls is part of the work that a drain waits for.
+    let _work = match ask.cause.parent {
+        Some(_) => inner.work.token(),
+        None => inner.begin().ok_or(CallError::Draining)?,
     };
-    let asked = Instant::now();
+    let Ask { app: app_name, function, mut request, trigger, run, cause, deadline } = ask;
+    let (asked, asked_at) = (Instant::now(), inner.now());
     let patience = asked + inner.limits.waiting;
     let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
-    let permit = target.pool.door.enter(patience).await.map_err(|refused| CallError::Overloaded {
-        function: function.clone(),
-        concurrency: target.pool.concurrency,
-        waiting: refused.waiting,
-        retry_after: target.pool.door.retry_after(),
-    })?;
+    let (app, target, permit) = enter(inner, (app_name.clone(), function.clone()), &cause, patience).await?;
 
-    let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause.clone(), inner.now());
+    let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause.clone(), asked_at);
     if let Ok(traceparent) = TraceParent::header(&cause).parse() {
         request.headers.insert("traceparent", traceparent);
     }
@@ -195,7 +184,7 @@ pub(crate) async fn make(
     let timeout = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(asked).min(timeout));
     let cancel = inner.ending.child_token();
     let guard = cancel.clone().drop_guard();
-    let task = Running { inner: inner.clone(), app, target, record, timeout, cancel, asked };
+    let task = Running { inner: inner.clone(), app, target, record, timeout, cancel, asked, patience };
     let done = inner.work.spawn(task.run(permit, request, head, remember));
     let answer = answer.await;
     match answer {
@@ -224,6 +213,35 @@ pub(crate) async fn make(
     }
 }
 
+/// Finds the function and waits until it lets the call in: until `patience`, or until the server takes no more calls from
+/// outside.
+async fn enter(
+    inner: &Inner,
+    (app, function): (AppName, FunctionName),
+    cause: &Cause,
+    patience: Instant,
+) -> Result<(Arc<App>, Arc<Target>, Permit), CallError> {
+    loop {
+        let found = inner.directory.snapshot().find(&app, &function);
+        let Some((app, target)) = found else { return Err(CallError::NotFound { app, function }) };
+        let entered = target.pool.door.enter(patience);
+        let entered = match cause.parent {
+            Some(_) => Some(entered.await),
+            None => inner.stopping.run_until_cancelled(entered).await,
+        };
+        match entered {
+            Some(Ok(permit)) => return Ok((app, target, permit)),
+            // Another revision is current now, with a door of its own.
+            Some(Err(Refused::Closed)) => {}
+            Some(Err(Refused::Full { waiting })) => {
+                let (concurrency, retry_after) = (target.pool.concurrency, target.pool.door.retry_after());
+                return Err(CallError::Overloaded { function, concurrency, waiting, retry_after });
+            }
+            None => return Err(CallError::Draining),
+        }
+    }
+}
+
 /// A call that was let in.
 struct Running {
     inner: Arc<Inner>,
@@ -233,6 +251,7 @@ struct Running {
     timeout: Duration,
     cancel: CancellationToken,
     asked: Instant,
+    patience: Instant,
 }
 
 impl Running {
@@ -243,14 +262,9 @@ impl Running {
         head: oneshot::Sender<Result<Response, NoAnswer>>,
         remember: Option<Remember>,
     ) {
-        let Self { inner, app, target, mut record, timeout, cancel, asked } = self;
+        let Self { inner, app, target, mut record, timeout, cancel, asked, patience } = self;
         let started_at = inner.now();
-        let slot = match cancel.run_until_cancelled(target.pool.take(&inner)).await {
-            Some(slot) => slot,
-            None => {
-                Err(Failure::new(FailureCode::Cancelled, "the caller went away before an instance was ready"))
-            }
-        };
+        let slot = target.pool.take(&inner, Some(patience), &cancel).await;
         let waited = asked.elapsed();
         let executed = match slot {
             Ok(slot) => {

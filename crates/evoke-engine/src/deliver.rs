@@ -104,10 +104,7 @@ impl Delivery<'_> {
     async fn attempt(&self, timeout: Duration) -> Result<Attempted, Outcome> {
         let Self { inner, app, target, leased } = self;
         let taken = Instant::now();
-        let slot = match inner.ending.run_until_cancelled(target.pool.take(inner)).await {
-            Some(slot) => slot.map_err(Outcome::Rejected)?,
-            None => return Err(Outcome::Rejected(pool::draining())),
-        };
+        let slot = target.pool.take(inner, None, &inner.ending).await.map_err(Outcome::Rejected)?;
         let waited = taken.elapsed();
         let (run, cause) = (leased.run.id.clone(), leased.run.cause.clone());
         let attempt = Attempt::new(inner, (app.clone(), target.clone()), run, leased.attempt, cause, timeout);

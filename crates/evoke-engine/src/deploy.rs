@@ -10,15 +10,16 @@ use evoke_core::id::{AppName, FunctionName, RevisionId};
 use evoke_core::manifest::{Function, Manifest, ManifestErrors, parse};
 use evoke_core::outcome::Failure;
 use evoke_core::runtime::{InstanceSpec, PrepareError, PreparedBundle};
-use evoke_core::store::{Expect, ListQuery, Queue, SettleError, Space, StoreError, Value, ValueKind, Write};
+use evoke_core::store::{Expect, ListQuery, SettleError, Space, StoreError, Value, ValueKind, Write};
 use evoke_core::time::Timestamp;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::Engine;
 use crate::engine::{Inner, StartError};
 use crate::pool::Pool;
-use crate::route::{App, RouteTaken, Target};
+use crate::route::{App, RouteTaken, Snapshot, Target};
 use contents::{Contents, MANIFEST};
 
 /// An app as it is deployed now.
@@ -106,14 +107,18 @@ pub enum DeployError {
     Store(#[from] StoreError),
 }
 
+impl From<RouteTaken> for DeployError {
+    fn from(RouteTaken { route, owner }: RouteTaken) -> Self {
+        Self::RouteTaken { route, owner }
+    }
+}
+
 impl Engine {
     /// Deploys the app in `bundle`: a tar (not compressed) of its files with `evoke.toml` at the top. Every changed
     /// function is loaded once before anything switches.
     pub async fn deploy(&self, addressed: &AppName, bundle: Bytes) -> Result<Deployed, DeployError> {
         let inner = &self.0;
-        if inner.stopping.is_cancelled() {
-            return Err(DeployError::Draining);
-        }
+        let _work = inner.begin().ok_or(DeployError::Draining)?;
         let contents = Contents::read(&bundle, &inner.limits).map_err(DeployError::Bundle)?;
         let manifest = parse(&contents.manifest, MANIFEST, &|path| contents.kind(path))?;
         if manifest.app != *addressed {
@@ -126,66 +131,41 @@ impl Engine {
                 "the app has {subscriptions} subscriptions, the limit is {limit}"
             )));
         }
-        let (key, digest) = (manifest.app.as_str().to_owned(), inner.store.put_object(bundle.clone()).await?);
-        let before = inner.store.get(&Space::apps(), &key, inner.now()).await?;
-        let former = inner.directory.snapshot().apps.get(&manifest.app).cloned();
+        let digest = inner.store.put_object(bundle.clone()).await?;
+        let Former { expect, deployment: former } = Former::read(inner, &manifest.app).await?;
         let revisions =
             manifest.functions.iter().map(|(name, function)| (name.clone(), function.revision(&digest)));
         let next = Arc::new(Deployment {
             revisions: revisions.collect(),
             bundle: digest,
             deployed_at: inner.now(),
-            version: former.as_ref().map_or(0, |former| former.deployment.version) + 1,
+            version: former.as_ref().map_or(0, |former| former.version) + 1,
             manifest,
         });
         // Whether its routes collide is cheaper to know than whether its functions load.
-        let app = Arc::new(App::new(inner, next.clone(), former.as_deref()));
-        inner
-            .directory
-            .with(app.clone())
-            .map_err(|RouteTaken { route, owner }| DeployError::RouteTaken { route, owner })?;
-
-        inner.runtime.prepare(&prepared(&next), bundle).await?;
+        inner.directory.snapshot().routes_with(&next)?;
         let is_current = |name: &FunctionName, revision: &RevisionId| {
-            former.as_ref().is_some_and(|former| former.deployment.revisions.get(name) == Some(revision))
+            former.as_ref().is_some_and(|former| former.revisions.get(name) == Some(revision))
         };
-        let changed: Vec<FunctionName> = next
-            .revisions
-            .iter()
-            .filter(|(name, id)| !is_current(name, id))
-            .map(|(name, _)| name.clone())
-            .collect();
-        try_out(inner, &app, &changed).await?;
+        let changed = next.revisions.iter().filter(|(name, id)| !is_current(name, id));
+        let changed: Vec<FunctionName> = changed.map(|(name, _)| name.clone()).collect();
+        let trial = async {
+            inner.runtime.prepare(&prepared(&next), bundle).await?;
+            try_out(inner, &next, &changed).await
+        };
+        inner.ending.run_until_cancelled(trial).await.ok_or(DeployError::Draining)??;
 
-        let mut writes = vec![Write {
-            space: Space::apps(),
-            key,
-            value: Some(json_value(&*next)),
-            expires_at: None,
-            expect: before.map_or(Expect::Absent, |entry| Expect::Revision(entry.revision)),
-        }];
-        for name in &changed {
-            let (id, settings) = (next.revisions[name].clone(), next.manifest.functions[name].clone());
-            let (app, bundle) = (next.manifest.app.clone(), next.bundle.clone());
-            let key = format!("{app}/{name}/{:016x}/{id}", u64::MAX - next.version);
-            let revision =
-                Revision { app, function: name.clone(), id, bundle, settings, created_at: next.deployed_at };
-            let value = Some(json_value(&revision));
-            writes.push(Write {
-                space: Space::revisions(),
-                key,
-                value,
-                expires_at: None,
-                expect: Expect::Anything,
-            });
-        }
+        let writes = documents(&next, &changed, expect);
+        let _turn = inner.directory.changing.lock().await;
+        // Another app may have taken a route since.
+        inner.directory.snapshot().routes_with(&next)?;
         match inner.store.write(writes, inner.now()).await {
             Ok(_) => {}
             Err(SettleError::Store(error)) => return Err(error.into()),
             Err(_) => return Err(DeployError::Concurrent(next.manifest.app.clone())),
         }
-        switch(inner, app);
-        let former = former.iter().flat_map(|former| former.functions.keys());
+        switch(inner, next.clone());
+        let former = former.iter().flat_map(|former| former.revisions.keys());
         let removed = former.filter(|name| !next.revisions.contains_key(*name)).cloned().collect();
         Ok(Deployed { deployment: next, changed, removed })
     }
@@ -225,13 +205,50 @@ impl App {
             let spec = spec_of(inner, &deployment, name, settings);
             let kept = former.and_then(|former| former.functions.get(name)).map(|target| target.pool.clone());
             let pool = kept.filter(|pool| pool.spec.revision == spec.revision);
-            let pool =
-                pool.unwrap_or_else(|| Pool::new(spec, settings.concurrency, inner.limits.waiting_calls));
+            let pool = pool.unwrap_or_else(|| Pool::new(inner, spec, settings.concurrency));
             let (app, settings) = (deployment.manifest.app.clone(), settings.clone());
             (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool }))
         });
         Self { functions: functions.collect(), deployment: deployment.clone() }
     }
+}
+
+/// What the store has of an app before a deploy, and what must still be so when that is written.
+struct Former {
+    expect: Expect,
+    deployment: Option<Deployment>,
+}
+
+impl Former {
+    async fn read(inner: &Inner, app: &AppName) -> Result<Self, StoreError> {
+        let Some(entry) = inner.store.get(&Space::apps(), app.as_str(), inner.now()).await? else {
+            return Ok(Self { expect: Expect::Absent, deployment: None });
+        };
+        let deployment = Some(read_json(&entry.key, &entry.value)?);
+        Ok(Self { expect: Expect::Revision(entry.revision), deployment })
+    }
+}
+
+/// The app's document, if it is still as expected, and one for each new revision.
+fn documents(next: &Deployment, changed: &[FunctionName], expect: Expect) -> Vec<Write> {
+    let app = next.manifest.app.clone();
+    let document =
+        |space, key, value, expect| Write { space, key, value: Some(value), expires_at: None, expect };
+    let revisions = changed.iter().map(|name| {
+        let revision = Revision {
+            app: app.clone(),
+            function: name.clone(),
+            id: next.revisions[name].clone(),
+            bundle: next.bundle.clone(),
+            settings: next.manifest.functions[name].clone(),
+            created_at: next.deployed_at,
+        };
+        // The newest sorts first.
+        let key = format!("{app}/{name}/{:016x}/{}", u64::MAX - next.version, revision.id);
+        document(Space::revisions(), key, json_value(&revision), Expect::Anything)
+    });
+    let current = document(Space::apps(), app.to_string(), json_value(next), expect);
+    [current].into_iter().chain(revisions).collect()
 }
 
 fn spec_of(inner: &Inner, deployment: &Deployment, name: &FunctionName, settings: &Function) -> InstanceSpec {
@@ -260,10 +277,10 @@ fn prepared(deployment: &Deployment) -> PreparedBundle {
 }
 
 /// Loads each of `changed` once, two at a time.
-async fn try_out(inner: &Inner, app: &App, changed: &[FunctionName]) -> Result<(), DeployError> {
+async fn try_out(inner: &Inner, next: &Deployment, changed: &[FunctionName]) -> Result<(), DeployError> {
     // Owned, because a closure over borrowed names would keep the whole deployment's future from being `Send`.
-    let specs: Vec<_> =
-        changed.iter().map(|name| (name.clone(), app.functions[name].pool.spec.clone())).collect();
+    let spec = |name: &FunctionName| spec_of(inner, next, name, &next.manifest.functions[name]);
+    let specs: Vec<_> = changed.iter().map(|name| (name.clone(), Arc::new(spec(name)))).collect();
     let trials = specs.into_iter().map(|(name, spec)| async move {
         let instance = inner.runtime.start(spec).await;
         instance.err().map(|failure| (name, failure))
@@ -277,17 +294,25 @@ async fn try_out(inner: &Inner, app: &App, changed: &[FunctionName]) -> Result<(
     Err(DeployError::Functions(failures))
 }
 
-/// Makes the app current, and lets what was queued for functions that are new have a look.
-fn switch(inner: &Inner, app: Arc<App>) {
-    let queues: Vec<Queue> = app
-        .functions
-        .keys()
-        .map(|function| Queue { app: app.deployment.manifest.app.clone(), function: function.clone() })
-        .collect();
-    if let Ok(next) = inner.directory.with(app) {
-        inner.directory.replace(next);
+/// Makes the deployment current unless a newer one of its app is. Whoever calls it holds `Directory::changing`.
+fn switch(inner: &Inner, deployment: Arc<Deployment>) {
+    let snapshot = inner.directory.snapshot();
+    let former = snapshot.apps.get(&deployment.manifest.app);
+    if former.is_some_and(|former| former.deployment.version >= deployment.version) {
+        return;
     }
-    inner.agenda.wake(queues, inner.now());
+    match snapshot.routes_with(&deployment) {
+        Ok(routes) => {
+            let app = App::new(inner, deployment.clone(), former.map(Arc::as_ref));
+            let mut apps = snapshot.apps.clone();
+            apps.insert(deployment.manifest.app.clone(), Arc::new(app));
+            inner.directory.replace(Snapshot { apps, routes });
+        }
+        // Two nodes took it at the same moment.
+        Err(RouteTaken { route, owner }) => {
+            tracing::error!(app = %deployment.manifest.app, route, %owner, "not served: its route is taken");
+        }
+    }
 }
 
 /// Reads what is deployed from the store and makes it current. Sources are prepared again where they are not there.
@@ -301,8 +326,9 @@ pub(crate) async fn load(inner: &Inner) -> Result<(), StartError> {
             let unreadable = |cause: String| StartError::Deployment { app: entry.key.clone(), cause };
             let deployment: Deployment =
                 read_json(&entry.key, &entry.value).map_err(|error| unreadable(error.to_string()))?;
-            let former = inner.directory.snapshot().apps.get(&deployment.manifest.app).cloned();
-            if former.as_ref().is_some_and(|former| *former.deployment == deployment) {
+            let snapshot = inner.directory.snapshot();
+            let current = snapshot.apps.get(&deployment.manifest.app);
+            if current.is_some_and(|app| app.deployment.version >= deployment.version) {
                 continue;
             }
             let bundle = inner.store.get_object(&deployment.bundle).await?;
@@ -313,7 +339,8 @@ pub(crate) async fn load(inner: &Inner) -> Result<(), StartError> {
                 // Its functions fail to start and say so; the other apps are served.
                 tracing::error!(%error, app = %deployment.manifest.app, "the app's files could not be prepared");
             }
-            switch(inner, Arc::new(App::new(inner, Arc::new(deployment), former.as_deref())));
+            let _turn = inner.directory.changing.lock().await;
+            switch(inner, Arc::new(deployment));
         }
         match entries.last() {
             Some(last) if entries.len() == inner.limits.page => after = Some(last.key.clone()),
@@ -323,8 +350,7 @@ pub(crate) async fn load(inner: &Inner) -> Result<(), StartError> {
 }
 
 /// Takes over what another node deploys to the same store.
-pub(crate) async fn follow(inner: Arc<Inner>) {
-    let mut changes = inner.store.watch(&Space::apps());
+pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>) {
     while let Some(Ok(())) = inner.ended.run_until_cancelled(changes.changed()).await {
         if let Err(error) = load(&inner).await {
             tracing::warn!(%error, "a deployment could not be taken over");

@@ -7,14 +7,16 @@ use evoke_core::id::{AppName, IdSource, RunId};
 use evoke_core::limits::Limits;
 use evoke_core::record::LogRecord;
 use evoke_core::runtime::Runtime;
-use evoke_core::store::{Retention, Store, StoreError};
+use evoke_core::store::{Retention, Space, Store, StoreError};
 use evoke_core::time::{Clock, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call::KeysInUse;
+use crate::place::Places;
 use crate::queue::Agenda;
 use crate::recorder::Recorder;
 use crate::route::Directory;
@@ -65,7 +67,7 @@ pub(crate) struct Inner {
     pub chance: Mutex<Chance>,
     pub directory: Directory,
     /// Bounds the instances of all pools together.
-    pub places: Arc<Semaphore>,
+    pub places: Arc<Places>,
     pub agenda: Agenda,
     pub recorder: Recorder,
     pub keys_in_use: KeysInUse,
@@ -88,6 +90,13 @@ pub(crate) struct Chance {
 }
 
 impl Inner {
+    /// Begins something that [`Engine::drain`] waits for until the token is dropped. `None` when no new work is taken.
+    pub fn begin(&self) -> Option<TaskTrackerToken> {
+        // In this order: a drain either sees the token, or is seen here.
+        let token = self.work.token();
+        (!self.stopping.is_cancelled()).then_some(token)
+    }
+
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -112,7 +121,7 @@ impl Engine {
         let Parts { store, runtime, clock, limits, retention, seed } = parts;
         let (recorder, records) = recorder::channel();
         let inner = Arc::new(Inner {
-            places: Arc::new(Semaphore::new(limits.instances)),
+            places: Arc::new(Places::new(limits.instances)),
             chance: Mutex::new(Chance {
                 ids: IdSource::seeded(seed),
                 jitter: fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15),
@@ -132,11 +141,13 @@ impl Engine {
             limits,
             retention,
         });
+        // From before the load, so that nothing falls between the two.
+        let deployments = inner.store.watch(&Space::apps());
         deploy::load(&inner).await?;
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
         inner.loops.spawn(pool::reap(inner.clone()));
-        inner.loops.spawn(deploy::follow(inner.clone()));
+        inner.loops.spawn(deploy::follow(inner.clone(), deployments));
         inner.loops.spawn(recorder::write(inner.clone(), records));
         inner.loops.spawn(recorder::sweep(inner.clone()));
         Ok(Self(inner))
@@ -165,8 +176,11 @@ impl Engine {
     /// Puts dead letters of `app` back in their queues; returns those that were there.
     pub async fn redrive(&self, app: &AppName, runs: &[RunId]) -> Result<Vec<RunId>, StoreError> {
         let redriven = self.0.store.redrive(app, runs, self.now()).await?;
-        if !redriven.is_empty() {
-            queue::refresh(&self.0).await?;
+        if !redriven.is_empty()
+            && let Err(error) = queue::refresh(&self.0).await
+        {
+            // They are in their queues all the same, and found there a little later.
+            tracing::warn!(%error, "the store does not say what is due");
         }
         Ok(redriven)
     }
@@ -176,8 +190,8 @@ impl Engine {
         !self.0.stopping.is_cancelled()
     }
 
-    /// Ends: refuses new work, waits up to `grace` for running attempts, then ends them (queued ones go back to their
-    /// queues), flushes records and closes the store.
+    /// Ends: refuses new work and who waits to be let in, waits up to `grace` for what is running, then ends that
+    /// (queued attempts go back to their queues), flushes records and closes the store.
     pub async fn drain(&self, grace: Duration) -> Result<(), StoreError> {
         let inner = &self.0;
         inner.stopping.cancel();

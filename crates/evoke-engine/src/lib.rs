@@ -2,7 +2,8 @@
 //!
 //! The files follow the data: [`ingest`] accepts events and asynchronous calls, [`route`] finds who they are for,
 //! `queue` leases what is due, `admission` lets it in, `deliver` sees each of them through: `pool` finds an
-//! instance, `attempt` runs one execution, `settle` decides what becomes of it. A synchronous [`call`] enters at `admission` and never touches the queue.
+//! instance, `attempt` runs one execution, `settle` decides what becomes of it. A synchronous [`call`] enters at
+//! `admission` and never touches the queue.
 //!
 //! **What it is not:** HTTP (that is the gateway), storage or processes (those lie behind the seams of `evoke-core`).
 //!
@@ -16,6 +17,7 @@ pub mod deploy;
 mod effects;
 mod engine;
 pub mod ingest;
+mod place;
 mod platform;
 mod pool;
 mod queue;

@@ -1,7 +1,7 @@
 //! A revision's instances: started when there is work and none is idle, kept a while, replaced when they end.
 //!
 //! A pool belongs to one revision. When a function gets another, its pool is retired: what is idle ends, what is busy
-//! finishes and ends then.
+//! finishes and ends then, and who waits at its door is sent to that of the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,22 +9,26 @@ use std::time::Duration;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::{Instance, InstanceSpec};
 use evoke_core::store::Queue;
+use futures_util::FutureExt;
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::Door;
 use crate::engine::Inner;
+use crate::place::{Place, Places};
 
 pub(crate) struct Pool {
     pub spec: Arc<InstanceSpec>,
     pub concurrency: u32,
     pub door: Door,
+    places: Arc<Places>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The longest idle first.
     idle: Vec<Idle>,
     busy: usize,
     retired: bool,
@@ -33,26 +37,32 @@ struct State {
 }
 
 struct Idle {
-    instance: Box<dyn Instance>,
-    place: OwnedSemaphorePermit,
+    held: Held,
     since: Instant,
 }
 
-/// An instance in use, with the right to use it.
+/// An instance with its place on the node.
+struct Held {
+    instance: Box<dyn Instance>,
+    _place: Place,
+}
+
+/// An instance in use, with the right to use it. Dropping it ends the instance.
 pub(crate) struct Slot {
-    pub instance: Box<dyn Instance>,
     /// Whether it was started for this attempt.
     pub cold: bool,
+    /// Taken when it is given back.
+    held: Option<Held>,
     pool: Arc<Pool>,
-    place: OwnedSemaphorePermit,
 }
 
 impl Pool {
-    pub fn new(spec: InstanceSpec, concurrency: u32, waiting_max: usize) -> Arc<Self> {
+    pub fn new(inner: &Inner, spec: InstanceSpec, concurrency: u32) -> Arc<Self> {
         Arc::new(Self {
             spec: Arc::new(spec),
             concurrency,
-            door: Door::new(concurrency, waiting_max),
+            door: Door::new(concurrency, inner.limits.waiting_calls),
+            places: inner.places.clone(),
             state: Mutex::default(),
         })
     }
@@ -65,40 +75,69 @@ impl Pool {
 
     /// An instance for one attempt: an idle one, or a new one. Whoever asks holds a permit of the pool's door, so there
     /// are never more instances than `concurrency`.
-    pub async fn take(self: &Arc<Self>, inner: &Inner) -> Result<Slot, Failure> {
-        if let Some(Idle { instance, place, .. }) = self.pop_usable() {
-            return Ok(Slot { instance, cold: false, pool: self.clone(), place });
+    ///
+    /// Waits for a place on the node until `patience` or `cancel`. A start that has begun is seen through all the same,
+    /// so that the next attempt finds the instance; only the end of the server cuts it short.
+    pub async fn take(
+        self: &Arc<Self>,
+        inner: &Inner,
+        patience: Option<Instant>,
+        cancel: &CancellationToken,
+    ) -> Result<Slot, Failure> {
+        let slot = match self.pop_usable() {
+            Some(held) => self.slot(held, false),
+            None => self.start(inner, patience, cancel).await?,
+        };
+        if cancel.is_cancelled() {
+            slot.give_back();
+            return Err(cut_short(inner));
         }
+        Ok(slot)
+    }
+
+    async fn start(
+        self: &Arc<Self>,
+        inner: &Inner,
+        patience: Option<Instant>,
+        cancel: &CancellationToken,
+    ) -> Result<Slot, Failure> {
         if let Some(failure) = self.closed() {
             return Err(failure);
         }
-        let place = free_place(inner).await;
-        let started = inner.runtime.start(self.spec.clone()).await;
+        let place = self.places.take(|| oldest_idle(inner));
+        let place = async {
+            match patience {
+                Some(patience) => tokio::time::timeout_at(patience, place).await.ok(),
+                None => Some(place.await),
+            }
+        };
+        let place = match cancel.run_until_cancelled(place).await {
+            Some(Some(place)) => place,
+            Some(None) => return Err(no_place(inner)),
+            None => return Err(cut_short(inner)),
+        };
+        let starting = inner.runtime.start(self.spec.clone());
+        let Some(started) = inner.ending.run_until_cancelled(starting).await else {
+            return Err(draining());
+        };
         let mut state = self.state.lock();
         match started {
             Ok(instance) => {
                 state.failed_starts = 0;
                 state.closed_until = None;
                 state.busy += 1;
-                Ok(Slot { instance, cold: true, pool: self.clone(), place })
+                drop(state);
+                Ok(self.slot(Held { instance, _place: place }, true))
             }
             Err(failure) => {
-                state.failed_starts += 1;
-                if state.failed_starts >= inner.limits.crash_loop {
-                    let doublings = (state.failed_starts - inner.limits.crash_loop).min(6);
-                    let pause = Duration::from_secs(1 << doublings);
-                    let words = format!(
-                        "{} (failed to start {} times in a row; not tried again for {} s)",
-                        failure.message,
-                        state.failed_starts,
-                        pause.as_secs()
-                    );
-                    let closed = Failure { message: words, ..failure.clone() };
-                    state.closed_until = Some((Instant::now() + pause, closed));
-                }
+                state.start_failed(&failure, inner.limits.crash_loop);
                 Err(failure)
             }
         }
+    }
+
+    fn slot(self: &Arc<Self>, held: Held, cold: bool) -> Slot {
+        Slot { cold, held: Some(held), pool: self.clone() }
     }
 
     fn closed(&self) -> Option<Failure> {
@@ -112,16 +151,18 @@ impl Pool {
         }
     }
 
-    fn pop_usable(&self) -> Option<Idle> {
+    /// The instance that was used last and can be used again; it counts as busy from now on.
+    fn pop_usable(&self) -> Option<Held> {
         let mut dead = Vec::new();
         let mut state = self.state.lock();
-        let found = loop {
-            match state.idle.pop() {
-                Some(idle) if idle.instance.is_usable() => break Some(idle),
-                Some(idle) => dead.push(idle),
-                None => break None,
+        let mut found = None;
+        while let Some(mut idle) = state.idle.pop() {
+            if idle.is_alive() {
+                found = Some(idle.held);
+                break;
             }
-        };
+            dead.push(idle);
+        }
         state.busy += usize::from(found.is_some());
         drop(state);
         found
@@ -136,7 +177,7 @@ impl Pool {
         (!state.idle.is_empty()).then(|| state.idle.remove(0))
     }
 
-    /// Ends what is idle, and what is busy once it is given back.
+    /// Ends what is idle, and what is busy once it is given back; sends away who waits at the door.
     pub fn retire(&self) {
         let idle = {
             let mut state = self.state.lock();
@@ -144,29 +185,83 @@ impl Pool {
             std::mem::take(&mut state.idle)
         };
         drop(idle);
+        self.door.close();
     }
 
-    /// Ends what has been idle since before `before`, and what ended by itself.
-    fn evict(&self, before: Instant) {
+    /// Ends what has been idle for `time`, and what ended by itself.
+    fn evict(&self, time: Duration) {
         let gone: Vec<Idle> = {
             let mut state = self.state.lock();
-            state.idle.extract_if(.., |idle| idle.since <= before || !idle.instance.is_usable()).collect()
+            state.idle.extract_if(.., |idle| idle.since.elapsed() >= time || !idle.is_alive()).collect()
         };
         drop(gone);
+    }
+
+    /// Ends the use of `held`, or of an instance that has ended (`None`).
+    fn put_back(&self, held: Option<Held>) {
+        let mut state = self.state.lock();
+        state.busy -= 1;
+        let held = match held {
+            Some(held) if held.instance.is_usable() && !state.retired => {
+                state.idle.push(Idle { held, since: Instant::now() });
+                None
+            }
+            held => held,
+        };
+        drop(state);
+        drop(held);
+        // Looked at after the instance became idle: whoever began to wait before that may not have seen it.
+        if self.places.are_wanted() {
+            drop(self.pop_oldest());
+        }
+    }
+}
+
+impl State {
+    fn start_failed(&mut self, failure: &Failure, crash_loop: u32) {
+        self.failed_starts += 1;
+        if self.failed_starts < crash_loop {
+            return;
+        }
+        let doublings = (self.failed_starts - crash_loop).min(6);
+        let pause = Duration::from_secs(1 << doublings);
+        let words = format!(
+            "{} (failed to start {} times in a row; not tried again for {} s)",
+            failure.message,
+            self.failed_starts,
+            pause.as_secs()
+        );
+        let closed = Failure { message: words, ..failure.clone() };
+        self.closed_until = Some((Instant::now() + pause, closed));
+    }
+}
+
+impl Idle {
+    /// Whether it can take a call. Lets it notice first what happened while nobody looked: that it ended, or what it
+    /// wrote, which must not be taken for words of its next call.
+    fn is_alive(&mut self) -> bool {
+        self.held.instance.gone().now_or_never().is_none() && self.held.instance.is_usable()
     }
 }
 
 impl Slot {
+    /// The instance. Panics after [`Slot::give_back`], which nobody can call before because it consumes the slot.
+    pub fn instance(&mut self) -> &mut dyn Instance {
+        &mut *self.held.as_mut().expect("a slot has its instance until it is given back").instance
+    }
+
     /// Gives the instance back; ends it when it cannot be used again.
-    pub fn give_back(self) {
-        let Self { instance, pool, place, .. } = self;
-        let mut state = pool.state.lock();
-        state.busy -= 1;
-        if instance.is_usable() && !state.retired {
-            state.idle.push(Idle { instance, place, since: Instant::now() });
-        } else {
-            drop(state);
-            drop(instance);
+    pub fn give_back(mut self) {
+        self.pool.put_back(self.held.take());
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Nobody knows what the instance was doing.
+        if let Some(held) = self.held.take() {
+            drop(held);
+            self.pool.put_back(None);
         }
     }
 }
@@ -177,24 +272,13 @@ impl std::fmt::Debug for Slot {
     }
 }
 
-/// A place for one more instance on this node, taken from the longest idle instance of any pool when it is full.
-async fn free_place(inner: &Inner) -> OwnedSemaphorePermit {
-    loop {
-        if let Ok(place) = inner.places.clone().try_acquire_owned() {
-            return place;
-        }
-        let snapshot = inner.directory.snapshot();
-        let idle = snapshot.pools().filter_map(|pool| pool.idle_since().map(|since| (since, pool)));
-        let Some((_, pool)) = idle.min_by_key(|(since, _)| *since) else {
-            return inner
-                .places
-                .clone()
-                .acquire_owned()
-                .await
-                .expect("the semaphore of places is never closed");
-        };
-        drop(pool.pop_oldest());
-    }
+/// Ends the longest idle instance of any pool; `false` when there is none.
+fn oldest_idle(inner: &Inner) -> bool {
+    let snapshot = inner.directory.snapshot();
+    let idle = snapshot.pools().filter_map(|pool| pool.idle_since().map(|since| (since, pool)));
+    let Some((_, pool)) = idle.min_by_key(|(since, _)| *since) else { return false };
+    drop(pool.pop_oldest());
+    true
 }
 
 /// The failure of an attempt whose function is not deployed any more.
@@ -210,14 +294,25 @@ pub(crate) fn draining() -> Failure {
     Failure::new(FailureCode::Draining, "the server stopped before it was done")
 }
 
+fn cut_short(inner: &Inner) -> Failure {
+    if inner.ending.is_cancelled() {
+        return draining();
+    }
+    Failure::new(FailureCode::Cancelled, "the caller went away before an instance was ready")
+}
+
+fn no_place(inner: &Inner) -> Failure {
+    let words =
+        format!("all {} instances of this node are busy, and none was free in time", inner.limits.instances);
+    Failure::new(FailureCode::Overloaded, words)
+}
+
 /// Ends idle instances when their time is up.
 pub(crate) async fn reap(inner: Arc<Inner>) {
     let mut beat = tokio::time::interval(Duration::from_secs(1));
     while inner.ended.run_until_cancelled(beat.tick()).await.is_some() {
-        let now = Instant::now();
-        let before = now.checked_sub(inner.limits.idle).unwrap_or(now);
         for pool in inner.directory.snapshot().pools() {
-            pool.evict(before);
+            pool.evict(inner.limits.idle);
         }
     }
 }

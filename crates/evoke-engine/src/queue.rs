@@ -95,6 +95,18 @@ impl Agenda {
     }
 }
 
+/// A drain under way. However it ends, the queue can be drained again.
+struct Draining {
+    inner: Arc<Inner>,
+    queue: Queue,
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        self.inner.agenda.drained(&self.queue);
+    }
+}
+
 /// Notes what the store says is due.
 pub(crate) async fn refresh(inner: &Inner) -> Result<(), StoreError> {
     for due in inner.store.due().await? {
@@ -110,7 +122,7 @@ pub(crate) async fn dispatch(inner: Arc<Inner>) {
         let now = inner.now();
         let (due, next) = inner.agenda.take_due(now);
         for queue in due {
-            inner.work.spawn(drain(inner.clone(), queue));
+            inner.work.spawn(drain(Draining { inner: inner.clone(), queue }));
         }
         let wait = next.map_or(REFRESH, |next| next.since(now));
         tokio::select! {
@@ -128,19 +140,22 @@ pub(crate) async fn dispatch(inner: Arc<Inner>) {
 }
 
 /// Works off what is due in `queue`.
-async fn drain(inner: Arc<Inner>, queue: Queue) {
+async fn drain(draining: Draining) {
+    let Draining { inner, queue } = &draining;
     // What is queued for a function that is gone still has to be looked at, to become dead letters.
     let gone = Door::new(1, 0);
     while !inner.stopping.is_cancelled() {
-        let found = inner.directory.snapshot().apps.get(&queue.app).cloned();
-        let found = found.and_then(|app| Some((app.clone(), app.functions.get(&queue.function)?.clone())));
+        let found = inner.directory.snapshot().find(&queue.app, &queue.function);
         let door = found.as_ref().map_or(&gone, |(_, target)| &target.pool.door);
-        let Some(permits) = inner.stopping.run_until_cancelled(door.enter_many(LEASE_MAX)).await else {
-            break;
+        let permits = match inner.stopping.run_until_cancelled(door.enter_many(LEASE_MAX)).await {
+            Some(Some(permits)) => permits,
+            // Another revision is current now, with a door of its own.
+            Some(None) => continue,
+            None => break,
         };
         let (wanted, now) = (permits.len(), inner.now());
-        inner.agenda.taking(&queue, now);
-        let leased = match inner.store.lease(&queue, wanted, now, inner.limits.lease).await {
+        inner.agenda.taking(queue, now);
+        let leased = match inner.store.lease(queue, wanted, now, inner.limits.lease).await {
             Ok(leased) => leased,
             Err(error) => {
                 tracing::warn!(%error, function = %queue.function, app = %queue.app, "nothing could be leased");
@@ -156,5 +171,4 @@ async fn drain(inner: Arc<Inner>, queue: Queue) {
             break;
         }
     }
-    inner.agenda.drained(&queue);
 }

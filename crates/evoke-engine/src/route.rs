@@ -48,6 +48,9 @@ impl Engine {
 #[derive(Default)]
 pub(crate) struct Directory {
     current: RwLock<Arc<Snapshot>>,
+    /// Whoever makes the next snapshot of the current one holds this until it has switched, or one of two changes at the
+    /// same moment would be lost.
+    pub changing: tokio::sync::Mutex<()>,
 }
 
 impl Directory {
@@ -67,19 +70,6 @@ impl Directory {
                 target.pool.retire();
             }
         }
-    }
-
-    /// What would be current with `app` in place of its former self.
-    pub fn with(&self, app: Arc<App>) -> Result<Snapshot, RouteTaken> {
-        let mut apps = self.snapshot().apps.clone();
-        apps.remove(&app.deployment.manifest.app);
-        let mut routes = RouteTable::default();
-        // The newcomer last: what collides is its route, not theirs.
-        for other in apps.values().chain([&app]) {
-            routes.add(&other.deployment)?;
-        }
-        apps.insert(app.deployment.manifest.app.clone(), app);
-        Ok(Snapshot { apps, routes })
     }
 
     /// Forgets all apps and retires all pools.
@@ -110,8 +100,26 @@ pub(crate) struct Target {
 }
 
 impl Snapshot {
+    /// All routes there would be with `deployment` in place of its app's former self.
+    pub fn routes_with(&self, deployment: &Deployment) -> Result<RouteTable, RouteTaken> {
+        let mut routes = RouteTable::default();
+        let others = self.apps.values().map(|app| &*app.deployment);
+        let others = others.filter(|other| other.manifest.app != deployment.manifest.app);
+        // The newcomer last: what collides is its route, not theirs.
+        for deployment in others.chain([deployment]) {
+            routes.add(deployment)?;
+        }
+        Ok(routes)
+    }
+
     pub fn target(&self, app: &AppName, function: &FunctionName) -> Option<&Arc<Target>> {
         self.apps.get(app)?.functions.get(function)
+    }
+
+    /// The app and its function, to be kept.
+    pub fn find(&self, app: &AppName, function: &FunctionName) -> Option<(Arc<App>, Arc<Target>)> {
+        let app = self.apps.get(app)?;
+        Some((app.clone(), app.functions.get(function)?.clone()))
     }
 
     pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {

@@ -1,8 +1,11 @@
 //! `/v1/functions/{name}{path}`: a call to another function of the app.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use evoke_core::body::Body;
 use evoke_core::id::FunctionName;
+use evoke_core::outcome::FailureCode;
 use evoke_core::record::Trigger;
 use evoke_core::runtime::{PlatformRequest, PlatformResponse, Request};
 use http::{HeaderMap, StatusCode, header};
@@ -92,12 +95,15 @@ pub(super) fn call(
 }
 
 /// The callee is ended at the same deadline and says so itself; this is only for a callee that cannot.
-const GRACE: std::time::Duration = std::time::Duration::from_millis(500);
+const GRACE: Duration = Duration::from_millis(500);
 
 fn problem(error: &CallError) -> Problem {
     let (status, code) = match error {
         CallError::NotFound { .. } => (StatusCode::NOT_FOUND, "unknown_function"),
         CallError::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+        CallError::Failed { failure, .. } if failure.code == FailureCode::Overloaded => {
+            (StatusCode::TOO_MANY_REQUESTS, "overloaded")
+        }
         CallError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
         CallError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
         CallError::Draining | CallError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -109,7 +115,9 @@ fn problem(error: &CallError) -> Problem {
     let problem = Problem::new(status, code, error.to_string());
     match error {
         CallError::Overloaded { retry_after, .. } => problem.retry_after(*retry_after),
-        CallError::Draining | CallError::Store(_) => problem.retry_after(std::time::Duration::from_secs(1)),
+        _ if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+            problem.retry_after(Duration::from_secs(1))
+        }
         _ => problem,
     }
 }

@@ -1,4 +1,8 @@
+use std::time::Duration;
+
 use evoke_core::id::AppName;
+use evoke_core::record::RunState;
+use evoke_core::runtime::Ended;
 use evoke_engine::deploy::DeployError;
 
 use crate::support::{World, app, bundle, function, manifest};
@@ -75,4 +79,58 @@ async fn archives_that_are_no_app_are_refused_with_what_is_wrong() {
     header.set_size(0);
     tar.append_link(&mut header, "secret", "/etc/shadow").unwrap();
     assert!(deploy(tar.into_inner().unwrap()).await.contains("only files and folders are taken"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_busy_revision_gets_the_next_one_when_it_is_there() {
+    let world = World::new().await;
+    let settings = "concurrency = 1\non = [{ event = \"e\" }]";
+    world.deploy(&[("a", &format!("timeout = \"10m\"\n{settings}"))]).await;
+    world.runtime.script("a", |_| std::future::pending());
+    world.publish("e1", "e").await;
+    while world.runtime.alive() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let waiting = world.publish("e2", "e").await.runs.remove(0);
+    let ((call, run), ()) =
+        tokio::join!(async { tokio::join!(world.call("a", ""), world.ended(&waiting)) }, async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            world.runtime.script("a", |guest| async move {
+                guest.respond(200, guest.spec.revision.as_str()).await;
+                Ended::Returned { events: Vec::new() }
+            });
+            world.deploy(&[("a", &format!("timeout = \"9m\"\n{settings}"))]).await;
+        });
+    let new = world.engine.app(&app()).unwrap().revisions[&function("a")].clone();
+    assert_eq!(call.unwrap().1, new.as_str());
+    assert_eq!((run.state, run.attempts[0].revision.as_ref()), (RunState::Completed, Some(&new)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_apps_that_take_the_same_route_at_once_one_is_refused() {
+    let world = World::new().await;
+    world.runtime.start_takes(Duration::from_millis(10));
+    let deploy = async |name: &str| {
+        let text = manifest(&[("a", "")]).replace("\"shop\"", &format!("{name:?}"));
+        let text = format!("{text}[[routes]]\npath = \"/same\"\nto = \"a\"\n");
+        world.engine.deploy(&AppName::new(name).unwrap(), bundle(&text)).await
+    };
+    let (one, other) = tokio::join!(deploy("one"), deploy("other"));
+    assert!(one.is_ok());
+    assert!(matches!(other, Err(DeployError::RouteTaken { .. })), "{other:?}");
+    assert_eq!(world.engine.apps().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_count_what_the_store_has_also_when_another_node_deployed_it() {
+    let first = World::new().await;
+    let second = World::with(first.store.clone(), evoke_core::limits::Limits::default()).await;
+    first.deploy(&[("a", "")]).await;
+    // The second node has not had the time to hear of it.
+    second.deploy(&[("a", "timeout = \"9s\""), ("b", "")]).await;
+    assert_eq!(second.engine.app(&app()).unwrap().version, 2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(first.engine.app(&app()).unwrap().version, 2);
+    assert_eq!(first.engine.revisions(&app(), &function("a")).await.unwrap().len(), 2);
+    first.call("b", "").await.unwrap();
 }

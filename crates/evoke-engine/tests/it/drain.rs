@@ -4,6 +4,7 @@ use evoke_core::limits::Limits;
 use evoke_core::record::RunState;
 use evoke_core::testing::runtime::ScriptedRuntime;
 use evoke_core::testing::store::MemoryStore;
+use evoke_core::time::Clock;
 use evoke_engine::call::CallError;
 use std::sync::Arc;
 
@@ -54,4 +55,55 @@ async fn work_that_outlasts_the_grace_is_given_back_and_made_by_the_next_server(
     // The attempt that was given back does not count.
     assert_eq!(run.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1]);
     assert!(next.engine.app(&app()).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_sends_those_away_who_wait_at_the_door() {
+    let world = World::new().await;
+    world.deploy(&[("a", "concurrency = 1")]).await;
+    world.runtime.script("a", |guest| async move {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        guest.agree().await
+    });
+    let (inside, waiting, drained) = tokio::join!(
+        world.call("a", ""),
+        async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let refused = world.call("a", "").await;
+            (refused, world.clock.now())
+        },
+        async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let began = world.clock.now();
+            world.engine.drain(Duration::from_secs(10)).await.unwrap();
+            began
+        }
+    );
+    assert!(inside.is_ok());
+    assert!(matches!(waiting.0, Err(CallError::Draining)), "{:?}", waiting.0);
+    assert_eq!(waiting.1.since(drained), Duration::ZERO, "it waited for what was going on");
+    assert_eq!(world.runtime.alive(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_the_end_of_the_server_cuts_short_says_so() {
+    let world = World::new().await;
+    world.deploy(&[("a", ""), ("b", "timeout = \"10m\"")]).await;
+    world.runtime.script("b", |_| std::future::pending());
+    world.runtime.start_takes(Duration::from_secs(15));
+    let (starting, running, drained) = tokio::join!(
+        async {
+            tokio::time::sleep(Duration::from_secs(14)).await;
+            world.call("a", "").await
+        },
+        world.call("b", ""),
+        async {
+            tokio::time::sleep(Duration::from_secs(16)).await;
+            let drained = world.engine.drain(Duration::from_secs(2));
+            tokio::time::timeout(Duration::from_secs(3), drained).await
+        }
+    );
+    assert!(matches!(starting, Err(CallError::Draining)), "{starting:?}");
+    assert!(matches!(running, Err(CallError::Draining)), "{running:?}");
+    drained.unwrap().unwrap();
 }

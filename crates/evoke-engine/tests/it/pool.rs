@@ -1,8 +1,12 @@
 use std::time::Duration;
 
 use evoke_core::limits::Limits;
+use evoke_core::runtime::Ended;
+use evoke_core::store::Queue;
 use evoke_core::testing::store::MemoryStore;
+use evoke_core::time::Clock;
 use evoke_engine::call::CallError;
+use http::Method;
 use std::sync::Arc;
 
 use crate::support::{World, app, function};
@@ -58,4 +62,69 @@ async fn a_burst_on_a_cold_function_starts_no_more_than_its_concurrency() {
     assert!(answers.iter().all(Result::is_ok));
     assert!(world.runtime.starts() - before <= 5, "{} starts", world.runtime.starts() - before);
     assert!(world.runtime.most_alive() <= 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_place_gets_that_of_the_next_instance_that_is_idle() {
+    let world = World::with(Arc::new(MemoryStore::new()), Limits { instances: 1, ..Limits::default() }).await;
+    world.deploy(&[("a", ""), ("b", "")]).await;
+    world.runtime.script("a", |guest| async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        guest.agree().await
+    });
+    let started = tokio::time::Instant::now();
+    let (a, b) = tokio::join!(world.call("a", ""), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.call("b", "").await
+    });
+    assert!(a.is_ok() && b.is_ok());
+    assert!(started.elapsed() < Duration::from_secs(2), "it waited {:?}", started.elapsed());
+    assert_eq!(world.runtime.most_alive(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_gets_no_place_in_time_is_refused() {
+    let world = World::with(Arc::new(MemoryStore::new()), Limits { instances: 1, ..Limits::default() }).await;
+    world.deploy(&[("outer", "timeout = \"5m\""), ("inner", "")]).await;
+    // Its own instance is in the only place, so the function it calls can never have one.
+    world.runtime.script("outer", |guest| async move {
+        let answer = guest.ask(Method::POST, "/v1/functions/inner", &[], "").await;
+        guest.respond(answer.status.as_u16(), &String::from_utf8_lossy(&answer.body)).await;
+        Ended::Returned { events: Vec::new() }
+    });
+    let started = tokio::time::Instant::now();
+    let (answered, body) = world.call("outer", "").await.unwrap();
+    assert_eq!(answered.response.status.as_u16(), 429, "{body}");
+    assert!(body.contains("all 1 instances of this node are busy"), "{body}");
+    assert!(started.elapsed() < Duration::from_secs(11), "it waited {:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_whose_caller_left_while_it_started_is_kept_for_the_next() {
+    let world = World::new().await;
+    world.deploy(&[("a", "concurrency = 1")]).await;
+    world.runtime.start_takes(Duration::from_secs(5));
+    let starts = world.runtime.starts();
+    assert!(tokio::time::timeout(Duration::from_secs(1), world.call("a", "")).await.is_err());
+    world.call("a", "").await.unwrap();
+    assert_eq!(world.runtime.starts() - starts, 1);
+    let run = world.runs().await.pop().unwrap();
+    assert_eq!(run.attempts[0].outcome.word(), "rejected", "{run:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_lost_its_lease_is_no_longer_counted_as_busy() {
+    let world = World::new().await;
+    world.deploy(&[("a", "timeout = \"10m\"\non = [{ event = \"e\" }]")]).await;
+    world.runtime.script("a", |_| std::future::pending());
+    world.publish("e1", "e").await;
+    while world.engine.instances(&app(), &function("a")) != (1, 0) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let queue = Queue { app: app(), function: function("a") };
+    let hold = Duration::from_secs(600);
+    let stolen = world.store.lease(&queue, 1, world.clock.now().after(hold), hold).await.unwrap();
+    assert_eq!(stolen.len(), 1);
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!((world.engine.instances(&app(), &function("a")), world.runtime.alive()), ((0, 0), 0));
 }
