@@ -22,6 +22,8 @@ const ANSWER_BYTES: u64 = 4 << 10;
 pub(crate) struct Interpreter {
     /// Absolute.
     pub program: String,
+    /// What it needs besides the folders of the system; absolute.
+    pub trees: Vec<PathBuf>,
     /// Major, minor.
     pub version: (u32, u32),
 }
@@ -32,7 +34,7 @@ struct Wanted {
     /// In order of preference.
     names: &'static [&'static str],
     oldest: (u32, u32),
-    /// Prints the real program and its version, one per line.
+    /// Prints the real program, its version and the folder it is installed in, one per line.
     question: [&'static str; 2],
     install: &'static str,
 }
@@ -41,7 +43,10 @@ const NODE: Wanted = Wanted {
     name: "Node.js",
     names: &["node", "nodejs"],
     oldest: (20, 11),
-    question: ["-p", "process.execPath + '\\n' + process.versions.node"],
+    question: [
+        "-p",
+        "[process.execPath, process.versions.node, require('path').resolve(process.execPath, '../..')].join('\\n')",
+    ],
     install: "install it (apt install nodejs, or https://nodejs.org)",
 };
 
@@ -49,7 +54,10 @@ const PYTHON: Wanted = Wanted {
     name: "CPython",
     names: &["python3", "python3.14", "python3.13", "python3.12", "python3.11", "python"],
     oldest: (3, 11),
-    question: ["-c", "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2], sep='\\n')"],
+    question: [
+        "-c",
+        "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2], sys.prefix, sys.base_prefix, sep='\\n')",
+    ],
     install: "install it (apt install python3, or https://python.org)",
 };
 
@@ -98,7 +106,7 @@ async fn ask(candidate: &Path, wanted: &Wanted, launcher: &Launcher) -> Result<I
         args: wanted.question.map(str::to_owned).to_vec(),
         env: wrapper_env(),
         cwd: "/".to_owned(),
-        data_bytes_max: None,
+        confinement: None,
     };
     let stdio = Stdio { channel: channel.into(), stdout, stderr };
     // Killed when this function is left, should it hang.
@@ -114,10 +122,29 @@ async fn ask(candidate: &Path, wanted: &Wanted, launcher: &Launcher) -> Result<I
 }
 
 fn parse(said: &str) -> Option<Interpreter> {
-    let (program, version) = said.trim().split_once('\n')?;
-    let mut numbers = version.trim().split('.').map(str::parse);
+    let mut lines = said.lines().map(str::trim);
+    let (program, version) = (lines.next()?, lines.next()?);
+    let mut numbers = version.split('.').map(str::parse);
     let version = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-    program.starts_with('/').then(|| Interpreter { program: program.to_owned(), version })
+    if !program.starts_with('/') {
+        return None;
+    }
+    let mut trees: Vec<PathBuf> = Vec::new();
+    // The program itself, where its folder is too much to show.
+    for path in lines.chain([program]).map(PathBuf::from) {
+        if may_be_shown(&path) && !trees.iter().any(|tree| path.starts_with(tree)) {
+            trees.push(path);
+        }
+    }
+    Some(Interpreter { program: program.to_owned(), trees, version })
+}
+
+/// Not what every process sees anyway, and not what has a home in it.
+fn may_be_shown(path: &Path) -> bool {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    path.components().count() > 2
+        && !path.starts_with("/usr")
+        && home.is_none_or(|home| !home.starts_with(path) && path != home.join(".local"))
 }
 
 pub(crate) fn pipe_pair() -> std::io::Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd)> {
@@ -150,8 +177,11 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_real_program_and_its_version() {
-        let found = parse("/opt/node/bin/node\n20.20.2\n").unwrap();
+        let found = parse("/opt/node/bin/node\n20.20.2\n/opt/node\n").unwrap();
         assert_eq!((found.program.as_str(), found.version), ("/opt/node/bin/node", (20, 20)));
+        assert_eq!(found.trees, [Path::new("/opt/node")]);
+        assert!(parse("/usr/bin/node\n20.20.2\n/usr\n").unwrap().trees.is_empty());
+        assert_eq!(parse("/opt/node\n20.20.2\n/\n").unwrap().trees, [Path::new("/opt/node")]);
         assert_eq!(parse("command not found"), None);
         assert_eq!(parse("python\n3.12"), None);
     }

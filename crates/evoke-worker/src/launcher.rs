@@ -8,6 +8,8 @@
 //! * each instance is the subreaper of its descendants, the launcher that of the instances. So when an instance dies, all
 //!   that is left below it becomes a child of the launcher, and whatever child the launcher did not start is such a
 //!   remnant: it is killed, in whatever session or group it hides;
+//! * each instance is in a sandbox ([`crate::sandbox`]), made in its own process before its program runs. In a pid namespace
+//!   nothing can outlive it in the first place, and its process 1 tells how it ended;
 //! * when the socket closes, because the host ended or was killed, everything is killed and the launcher ends.
 
 mod children;
@@ -24,6 +26,7 @@ use rustix::process::{Resource, Rlimit};
 pub(crate) use client::{Launcher, Process, Stdio};
 pub(crate) use wire::{Exit, Spawn};
 
+use crate::sandbox::Sandbox;
 use children::Children;
 use wire::Notice;
 
@@ -55,13 +58,13 @@ fn run(host: BorrowedFd<'_>) -> io::Result<()> {
     let _three_is_taken = occupy_three()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
 
-    let mut children = Children::default();
+    let mut children = Children::new(Sandbox::probe());
     let served = serve(host, &mut children);
     children.end_all();
     served
 }
 
-/// See [`crate::sys::confine`]. One of the two is at the number, unless somebody else was there before.
+/// See [`crate::sys::place_channel`]. One of the two is at the number, unless somebody else was there before.
 fn occupy_three() -> io::Result<[OwnedFd; 2]> {
     let null = OwnedFd::from(std::fs::File::open("/dev/null")?);
     let next = rustix::io::fcntl_dupfd_cloexec(&null, crate::sys::CHANNEL_FD)?;
@@ -70,7 +73,7 @@ fn occupy_three() -> io::Result<[OwnedFd; 2]> {
 
 fn serve(host: BorrowedFd<'_>, children: &mut Children) -> io::Result<()> {
     let mut buffer = vec![0; wire::MESSAGE_BYTES_MAX];
-    tell(host, &Notice::Ready, &[])?;
+    tell(host, &Notice::Ready { machine: children.machine().clone() }, &[])?;
     loop {
         let (host_speaks, dead) = wait(host, children)?;
         for pid in dead {

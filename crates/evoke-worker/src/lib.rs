@@ -3,10 +3,9 @@
 //! **What it is:** an implementation of [`evoke_core::runtime::Runtime`] that runs each instance as a child process.
 //! [`prepare`](mod@prepare) turns a bundle into files, [`launcher`] is the small process all instances are forked from,
 //! [`frame`] is what host and instance say to each other, [`shim`] holds the guest's half of it in JavaScript and Python,
-//! and `instance` drives one call. `docs/reference/worker-protocol.md` describes the wire.
+//! [`sandbox`] is what holds it, and `instance` drives one call. `docs/reference/worker-protocol.md` describes the wire.
 //!
-//! **What it is not:** a pool. Who starts instances, how many and when they are evicted is the engine's decision. Nor a
-//! sandbox yet: an instance has its own process group, a clean environment and resource limits, but the host's user and files.
+//! **What it is not:** a pool. Who starts instances, how many and when they are evicted is the engine's decision.
 //!
 //! **Bounds:** frames, header fields and platform requests under way are bounded by [`frame`]; bodies flow under credit of
 //! [`frame::WINDOW_BYTES`] in either direction, logs through bounded channels, bundles by [`evoke_core::limits::Limits`].
@@ -26,6 +25,7 @@ pub mod launcher;
 mod logs;
 pub mod prepare;
 mod runtime;
+pub mod sandbox;
 pub mod shim;
 mod sys;
 

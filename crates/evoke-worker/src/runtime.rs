@@ -1,5 +1,6 @@
 //! [`ProcessRuntime`]: the seam of core, implemented with processes.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use evoke_core::id::{AppName, FunctionName};
 use evoke_core::limits::Limits;
 use evoke_core::manifest::RuntimeKind;
 use evoke_core::outcome::{Failure, FailureCode};
@@ -21,6 +23,7 @@ use crate::instance::{self, Setup};
 use crate::interpreter::{self, Interpreter, pipe_pair};
 use crate::launcher::{Launcher, Spawn, Stdio};
 use crate::prepare::{Bundles, Entry, find_entry};
+use crate::sandbox::{Confinement, Machine, Network, Policy};
 use crate::shim::Shims;
 
 /// Where instances look for programs.
@@ -29,6 +32,10 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const API: &str = "http://evoke.internal";
 /// Memory that Node.js needs besides what a function allocates: stacks of its threads, code, the young generation.
 const NODE_EXTRA_BYTES: u64 = 256 << 20;
+/// The part of it that is really used, as a cgroup counts: what Node.js has in memory before it loads anything.
+const NODE_PROGRAM_BYTES: u64 = 48 << 20;
+/// Size of an instance's temporary files. Where there are cgroups they count as its memory.
+const TMP_BYTES: u64 = 128 << 20;
 
 /// How a [`ProcessRuntime`] is set up.
 #[derive(Debug, Clone)]
@@ -43,12 +50,21 @@ pub struct Options {
     pub node: Option<PathBuf>,
     /// The CPython to use; found in `PATH` when `None`.
     pub python: Option<PathBuf>,
+    /// Whether to run with less than all layers of the sandbox.
+    pub sandbox: Policy,
 }
 
 impl Options {
-    /// The default limits, interpreters from `PATH`.
+    /// The default limits, interpreters from `PATH`, the layers that there are.
     pub fn new(dir: impl Into<PathBuf>, launcher: Vec<OsString>) -> Self {
-        Self { dir: dir.into(), launcher, limits: Limits::default(), node: None, python: None }
+        Self {
+            dir: dir.into(),
+            launcher,
+            limits: Limits::default(),
+            node: None,
+            python: None,
+            sandbox: Policy::Auto,
+        }
     }
 }
 
@@ -71,6 +87,9 @@ pub enum StartError {
         /// Why.
         cause: std::io::Error,
     },
+    /// Layers of the sandbox are missing, and all are required.
+    #[error("sandbox = \"required\", but this machine does not enforce {}", .0.join(", "))]
+    Sandbox(Vec<String>),
 }
 
 /// Runs each instance as a child process.
@@ -83,6 +102,8 @@ pub struct ProcessRuntime {
     shims: Shims,
     scratch: PathBuf,
     last_scratch: AtomicU64,
+    /// Numbers of functions, which become user ids. Bounded by what is deployed in the life of a server.
+    numbers: parking_lot::Mutex<HashMap<(AppName, FunctionName), u32>>,
     tasks: TaskTracker,
 }
 
@@ -109,6 +130,19 @@ impl ProcessRuntime {
         let launcher = Launcher::start(options.launcher.clone(), &tasks).await.map_err(|cause| {
             StartError::Launcher { program: options.launcher.first().cloned().unwrap_or_default(), cause }
         })?;
+        let missing: Vec<String> = launcher.machine().missing().map(|layer| layer.name.clone()).collect();
+        if !missing.is_empty() {
+            if options.sandbox == Policy::Required {
+                drop(launcher);
+                tasks.close();
+                tasks.wait().await;
+                return Err(StartError::Sandbox(missing));
+            }
+            tracing::warn!(
+                missing = missing.join(", "),
+                "functions run without some layers of the sandbox; see `evoke doctor`"
+            );
+        }
         let scratch = options.dir.join("scratch");
         let shared = Arc::new(Shared { options, node: OnceCell::new(), python: OnceCell::new() });
         for kind in [RuntimeKind::Node, RuntimeKind::Python] {
@@ -116,7 +150,33 @@ impl ProcessRuntime {
             tasks.spawn(async move { shared.interpreter(kind, &launcher).await.err() });
         }
         let launcher = parking_lot::Mutex::new(Some(launcher));
-        Ok(Self { shared, launcher, bundles, shims, scratch, last_scratch: AtomicU64::new(0), tasks })
+        let numbers = parking_lot::Mutex::default();
+        Ok(Self {
+            shared,
+            launcher,
+            bundles,
+            shims,
+            scratch,
+            last_scratch: AtomicU64::new(0),
+            numbers,
+            tasks,
+        })
+    }
+
+    /// What this machine confines functions with; `None` once it is shut down.
+    pub fn machine(&self) -> Option<Machine> {
+        self.launcher.lock().as_ref().map(|launcher| launcher.machine().clone())
+    }
+
+    /// The interpreters, or why there is none, in words. Waits for their answers.
+    pub async fn interpreters(&self) -> Vec<(RuntimeKind, Result<(PathBuf, (u32, u32)), String>)> {
+        let Some(launcher) = self.launcher.lock().clone() else { return Vec::new() };
+        let mut all = Vec::new();
+        for kind in [RuntimeKind::Node, RuntimeKind::Python] {
+            let found = self.shared.interpreter(kind, &launcher).await;
+            all.push((kind, found.map(|found| (PathBuf::from(&found.program), found.version))));
+        }
+        all
     }
 
     async fn start_instance(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
@@ -136,8 +196,12 @@ impl ProcessRuntime {
             return Err(init_error(format!("path {} is not UTF-8", source.display())));
         };
 
-        let scratch =
-            self.make_scratch().await.map_err(|cause| init_error(format!("scratch folder: {cause}")))?;
+        let scratch = if launcher.machine().private_tmp {
+            None
+        } else {
+            let made = self.make_scratch().await;
+            Some(made.map_err(|cause| init_error(format!("scratch folder: {cause}")))?)
+        };
         let os = |cause: rustix::io::Errno| init_error(format!("its process cannot be connected: {cause}"));
         let io = |cause: std::io::Error| init_error(format!("its process cannot be connected: {cause}"));
         let (channel, theirs) =
@@ -146,21 +210,19 @@ impl ProcessRuntime {
         let (stdout, their_stdout) = pipe_pair().map_err(io)?;
         let (stderr, their_stderr) = pipe_pair().map_err(io)?;
         let stdio = Stdio { channel: theirs, stdout: their_stdout, stderr: their_stderr };
-        let spawn = self.command(&spec, interpreter, &entry, folder, &scratch);
+        let spawn = self.command(&spec, interpreter, &entry, folder, Path::new(root), scratch.clone());
         let spawned = launcher.spawn(spawn, stdio).await;
         let process = match spawned {
             Ok(process) => process,
             Err(cause) => {
-                let _ = tokio::fs::remove_dir_all(&scratch).await;
+                remove(scratch).await;
                 return Err(init_error(format!("its process could not be started: {cause}")));
             }
         };
         let mut death = process.death();
         self.tasks.spawn(async move {
             death.seen().await;
-            if let Err(cause) = tokio::fs::remove_dir_all(&scratch).await {
-                tracing::warn!(path = %scratch.display(), %cause, "a scratch folder cannot be removed");
-            }
+            remove(scratch).await;
         });
         let ends: [OwnedFd; 3] = [channel, stdout, stderr];
         let [channel, stdout, stderr] = ends;
@@ -186,11 +248,12 @@ impl ProcessRuntime {
         interpreter: &Interpreter,
         entry: &Entry,
         folder: &str,
-        scratch: &Path,
+        root: &Path,
+        scratch: Option<PathBuf>,
     ) -> Spawn {
-        let shim = self.shims.main(spec.runtime).to_string_lossy().into_owned();
+        let shim = self.shims.main(spec.runtime);
         let memory_mib = spec.memory_bytes >> 20;
-        let (mut args, data_bytes_max) = match spec.runtime {
+        let (mut args, data_bytes, memory_bytes) = match spec.runtime {
             RuntimeKind::Node => {
                 let mut args = vec![format!("--max-old-space-size={}", (memory_mib * 3 / 4).max(16))];
                 if entry.is_translated() {
@@ -201,19 +264,32 @@ impl ProcessRuntime {
                     args.push("--experimental-detect-module".to_owned());
                 }
                 args.push("--disable-warning=MODULE_TYPELESS_PACKAGE_JSON".to_owned());
-                (args, spec.memory_bytes.saturating_add(NODE_EXTRA_BYTES))
+                let data = spec.memory_bytes.saturating_add(NODE_EXTRA_BYTES);
+                (args, data, spec.memory_bytes.saturating_add(NODE_PROGRAM_BYTES))
             }
             // Isolated from the user's and the machine's packages, which also starts in half the time.
             RuntimeKind::Python => {
-                (["-I", "-S", "-X", "utf8"].map(str::to_owned).to_vec(), spec.memory_bytes)
+                let args = ["-I", "-S", "-X", "utf8"].map(str::to_owned).to_vec();
+                (args, spec.memory_bytes, spec.memory_bytes)
             }
         };
-        args.push(shim);
-        let scratch = scratch.to_string_lossy();
+        args.push(shim.to_string_lossy().into_owned());
+        let tmp = scratch.as_deref().unwrap_or(Path::new("/tmp")).to_string_lossy();
+        let shims = shim.parent().map(Path::to_owned);
+        let readable = interpreter.trees.iter().cloned().chain(shims).chain([root.to_owned()]);
+        let confinement = Confinement {
+            function: self.number_of(spec),
+            readable: readable.collect(),
+            scratch: scratch.clone(),
+            tmp_bytes: TMP_BYTES,
+            memory_bytes,
+            data_bytes,
+            network: Network::DECIDED,
+        };
         let own = [
             ("PATH", PATH),
-            ("HOME", &scratch),
-            ("TMPDIR", &scratch),
+            ("HOME", &tmp),
+            ("TMPDIR", &tmp),
             ("LANG", "C.UTF-8"),
             ("TZ", "UTC"),
             ("EVOKE_API", API),
@@ -229,8 +305,14 @@ impl ProcessRuntime {
             // A function's own variables win.
             env: own.chain(spec.env.iter().cloned()).collect(),
             cwd: folder.to_owned(),
-            data_bytes_max: Some(data_bytes_max),
+            confinement: Some(confinement),
         }
+    }
+
+    fn number_of(&self, spec: &InstanceSpec) -> u32 {
+        let mut numbers = self.numbers.lock();
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        *numbers.entry((spec.app.clone(), spec.function.clone())).or_insert(next)
     }
 
     async fn make_scratch(&self) -> std::io::Result<PathBuf> {
@@ -267,6 +349,13 @@ impl Runtime for ProcessRuntime {
         drop(self.launcher.lock().take());
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+async fn remove(scratch: Option<PathBuf>) {
+    let Some(path) = scratch else { return };
+    if let Err(cause) = tokio::fs::remove_dir_all(&path).await {
+        tracing::warn!(path = %path.display(), %cause, "a scratch folder cannot be removed");
     }
 }
 

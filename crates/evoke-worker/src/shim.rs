@@ -1,7 +1,9 @@
 //! The guest's half of the protocol: a program each for Node.js and CPython, embedded here and written to the worker
 //! folder at start-up. They use nothing but what comes with the interpreter.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use evoke_core::manifest::RuntimeKind;
@@ -58,7 +60,12 @@ impl Shims {
             if std::fs::read(&path).is_ok_and(|there| there == content.as_bytes()) {
                 continue;
             }
-            std::fs::write(path, content)?;
+            std::fs::write(&path, content)?;
+            // Functions are other users, whatever umask the server has.
+            std::fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+        }
+        for folder in ["", "node", "python", "python/evoke"] {
+            std::fs::set_permissions(dir.join(folder), Permissions::from_mode(0o755))?;
         }
         Ok(Self { dir: dir.to_owned() })
     }

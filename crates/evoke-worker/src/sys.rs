@@ -2,24 +2,19 @@
 
 #![expect(
     unsafe_code,
-    reason = "what runs between fork and exec, signal dispositions and poller registration have no safe interface"
+    reason = "fork, mount attributes, signal dispositions and poller registration have no safe interface"
 )]
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
 use tokio::io::unix::AsyncFd;
 
 /// The file descriptor at which an instance finds its end of the socket.
 pub(crate) const CHANNEL_FD: i32 = 3;
-
-/// Open files an instance may have, unless it asks for more.
-const FILES: u64 = 1024;
 
 /// Signals a terminal or a service manager sends to whole groups: the launcher outlives them to finish its work.
 const IGNORED: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
@@ -30,7 +25,7 @@ pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
-/// Makes this process deaf to the signals of [`IGNORED`]. Children set up by [`confine`] hear them again.
+/// Makes this process deaf to the signals of [`IGNORED`]. [`heed_group_signals`] undoes it.
 pub(crate) fn ignore_group_signals() {
     for signal in IGNORED {
         // SAFETY: SIG_IGN installs no handler, so nothing of ours can run in signal context.
@@ -45,40 +40,101 @@ pub(crate) fn close_on_exec_from_3() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Sets up what happens in the child between fork and exec: a session of its own, death with the launcher, orphans of
-/// its descendants collected below it, resource limits, and `channel` at [`CHANNEL_FD`].
+/// Puts `channel` at [`CHANNEL_FD`], where exec leaves it open.
 ///
-/// Needs descriptor 3 to be taken in this process, so that neither `channel` nor a pipe of the standard library is there.
-pub(crate) fn confine(command: &mut Command, channel: OwnedFd, data_bytes_max: Option<u64>) {
-    let launcher = rustix::process::getpid();
-    let before_exec = move || -> io::Result<()> {
-        for signal in IGNORED {
-            // SAFETY: signal(2) is async-signal-safe; SIG_DFL installs no handler.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
-        rustix::process::setsid()?;
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // If the launcher died before the line above, no signal will ever come.
-        if rustix::process::getppid() != Some(launcher) {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-        rustix::process::setrlimit(Resource::Core, limit(0))?;
-        if let Some(bytes) = data_bytes_max {
-            rustix::process::setrlimit(Resource::Data, limit(bytes))?;
-        }
-        // Whatever the host needs for itself; above 1,024 programs that use select(2) have to know what they do.
-        let files = rustix::process::getrlimit(Resource::Nofile).maximum;
-        let files_now = files.map_or(FILES, |most| most.min(FILES));
-        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(files_now), maximum: files })?;
-        rustix::process::umask(Mode::from_raw_mode(0o077));
-        // SAFETY: the descriptor is only named as the target of dup2, and never closed through this value.
-        let mut target = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(CHANNEL_FD) });
-        rustix::io::dup2(&channel, &mut target)?;
-        Ok(())
+/// Needs descriptor 3 to be taken in this process by something that nobody uses again.
+pub(crate) fn place_channel(channel: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the descriptor is only named as the target of dup2, and never closed through this value.
+    let mut target = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(CHANNEL_FD) });
+    rustix::io::dup2(channel, &mut target)?;
+    Ok(())
+}
+
+/// Makes this process hear the signals of [`IGNORED`] again.
+pub(crate) fn heed_group_signals() {
+    for signal in IGNORED {
+        // SAFETY: SIG_DFL installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Forks, with namespaces (`CLONE_NEW…`) of its own for the child. The child runs `child` and exits with what it returns.
+///
+/// Only for a process with one thread: there, unlike anywhere else, the child may do whatever the parent may.
+pub(crate) fn fork(namespaces: i32, child: impl FnOnce() -> i32) -> io::Result<(Pid, OwnedFd)> {
+    let mut pidfd: libc::c_int = -1;
+    let flags = namespaces | libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM and with no stack of its own the child goes on with a copy of this process's memory, as
+    // after fork(2); the only pointer is to a live integer. Not clone3, which container runtimes refuse.
+    let pid = unsafe {
+        libc::syscall(libc::SYS_clone, flags as libc::c_long, 0usize, &raw mut pidfd, 0usize, 0usize)
     };
-    // SAFETY: the closure makes only async-signal-safe system calls, allocates nothing and takes no lock; the launcher
-    // is single-threaded besides.
-    unsafe { command.pre_exec(before_exec) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let _leave = Leave;
+            let status = child();
+            // SAFETY: ends the process without running anything of the parent's.
+            unsafe { libc::_exit(status) }
+        }
+        pid => {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            let pid = pid.ok_or_else(|| io::Error::other("the kernel returned no process id"))?;
+            // SAFETY: the kernel has just made this descriptor for us.
+            Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+        }
+    }
+}
+
+/// Ends this process, a forked child, without running anything of its parent's.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: no handler or destructor runs.
+    unsafe { libc::_exit(status) }
+}
+
+/// Ends a forked child that panics, before it unwinds into its parent's code.
+struct Leave;
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { libc::_exit(125) }
+    }
+}
+
+/// Closes every file descriptor but `kept`, which becomes descriptor 0.
+pub(crate) fn keep_only(kept: OwnedFd) -> io::Result<OwnedFd> {
+    let kept = ManuallyDrop::new(kept);
+    // SAFETY: the caller is a forked child that owns all descriptors and uses none but the one it gets back.
+    unsafe {
+        if libc::dup2(kept.as_raw_fd(), 0) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        libc::syscall(libc::SYS_close_range, 1u32, u32::MAX, 0u32);
+        Ok(OwnedFd::from_raw_fd(0))
+    }
+}
+
+/// Moves this process, which has one thread, into new namespaces.
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: the descriptor table is not among what callers unshare, and there is one thread only.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+/// Adds attributes (`MOUNT_ATTR_…`) to the mount that `at` is the root of, and with `recursive` to all below it.
+pub(crate) fn restrict_mount(at: BorrowedFd<'_>, attributes: u64, recursive: bool) -> io::Result<()> {
+    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: an empty C string, and a live structure with its size.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            at.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of_val(&attr),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

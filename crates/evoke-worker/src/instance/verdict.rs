@@ -20,7 +20,20 @@ pub(super) fn exited(exit: Exit, tail: &[&str]) -> Failure {
     if tail.last().is_some_and(|line| line.starts_with("MemoryError")) {
         return Failure::new(FailureCode::OutOfMemory, "MemoryError: the memory limit was reached");
     }
-    let mut message = describe(exit);
+    match exit {
+        Exit::OutOfMemory => {
+            let message = "the process was killed when it reached its memory limit";
+            return Failure::new(FailureCode::OutOfMemory, message);
+        }
+        Exit::NotStarted(cause) => {
+            return Failure::new(
+                FailureCode::InitError,
+                format!("its process could not be started: {cause}"),
+            );
+        }
+        _ => {}
+    }
+    let mut message = describe(&exit);
     let last = &tail[tail.len().saturating_sub(SHOWN_LINES)..];
     if !last.is_empty() {
         message = format!("{message}: {}", last.join(" | "));
@@ -29,14 +42,16 @@ pub(super) fn exited(exit: Exit, tail: &[&str]) -> Failure {
     Failure { code: FailureCode::Crashed, message, stack }
 }
 
-fn describe(exit: Exit) -> String {
+fn describe(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("the process exited with status {code}"),
         Exit::Signal(libc::SIGKILL) => {
             "the process was killed by SIGKILL, by somebody else or because the machine ran out of memory"
                 .to_owned()
         }
-        Exit::Signal(signal) => format!("the process was killed by {}", signal_name(signal)),
+        Exit::Signal(signal) => format!("the process was killed by {}", signal_name(*signal)),
+        Exit::OutOfMemory => "the process reached its memory limit".to_owned(),
+        Exit::NotStarted(cause) => format!("the process could not be started: {cause}"),
         Exit::Unseen => "the process ended together with the worker launcher".to_owned(),
     }
 }

@@ -2,20 +2,23 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::wire::{Exit, Spawn};
+use crate::sandbox::{self, Ending, Machine, Sandbox, Setup, Started, Told};
 
 /// How long [`Children::end_all`] waits for killed processes to be gone; only one stuck in the kernel takes longer.
 const END_SECONDS: i64 = 5;
 
 /// Everything whose parent is this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Children {
+    sandbox: Sandbox,
     all: Vec<Child>,
+    /// Dead instances whose remnants still hold something of the machine.
+    unreleased: Vec<Started>,
 }
 
 #[derive(Debug)]
@@ -23,30 +26,31 @@ struct Child {
     pid: Pid,
     pidfd: OwnedFd,
     /// `None` for a remnant: a descendant of an instance that outlived it.
-    instance: Option<u64>,
+    instance: Option<(u64, Started)>,
 }
 
 impl Children {
+    pub(super) fn new(sandbox: Sandbox) -> Self {
+        Self { sandbox, all: Vec::new(), unreleased: Vec::new() }
+    }
+
+    /// What they can be confined with.
+    pub(super) fn machine(&self) -> &Machine {
+        self.sandbox.machine()
+    }
+
     /// Forks and executes. `fds` are channel, stdout and stderr.
     pub(super) fn spawn(&mut self, order: Spawn, fds: Vec<OwnedFd>) -> io::Result<(Pid, BorrowedFd<'_>)> {
         let fds: [OwnedFd; 3] =
             fds.try_into().map_err(|_| io::Error::other("a spawn request needs three file descriptors"))?;
         let [channel, stdout, stderr] = fds;
-        let mut command = Command::new(&order.program);
-        command.args(&order.args).env_clear().envs(order.env).current_dir(&order.cwd);
-        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        crate::sys::confine(&mut command, channel, order.data_bytes_max);
-        // The standard library waits here until exec has succeeded, or tells why it has not.
-        let spawned = command.spawn()?;
-        let pid = Pid::from_child(&spawned);
-        // When memory runs out, functions go before anything else of the machine. Best effort.
-        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        })?;
-        self.all.push(Child { pid, pidfd, instance: Some(order.id) });
-        let pidfd = self.all[self.all.len() - 1].pidfd.as_fd();
-        Ok((pid, pidfd))
+        let Spawn { id, program, args, env, cwd, confinement } = order;
+        let setup = Setup { program, args, env, cwd, confinement, channel, stdout, stderr };
+        let started = sandbox::start(&self.sandbox, id, &setup)?;
+        let pid = started.pid;
+        let pidfd = started.pidfd.try_clone()?;
+        self.all.push(Child { pid, pidfd, instance: Some((id, started)) });
+        Ok((pid, self.all[self.all.len() - 1].pidfd.as_fd()))
     }
 
     /// All children with the descriptors that become readable when they die.
@@ -61,14 +65,20 @@ impl Children {
             // While its leader is a zombie the group's number belongs to nobody else.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         }
-        let status = match rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
-            Ok(Some((_, status))) => exit_of(status),
+        let ended = match rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
+            Ok(Some((_, status))) => Ending::of(status),
             Ok(None) => return None,
-            Err(_) => Exit::Unseen,
+            Err(_) => None,
         };
         let buried = self.all.swap_remove(at);
         self.kill_remnants();
-        buried.instance.map(|id| (id, status))
+        self.unreleased.retain(|started| !started.release());
+        let (id, mut started) = buried.instance?;
+        let exit = exit_of(&mut started, ended);
+        if !started.release() {
+            self.unreleased.push(started);
+        }
+        Some((id, exit))
     }
 
     /// Kills everything and waits until it is gone.
@@ -78,6 +88,11 @@ impl Children {
             let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
         }
         self.kill_remnants();
+        self.end_within(until);
+        self.unreleased.retain(|started| !started.release());
+    }
+
+    fn end_within(&mut self, until: i64) {
         while !self.all.is_empty() && monotonic_seconds() < until {
             let pids: Vec<Pid> = self.all.iter().map(|child| child.pid).collect();
             let mut fds: Vec<_> =
@@ -113,11 +128,17 @@ impl Children {
     }
 }
 
-fn exit_of(status: WaitStatus) -> Exit {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        (None, None) => Exit::Unseen,
+fn exit_of(started: &mut Started, ended: Option<Ending>) -> Exit {
+    let ending = match started.told() {
+        Told::Failed(cause) => return Exit::NotStarted(cause),
+        Told::Ended(ending) => Some(ending),
+        Told::Nothing => ended,
+    };
+    match ending {
+        Some(Ending::Signal(libc::SIGKILL)) if started.ran_out_of_memory() => Exit::OutOfMemory,
+        Some(Ending::Signal(signal)) => Exit::Signal(signal),
+        Some(Ending::Code(code)) => Exit::Code(code),
+        None => Exit::Unseen,
     }
 }
 

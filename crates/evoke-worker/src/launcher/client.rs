@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::wire::{self, Exit, Notice, Spawn};
+use crate::sandbox::Machine;
 
 /// Spawn requests on their way to the launcher.
 const ORDERS: usize = 64;
@@ -27,6 +29,7 @@ const RESTART_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Launcher {
     orders: mpsc::Sender<Order>,
+    machine: Arc<Machine>,
 }
 
 /// What a process is connected to.
@@ -71,13 +74,18 @@ struct Order {
 impl Launcher {
     /// Runs `command` (program, arguments) as launcher and waits until it listens.
     pub(crate) async fn start(command: Vec<OsString>, tasks: &TaskTracker) -> io::Result<Self> {
-        let running = Running::start(&command).await?;
+        let (running, machine) = Running::start(&command).await?;
         let (orders, inbox) = mpsc::channel(ORDERS);
         tasks.spawn(own(command, running, inbox));
-        Ok(Self { orders })
+        Ok(Self { orders, machine: Arc::new(machine) })
     }
 
-    /// Starts a process and waits until its program runs. `spawn.id` is set here.
+    /// What processes can be confined with here.
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Starts a process. A program that cannot be run is told by its exit. `spawn.id` is set here.
     pub(crate) async fn spawn(&self, spawn: Spawn, stdio: Stdio) -> Result<Process, SpawnError> {
         let (answer, answered) = oneshot::channel();
         let order = Order { spawn, stdio, answer };
@@ -118,7 +126,7 @@ impl Death {
     /// Waits until it has happened. Safe to drop and call again.
     pub(crate) async fn seen(&mut self) -> Exit {
         match self.0.wait_for(Option::is_some).await {
-            Ok(exit) => exit.unwrap_or(Exit::Unseen),
+            Ok(exit) => exit.clone().unwrap_or(Exit::Unseen),
             Err(_) => Exit::Unseen,
         }
     }
@@ -138,7 +146,7 @@ async fn own(command: Vec<OsString>, mut running: Running, mut inbox: mpsc::Rece
         running = loop {
             tokio::time::sleep(pause).await;
             match Running::start(&command).await {
-                Ok(started) => break started,
+                Ok((started, _)) => break started,
                 Err(cause) => tracing::error!(%cause, "the worker launcher could not be started again"),
             }
             pause = (pause * 2).min(RESTART_MAX);
@@ -164,7 +172,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(command: &[OsString]) -> io::Result<Self> {
+    async fn start(command: &[OsString]) -> io::Result<(Self, Machine)> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         rustix::io::ioctl_fionbio(&ours, true)?;
@@ -181,7 +189,7 @@ impl Running {
             alive: HashMap::new(),
         };
         match tokio::time::timeout(READY, receive(&running.socket, &mut running.buffer)).await {
-            Ok(Ok(Some((Notice::Ready, _)))) => Ok(running),
+            Ok(Ok(Some((Notice::Ready { machine }, _)))) => Ok((running, machine)),
             Ok(Ok(_)) => Err(io::Error::other("it ended at once, or is no launcher")),
             Ok(Err(cause)) => Err(cause),
             Err(_) => Err(io::Error::other(format!("it did not report within {} s", READY.as_secs()))),
@@ -220,7 +228,7 @@ impl Running {
 
     fn take(&mut self, notice: Notice, fds: Vec<OwnedFd>) {
         match notice {
-            Notice::Ready => {}
+            Notice::Ready { .. } => {}
             Notice::Refused { id, cause } => {
                 if let Some(answer) = self.asked.remove(&id) {
                     let _ = answer.send(Err(SpawnError::Refused(cause)));

@@ -10,6 +10,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::{Confinement, Machine};
+
 /// Bytes of one message; below the kernel's default for a unix socket's send buffer.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 160 << 10;
 /// File descriptors beside one message.
@@ -28,15 +30,18 @@ pub(crate) struct Spawn {
     pub env: Vec<(String, String)>,
     /// Working directory.
     pub cwd: String,
-    /// `RLIMIT_DATA`.
-    pub data_bytes_max: Option<u64>,
+    /// Its sandbox; `None` for the operator's own programs.
+    pub confinement: Option<Confinement>,
 }
 
 /// From the launcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Notice {
-    /// It listens.
-    Ready,
+    /// It listens, on a machine like this.
+    Ready {
+        /// What processes can be confined with.
+        machine: Machine,
+    },
     /// The process runs. Its pidfd comes along.
     Spawned {
         /// Which.
@@ -61,8 +66,12 @@ pub(crate) enum Notice {
 }
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Exit {
+    /// It never ran: this stood against it.
+    NotStarted(String),
+    /// Killed by the kernel when it reached its memory limit.
+    OutOfMemory,
     /// With this status.
     Code(i32),
     /// By this signal.

@@ -3,6 +3,8 @@
 use evoke_core::manifest::RuntimeKind;
 use evoke_core::outcome::FailureCode;
 
+use std::time::Duration;
+
 use crate::support::*;
 
 /// Functions that answer a request alike, one per contract and way of writing it.
@@ -385,26 +387,28 @@ async fn folders_start_with_their_main_file() {
 #[tokio::test]
 async fn asgi_lifespan_runs_around_all_calls() {
     let host = Host::start().await;
-    let source = "import sys
-calls = []
+    let source = "import json, os, time
+NAME = [os.getpid(), os.readlink('/proc/self/ns/pid')]
 async def app(scope, receive, send):
     if scope['type'] == 'lifespan':
         assert (await receive())['type'] == 'lifespan.startup'
         scope['state']['up'] = True
         await send({'type': 'lifespan.startup.complete'})
         assert (await receive())['type'] == 'lifespan.shutdown'
-        open('MARK', 'w').write('down')
+        time.sleep(0.5)
         await send({'type': 'lifespan.shutdown.complete'})
         return
     await send({'type': 'http.response.start', 'status': 200})
-    await send({'type': 'http.response.body', 'body': repr(scope['state']).encode()})
+    await send({'type': 'http.response.body', 'body': json.dumps([scope['state'], *NAME]).encode()})
 ";
-    let mark = host.dir.path().join("mark");
-    let source = source.replace("MARK", mark.to_str().unwrap());
-    let mut guest = host.guest(&[("main.py", &source)]).await;
-    assert_eq!(guest.get("/").await.answer().text(), "{'up': True}");
+    let mut guest = host.guest(&[("main.py", source)]).await;
+    let (state, pid, namespace): (serde_json::Value, i32, String) =
+        serde_json::from_value(guest.get("/").await.answer().json()).unwrap();
+    assert_eq!(state, serde_json::json!({ "up": true }));
+    let dropped = tokio::time::Instant::now();
     drop(guest);
-    until(|| std::fs::read_to_string(&mark).is_ok_and(|text| text == "down")).await;
+    until(|| !lives(&namespace, pid)).await;
+    assert!(dropped.elapsed() >= Duration::from_millis(500), "the app was not told, or not waited for");
     let failing = "async def app(scope, receive, send):
     await receive()
     await send({'type': 'lifespan.startup.failed', 'message': 'no database'})

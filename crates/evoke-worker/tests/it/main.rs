@@ -10,6 +10,7 @@ mod failures;
 mod frames;
 mod isolation;
 mod lambda;
+mod layers;
 mod limits;
 mod logs;
 mod orphans;

@@ -38,29 +38,47 @@ def handler(event, context):
         os._exit(0)
     os.close(write)
     pids.append(int(os.read(read, 100)))
-    return pids
+    return [os.readlink('/proc/self/ns/pid'), pids]
 ";
 
 fn alive(pids: &[i32]) -> Vec<i32> {
     pids.iter().copied().filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()).collect()
 }
 
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat[stat.rfind(')')? + 1..].split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+fn all_pids() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// What processes are called here that call themselves `inside` in the pid namespace `namespace`.
+fn outside(namespace: &str, inside: &[i32]) -> Vec<i32> {
+    let name_inside = |pid: i32| -> Option<i32> {
+        let link = std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let names = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        (link.to_str() == Some(namespace)).then(|| names.split_whitespace().last()?.parse().ok())?
+    };
+    let all: Vec<(i32, i32)> = all_pids().filter_map(|pid| Some((name_inside(pid)?, pid))).collect();
+    let find = |wanted: &i32| all.iter().find(|(inside, _)| inside == wanted).map(|(_, pid)| *pid);
+    inside.iter().map(|pid| find(pid).expect("the process is there")).collect()
+}
+
+fn pids(outcome: &Outcome) -> Vec<i32> {
+    let (namespace, inside): (String, Vec<i32>) = serde_json::from_value(outcome.answer().json()).unwrap();
+    outside(&namespace, &inside)
+}
+
 fn descendants(of: i32) -> BTreeSet<i32> {
     let mut found = BTreeSet::from([of]);
     loop {
         let before = found.len();
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-                continue;
-            };
-            let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-            let parent: i32 = stat[stat.rfind(')').unwrap() + 1..]
-                .split_ascii_whitespace()
-                .nth(1)
-                .unwrap()
-                .parse()
-                .unwrap();
-            if found.contains(&parent) {
+        for pid in all_pids() {
+            if parent(pid).is_some_and(|parent| found.contains(&parent)) {
                 found.insert(pid);
             }
         }
@@ -72,8 +90,7 @@ fn descendants(of: i32) -> BTreeSet<i32> {
 }
 
 async fn brood(guest: &mut Guest) -> Vec<i32> {
-    let outcome = guest.get("/").await;
-    let pids: Vec<i32> = serde_json::from_value(outcome.answer().json()).unwrap();
+    let pids = pids(&guest.get("/").await);
     assert_eq!(pids.len(), 4);
     assert_eq!(alive(&pids), pids);
     pids
@@ -107,13 +124,25 @@ async fn an_instance_that_is_killed_takes_its_descendants_along_and_no_others() 
 async fn an_instance_that_timed_out_takes_its_descendants_along() {
     let host = Host::start().await;
     let source = format!(
-        "{BROOD}\nmake = handler\ndef handler(event, context):\n    print(*make(event, context))\n    while True: pass\n"
+        "{BROOD}\nmake = handler\ndef handler(event, context):\n    namespace, pids = make(event, context)
+    print(namespace, *pids)\n    while True: pass\n"
     );
     let mut guest = host.guest(&[("main.py", &source)]).await;
     let outcome = guest.run(Input::Request(post("/", "")), Duration::from_secs(3), no_platform()).await;
-    let pids: Vec<i32> = outcome.logs[0].1.split(' ').map(|pid| pid.parse().unwrap()).collect();
-    assert_eq!(pids.len(), 4);
-    until(|| alive(&pids).is_empty()).await;
+    let (namespace, inside) = outcome.logs[0].1.split_once(' ').unwrap();
+    let inside: Vec<i32> = inside.split(' ').map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(inside.len(), 4);
+    // Whoever was in it is gone, and the namespace with them: nobody is found there any more.
+    let own = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    if own.to_str() == Some(namespace) {
+        until(|| alive(&inside).is_empty()).await;
+    } else {
+        let is_there = |pid: i32| {
+            std::fs::read_link(format!("/proc/{pid}/ns/pid"))
+                .is_ok_and(|link| link.to_str() == Some(namespace))
+        };
+        until(|| !all_pids().any(is_there)).await;
+    }
 }
 
 #[tokio::test]
@@ -132,12 +161,21 @@ async fn shutdown_leaves_nothing() {
 async fn a_launcher_that_dies_takes_the_instances_along_and_is_started_again() {
     let host = Host::start().await;
     let spec = host
-        .prepare(&[("main.py", "import os\ndef handler(e, c): return [os.getpid(), os.getppid()]\n")])
+        .prepare(&[(
+            "main.py",
+            "import os\ndef handler(e, c): return [os.readlink('/proc/self/ns/pid'), [os.getpid()]]\n",
+        )])
         .await
         .unwrap();
     let mut guest = host.start_spec(spec.clone()).await.unwrap();
-    let pids: Vec<i32> = serde_json::from_value(guest.get("/").await.answer().json()).unwrap();
-    rustix::process::kill_process(Pid::from_raw(pids[1]).unwrap(), Signal::KILL).unwrap();
+    let mut pids = pids(&guest.get("/").await);
+    let me = std::process::id() as i32;
+    while parent(pids[pids.len() - 1]) != Some(me) {
+        pids.push(parent(pids[pids.len() - 1]).unwrap());
+    }
+    let launcher = pids.pop().unwrap();
+    assert!(!pids.is_empty());
+    rustix::process::kill_process(Pid::from_raw(launcher).unwrap(), Signal::KILL).unwrap();
     guest.instance.gone().await;
     assert!(!guest.instance.is_usable());
     until(|| alive(&pids).is_empty()).await;

@@ -329,6 +329,19 @@ pub fn chunked(bytes: Bytes, size: usize) -> Body {
     Body::Stream(body)
 }
 
+/// Whether a process is there that has called itself `pid` in the pid namespace `namespace` (as `/proc/self/ns/pid` links).
+pub fn lives(namespace: &str, pid: i32) -> bool {
+    let is_it = |entry: std::fs::DirEntry| {
+        let folder = entry.path();
+        let link = std::fs::read_link(folder.join("ns/pid")).ok()?;
+        let status = std::fs::read_to_string(folder.join("status")).ok()?;
+        let names = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        let inside: i32 = names.split_whitespace().last()?.parse().ok()?;
+        Some(link.to_str() == Some(namespace) && inside == pid)
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| is_it(entry).unwrap_or(false))
+}
+
 /// Waits until `holds`, and fails the test when it never does.
 pub async fn until(mut holds: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);

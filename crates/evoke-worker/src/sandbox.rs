@@ -1,0 +1,105 @@
+//! What keeps a function from harming the machine, the server and other functions.
+//!
+//! It is made of layers, each of which the kernel may or may not allow. When the launcher starts it tries every one in a
+//! throw-away child ([`probe`]) and reports the outcome ([`Layer`]); each process is then started with all that work
+//! ([`enter`]). What each layer stops, and what none does, is told in `docs/reference/sandbox.md`.
+
+mod cgroup;
+mod enter;
+mod files;
+mod privileges;
+mod probe;
+mod root;
+mod seccomp;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use enter::{Ending, Setup, Started, Told, start};
+pub(crate) use probe::Sandbox;
+
+/// Whether a server runs where layers are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// With the layers that there are.
+    #[default]
+    Auto,
+    /// Only with all of them.
+    Required,
+}
+
+/// One layer, and whether this machine has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Stable, for programs and people.
+    pub name: String,
+    /// What it is for, one phrase.
+    pub purpose: String,
+    /// Whether every function is held by it.
+    pub enforced: bool,
+    /// Why not, one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl Layer {
+    /// Whether [`Policy::Required`] demands it: every layer but the network's, while that is not decided to be isolated.
+    pub fn is_required(&self) -> bool {
+        self.name != "network" || Network::DECIDED == Network::Isolated
+    }
+}
+
+/// What a process has of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Network {
+    /// The host's, as the server itself.
+    Host,
+    /// A namespace of its own, with no interface that is up.
+    Isolated,
+}
+
+impl Network {
+    /// The one place where it is decided: the host's until functions have a way out of their own.
+    pub(crate) const DECIDED: Self = Self::Host;
+}
+
+/// How one process is to be confined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Confinement {
+    /// Number of its function on this server: functions do not share a user id.
+    pub function: u32,
+    /// What it may read and execute besides the system's programs. Absolute.
+    pub readable: Vec<PathBuf>,
+    /// Its folder for temporary files where it cannot have a `/tmp` of its own; absolute.
+    pub scratch: Option<PathBuf>,
+    /// Size of its temporary files, in bytes.
+    pub tmp_bytes: u64,
+    /// Memory of the process and all that it starts, in bytes. Needs cgroups.
+    pub memory_bytes: u64,
+    /// Private writable memory of each process, in bytes, where there are no cgroups.
+    pub data_bytes: u64,
+    /// Its network.
+    pub network: Network,
+}
+
+/// What a running launcher has found out about its machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Every layer, in the order in which they are told.
+    pub layers: Vec<Layer>,
+    /// Version of the cgroups in use.
+    pub cgroups: Option<String>,
+    /// Whether processes have a `/tmp` of their own.
+    pub private_tmp: bool,
+}
+
+impl Machine {
+    /// The layers that are missing.
+    pub fn missing(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().filter(|layer| !layer.enforced && layer.is_required())
+    }
+}
