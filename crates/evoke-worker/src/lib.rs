@@ -30,4 +30,4 @@ pub mod shim;
 mod sys;
 
 pub use launcher::main as launcher_main;
-pub use runtime::{Options, ProcessRuntime, StartError};
+pub use runtime::{Options, ProcessRuntime, StartError, open_files};

@@ -92,6 +92,12 @@ pub enum StartError {
     Sandbox(Vec<String>),
 }
 
+/// How many files this process may have open: now, and at most. `None` is without a limit.
+pub fn open_files() -> (Option<u64>, Option<u64>) {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    (limit.current, limit.maximum)
+}
+
 /// Runs each instance as a child process.
 #[derive(Debug)]
 pub struct ProcessRuntime {

@@ -63,6 +63,8 @@ pub enum Command {
         #[command(subcommand)]
         verb: FunctionsVerb,
     },
+    /// See what this machine gives a server: the sandbox, interpreters, the disk.
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Processes Evoke starts for itself.
@@ -88,6 +90,36 @@ pub struct ListenArgs {
     /// How long running calls may take to finish after SIGTERM or Ctrl-C.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub grace: Duration,
+
+    /// Whether to run functions where layers of the sandbox are missing; `evoke doctor` tells which.
+    #[arg(long, value_enum, env = "EVOKE_SANDBOX", default_value_t = SandboxArg::Auto)]
+    pub sandbox: SandboxArg,
+}
+
+/// What `--sandbox` can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SandboxArg {
+    /// With the layers that there are.
+    Auto,
+    /// Only with all of them.
+    Required,
+}
+
+impl From<SandboxArg> for evoke_worker::sandbox::Policy {
+    fn from(arg: SandboxArg) -> Self {
+        match arg {
+            SandboxArg::Auto => Self::Auto,
+            SandboxArg::Required => Self::Required,
+        }
+    }
+}
+
+/// `evoke doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Folder of everything durable, whose disk is tried; nothing is left in it.
+    #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = ".evoke")]
+    pub data: PathBuf,
 }
 
 /// `evoke serve`.

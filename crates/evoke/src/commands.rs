@@ -4,6 +4,7 @@ pub mod completions;
 pub mod deploy;
 pub mod dev;
 pub mod dlq;
+pub mod doctor;
 pub mod events;
 pub mod functions;
 pub mod invoke;
@@ -33,6 +34,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Logs(args) => logs::run(args, format).await,
         Command::Dlq { verb } => dlq::run(verb, format).await,
         Command::Functions { verb } => functions::run(verb, format).await,
+        Command::Doctor(args) => doctor::run(&args, format).await,
         Command::Completions(args) => completions::run(&args, format),
         Command::Worker { .. } => unreachable!("main starts workers before there is a runtime"),
     }

@@ -8,11 +8,12 @@ use serde::Serialize;
 /// What `--help` says about the environment and exit codes. More is in `docs/reference/cli.md`.
 pub const AFTER_HELP: &str = "\
 Environment:
-  EVOKE_ADMIN  URL of the control listener, as --admin of the commands that talk to a server
-  EVOKE_TOKEN  token of the control listener; otherwise read from the data folder of a local server
-  EVOKE_DATA   data folder, as --data and --data-dir
-  EVOKE_LOG    what the server says about itself on stderr: a level, or a list of them by module
-  NO_COLOR     no colours, whatever the value
+  EVOKE_ADMIN    URL of the control listener, as --admin of the commands that talk to a server
+  EVOKE_TOKEN    token of the control listener; otherwise read from the data folder of a local server
+  EVOKE_DATA     data folder, as --data and --data-dir
+  EVOKE_SANDBOX  auto or required, as --sandbox
+  EVOKE_LOG      what the server says about itself on stderr: a level, or a list of them by module
+  NO_COLOR       no colours, whatever the value
 
 Exit codes:
   0  done

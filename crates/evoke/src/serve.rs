@@ -1,6 +1,6 @@
 //! The server, put together: store, listeners, runtime, engine, gateway; and taken apart again in the other direction.
 
-mod failure;
+pub mod failure;
 mod listeners;
 mod log;
 
@@ -43,6 +43,8 @@ pub struct Options {
     pub grace: Duration,
     /// Whether callers on the data listener are told what a function failed with.
     pub tell_failures: bool,
+    /// Whether to run functions with less than the whole sandbox.
+    pub sandbox: evoke_worker::sandbox::Policy,
 }
 
 /// A running server.
@@ -70,6 +72,7 @@ impl Server {
             auth::load_or_create(store.as_ref(), &options.data, clock.now()).await.map_err(failure::token)?;
         let workers = evoke_worker::Options {
             limits: limits.clone(),
+            sandbox: options.sandbox,
             ..evoke_worker::Options::new(options.data.join("workers"), launcher()?)
         };
         let runtime = ProcessRuntime::start(workers).await.map_err(failure::runtime)?;
@@ -123,7 +126,7 @@ async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener> 
 }
 
 /// This executable, as the process all workers are forked from.
-fn launcher() -> Result<Vec<std::ffi::OsString>> {
+pub fn launcher() -> Result<Vec<std::ffi::OsString>> {
     let executable = std::env::current_exe().map_err(failure::executable)?;
     Ok(vec![executable.into(), "worker".into(), "launcher".into()])
 }

@@ -64,6 +64,10 @@ impl Sandbox {
         });
         tier.privileged = privileged.is_ok();
         let mut own_uid = try_in_child(0, || privileges::become_user(privileges::uid_of(0)).map_err(text));
+        if !tier.privileged && own_uid.is_ok() {
+            let why = "without CAP_SYS_ADMIN the root has to be made in a user namespace, which holds one user only";
+            own_uid = Err(why.to_owned());
+        }
         let user = try_user(tier.privileged, own_uid.is_ok(), uid, gid);
         tier.user = user.is_ok();
 

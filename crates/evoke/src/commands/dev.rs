@@ -29,8 +29,15 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
     serve::log_to_stderr()?;
     let mut signals = Signals::listen()?;
     let data = args.data.unwrap_or_else(|| folder.join(context::DATA_FOLDER));
-    let ListenArgs { listen, admin, grace } = args.listen;
-    let options = serve::Options { data: data.clone(), listen, admin, grace, tell_failures: true };
+    let ListenArgs { listen, admin, grace, sandbox } = args.listen;
+    let options = serve::Options {
+        data: data.clone(),
+        listen,
+        admin,
+        grace,
+        tell_failures: true,
+        sandbox: sandbox.into(),
+    };
     let server = tokio::select! {
         started = Server::start(options) => started?,
         () = signals.next() => return Ok(Exit::Done),

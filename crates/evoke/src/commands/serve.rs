@@ -12,8 +12,15 @@ use crate::signals::Signals;
 pub async fn run(args: ServeArgs, format: Format) -> Result {
     serve::log_to_stderr()?;
     let mut signals = Signals::listen()?;
-    let ListenArgs { listen, admin, grace } = args.listen;
-    let options = serve::Options { data: args.data, listen, admin, grace, tell_failures: false };
+    let ListenArgs { listen, admin, grace, sandbox } = args.listen;
+    let options = serve::Options {
+        data: args.data,
+        listen,
+        admin,
+        grace,
+        tell_failures: false,
+        sandbox: sandbox.into(),
+    };
     let server = tokio::select! {
         started = Server::start(options) => started?,
         () = signals.next() => return Ok(Exit::Done),

@@ -45,7 +45,14 @@ pub fn token(cause: AuthError) -> Error {
 
 /// Workers cannot be started.
 pub fn runtime(cause: evoke_worker::StartError) -> Error {
-    Error::failed("workers", cause.to_string())
+    let help = matches!(cause, evoke_worker::StartError::Sandbox(_)).then_some(
+        "evoke doctor tells why, and what to do; --sandbox auto runs with the layers that there are",
+    );
+    let error = Error::failed("workers", cause.to_string());
+    match help {
+        Some(help) => error.help(help),
+        None => error,
+    }
 }
 
 /// The engine does not start.

@@ -22,6 +22,7 @@ const COMMANDS: &[&str] = &[
     "dlq redrive",
     "functions",
     "functions ls",
+    "doctor",
     "completions",
 ];
 

@@ -1,0 +1,182 @@
+//! `evoke doctor`: what this machine gives a server, what it does not, and what to do about it.
+//!
+//! Everything is tried as a server would: the layers of the sandbox by a launcher in throw-away processes, the interpreters
+//! by asking them, the disk by writing to it.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evoke_core::manifest::RuntimeKind;
+use evoke_core::runtime::Runtime as _;
+use evoke_worker::sandbox::Machine;
+use evoke_worker::{Options, ProcessRuntime};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::cli::DoctorArgs;
+use crate::exit::{Exit, Result};
+use crate::output::table::{Cell, Table};
+use crate::output::{self, Format, words};
+use crate::serve::{self, failure};
+
+/// Syncs that are timed.
+const SYNCS: usize = 16;
+/// Bytes of each.
+const SYNC_BYTES: usize = 4096;
+
+/// What is found.
+#[derive(Debug, Serialize)]
+struct Report {
+    sandbox: Machine,
+    programs: Vec<Program>,
+    data: Data,
+    open_files: OpenFiles,
+}
+
+#[derive(Debug, Serialize)]
+struct Program {
+    runtime: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Data {
+    path: PathBuf,
+    exists: bool,
+    /// Median and worst of a few.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fsync_us: Option<[u64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct OpenFiles {
+    soft: Option<u64>,
+    hard: Option<u64>,
+}
+
+/// Looks, and prints what was found. Fails when no function could run at all.
+pub async fn run(args: &DoctorArgs, format: Format) -> Result {
+    let report = examine(&args.data).await?;
+    let works = report.data.why_not.is_none() && report.programs.iter().any(|program| program.path.is_some());
+    if format.is_json() {
+        output::json(&report)?;
+    } else {
+        print(&report)?;
+    }
+    Ok(if works { Exit::Done } else { Exit::Failed })
+}
+
+async fn examine(data: &Path) -> Result<Report> {
+    let scratch = std::env::temp_dir().join(format!("evoke-doctor-{}", std::process::id()));
+    let options = Options::new(&scratch, serve::launcher()?);
+    let runtime = ProcessRuntime::start(options).await.map_err(failure::runtime)?;
+    let found = runtime.interpreters().await;
+    let machine = runtime.machine();
+    runtime.shutdown().await;
+    let _ = std::fs::remove_dir_all(&scratch);
+    let programs = found.into_iter().map(|(kind, found)| {
+        let runtime = match kind {
+            RuntimeKind::Node => "node",
+            RuntimeKind::Python => "python",
+        };
+        match found {
+            Ok((path, (major, minor))) => Program {
+                runtime,
+                path: Some(path),
+                version: Some(format!("{major}.{minor}")),
+                why_not: None,
+            },
+            Err(why) => Program { runtime, path: None, version: None, why_not: Some(why) },
+        }
+    });
+    let limits = evoke_worker::open_files();
+    Ok(Report {
+        sandbox: machine.expect("the runtime has been started and not yet shut down"),
+        programs: programs.collect(),
+        data: look_at(data),
+        open_files: OpenFiles { soft: limits.0, hard: limits.1 },
+    })
+}
+
+/// Where the folder is not there yet, its disk is tried in the nearest one that is.
+fn look_at(path: &Path) -> Data {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = absolute.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let (fsync_us, why_not) = match time_syncs(there) {
+        Ok(times) => (Some(times), None),
+        Err(cause) => (None, Some(format!("{} cannot be written: {cause}", there.display()))),
+    };
+    Data { exists: absolute.is_dir(), path: absolute, fsync_us, why_not }
+}
+
+fn time_syncs(folder: &Path) -> std::io::Result<[u64; 2]> {
+    let path = folder.join(format!(".evoke-doctor-{}", std::process::id()));
+    let timed = File::create_new(&path).and_then(|mut file| {
+        let mut times = Vec::with_capacity(SYNCS);
+        for _ in 0..SYNCS {
+            let began = Instant::now();
+            file.write_all(&[0; SYNC_BYTES])?;
+            file.sync_data()?;
+            times.push(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        }
+        times.sort_unstable();
+        Ok([times[SYNCS / 2], times[SYNCS - 1]])
+    });
+    let _ = std::fs::remove_file(path);
+    timed
+}
+
+fn print(report: &Report) -> Result<()> {
+    let mut layers = Table::new(&["SANDBOX", "ENFORCED", "WHAT IT DOES, OR WHY IT DOES NOT"]);
+    for layer in &report.sandbox.layers {
+        let enforced =
+            if layer.enforced { Cell::styled("yes", words::GOOD) } else { Cell::styled("no", words::BAD) };
+        let text = match (&layer.why_not, &layer.fix) {
+            (Some(why), Some(fix)) => format!("{why}; to change it: {fix}"),
+            (Some(why), None) => why.clone(),
+            (None, _) => layer.purpose.clone(),
+        };
+        layers.row([Cell::styled(layer.name.as_str(), words::NAME), enforced, text.into()]);
+    }
+    layers.print("")?;
+    output::line("")?;
+    let mut machine = Table::new(&["MACHINE", "", ""]);
+    for program in &report.programs {
+        let version = program.version.clone().unwrap_or_else(|| "none".to_owned());
+        let place = program.path.as_ref().map(|path| path.display().to_string());
+        let text = place.or_else(|| program.why_not.clone()).unwrap_or_default();
+        machine.row([Cell::styled(program.runtime, words::NAME), version.into(), text.into()]);
+    }
+    let data = &report.data;
+    let exists = if data.exists { "there" } else { "not made yet" };
+    machine.row([Cell::styled("data", words::NAME), exists.into(), data.path.display().to_string().into()]);
+    let sync = match (data.fsync_us, &data.why_not) {
+        (Some([median, worst]), _) => {
+            let [median, worst] = [median, worst].map(|us| words::duration(Duration::from_micros(us)));
+            [median, format!("to write {SYNC_BYTES} bytes through to the disk; {worst} at worst")]
+        }
+        (None, why) => ["none".to_owned(), why.clone().unwrap_or_default()],
+    };
+    let [cost, text] = sync;
+    machine.row([Cell::styled("fsync", words::NAME), cost.into(), text.into()]);
+    let cgroups = match &report.sandbox.cgroups {
+        Some(version) => [format!("version {version}"), String::new()],
+        None => ["none".to_owned(), "memory is bounded for each process alone".to_owned()],
+    };
+    let [version, text] = cgroups;
+    machine.row([Cell::styled("cgroups", words::NAME), version.into(), text.into()]);
+    let limit = |value: Option<u64>| value.map_or("unlimited".to_owned(), |value| value.to_string());
+    let most = format!("can be raised to {}", limit(report.open_files.hard));
+    machine.row([Cell::styled("open files", words::NAME), limit(report.open_files.soft).into(), most.into()]);
+    machine.print("")?;
+    Ok(())
+}
