@@ -10,7 +10,7 @@ use evoke_core::manifest::RuntimeKind;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
-use crate::launcher::{Launcher, Spawn, Stdio};
+use crate::launcher::{Exit, Launcher, Spawn, Stdio};
 
 /// How long a candidate may take to say who it is.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -110,7 +110,7 @@ async fn ask(candidate: &Path, wanted: &Wanted, launcher: &Launcher) -> Result<I
     };
     let stdio = Stdio { channel: channel.into(), stdout, stderr };
     // Killed when this function is left, should it hang.
-    let _process = launcher.spawn(spawn, stdio).await.map_err(|cause| cause.to_string())?;
+    let mut process = launcher.spawn(spawn, stdio).await.map_err(|cause| cause.to_string())?;
     let mut said = String::new();
     let receiver = pipe::Receiver::from_owned_fd(answer).map_err(text)?;
     let mut receiver = receiver.take(ANSWER_BYTES);
@@ -118,7 +118,13 @@ async fn ask(candidate: &Path, wanted: &Wanted, launcher: &Launcher) -> Result<I
         Ok(read) => read.map_err(text)?,
         Err(_) => return Err(format!("it did not answer within {} s", ANSWER.as_secs())),
     };
-    parse(&said).ok_or_else(|| "it could not say its version".to_owned())
+    if let Some(found) = parse(&said) {
+        return Ok(found);
+    }
+    match tokio::time::timeout(ANSWER, process.exited()).await {
+        Ok(Exit::NotStarted(cause)) => Err(cause),
+        _ => Err("it could not say its version".to_owned()),
+    }
 }
 
 fn parse(said: &str) -> Option<Interpreter> {

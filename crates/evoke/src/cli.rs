@@ -92,7 +92,7 @@ pub struct ListenArgs {
     pub grace: Duration,
 
     /// Whether to run functions where layers of the sandbox are missing; `evoke doctor` tells which.
-    #[arg(long, value_enum, env = "EVOKE_SANDBOX", default_value_t = SandboxArg::Auto)]
+    #[arg(long, value_name = "auto|required", value_enum, hide_possible_values = true, env = "EVOKE_SANDBOX", default_value_t = SandboxArg::Auto)]
     pub sandbox: SandboxArg,
 }
 

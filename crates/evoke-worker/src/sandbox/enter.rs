@@ -238,8 +238,7 @@ impl Entering<'_> {
         command.args(args).env_clear().envs(env.iter().map(|(name, value)| (name, value))).current_dir(cwd);
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         crate::sys::place_channel(channel).map_err(own)?;
-        let cause = command.exec();
-        Err(format!("{program} in {cwd}: {cause}"))
+        Err(command.exec().to_string())
     }
 }
 

@@ -1,17 +1,27 @@
 //! A server's start, its orderly end, and its end by force.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::app::{plain, served};
 use crate::evoke::{Server, eventually, folder, http, write};
 
+/// Puts the file `go` beside the functions of every bundle, which is all of the host's files that they see.
+fn let_go(data: &Path) {
+    for bundle in std::fs::read_dir(data.join("workers/bundles/1")).unwrap() {
+        let bundle = bundle.unwrap().path();
+        std::fs::set_permissions(&bundle, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write(&bundle, "go", "");
+    }
+}
+
 #[test]
 fn sigterm_lets_a_call_finish_and_leaves_nothing_running() {
     let (mut server, app) = served();
-    let file = app.path().join("go");
-    let path = format!("/slow?file={}", file.display());
-    let (data, path) = (server.data_url.clone(), path);
-    let call = std::thread::spawn(move || http(&data, "GET", &path, ""));
+    let data = server.data_url.clone();
+    let call = std::thread::spawn(move || http(&data, "GET", "/slow?file=go", ""));
     eventually("the call to begin", || {
         server
             .evoke(app.path(), &["runs", "ls", "--state", "running", "--function", "slow", "--json"])
@@ -25,7 +35,7 @@ fn sigterm_lets_a_call_finish_and_leaves_nothing_running() {
     });
     server.running.signal("TERM");
     server.running.wait_for_talk("finishing what runs");
-    write(app.path(), "go", "");
+    let_go(&server.data);
     let answer = call.join().unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (200, "done\n"));
     assert_eq!(server.running.wait().code(), Some(0), "{}", server.running.stderr);
@@ -35,8 +45,7 @@ fn sigterm_lets_a_call_finish_and_leaves_nothing_running() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let (mut server, app) = served();
-    let file = app.path().join("never");
-    server.evoke(app.path(), &["send", "slow", "--data", &json!({ "file": file }).to_string()]).ok();
+    server.evoke(app.path(), &["send", "slow", "--data", &json!({ "file": "go" }).to_string()]).ok();
     eventually("the run to begin", || {
         server.evoke(app.path(), &["logs", "slow"]).stdout.contains("begun").then_some(())
     });
@@ -50,18 +59,17 @@ fn a_second_signal_ends_at_once() {
 fn what_does_not_end_within_the_grace_period_goes_back_to_its_queue() {
     let (dir, app) = (folder(&[]), plain());
     let data = dir.path().join("data");
-    let file = app.path().join("go");
     let mut impatient = Server::start_with(&data, &["--grace", "50ms"]);
     impatient.evoke(app.path(), &["deploy"]).ok();
     let sent = impatient
-        .evoke(app.path(), &["send", "slow", "--json", "--data", &json!({ "file": file }).to_string()]);
+        .evoke(app.path(), &["send", "slow", "--json", "--data", &json!({ "file": "go" }).to_string()]);
     let run = sent.ok().json()["runs"][0].as_str().unwrap().to_owned();
     eventually("the run to begin", || {
         impatient.evoke(app.path(), &["logs", "slow"]).stdout.contains("begun").then_some(())
     });
     impatient.running.signal("TERM");
     assert_eq!(impatient.running.wait().code(), Some(0), "{}", impatient.running.stderr);
-    write(app.path(), "go", "");
+    let_go(&data);
     let again = Server::start_on(&data);
     eventually("the run to complete", || {
         let json = again.evoke(app.path(), &["runs", "get", &run, "--json"]).ok().json();
@@ -73,16 +81,15 @@ fn what_does_not_end_within_the_grace_period_goes_back_to_its_queue() {
 #[test]
 fn what_was_accepted_survives_a_kill_and_is_done_after_the_restart() {
     let (mut server, app) = served();
-    let file = app.path().join("go");
     let sent =
-        server.evoke(app.path(), &["send", "slow", "--json", "--data", &json!({ "file": file }).to_string()]);
+        server.evoke(app.path(), &["send", "slow", "--json", "--data", &json!({ "file": "go" }).to_string()]);
     let run = sent.ok().json()["runs"][0].as_str().unwrap().to_owned();
     eventually("the run to begin", || {
         server.evoke(app.path(), &["logs", "slow"]).stdout.contains("begun").then_some(())
     });
     server.running.signal("KILL");
     server.running.wait();
-    write(app.path(), "go", "");
+    let_go(&server.data);
 
     let again = Server::start_on(&server.data);
     let done = eventually("the run to complete", || {

@@ -1,9 +1,9 @@
-// Says that it has begun, and answers when the file that `WAIT_FOR` or the request names is there.
+// Says that it has begun, and answers when a file of that name is beside this one.
 import { existsSync } from "node:fs";
 
 async function wait(file) {
   console.log("begun");
-  while (!existsSync(file)) await new Promise((next) => setTimeout(next, 20));
+  while (!existsSync(new URL(file, import.meta.url))) await new Promise((next) => setTimeout(next, 20));
 }
 
 export default {
