@@ -4,7 +4,7 @@
 // client answered. If this function throws, or the server dies before the commit, there is neither order nor event.
 
 import { isDeepStrictEqual } from "node:util";
-import type { Context, Env } from "./evoke.d.ts";
+import type { Env } from "../../sdk/node/evoke.d.ts";
 
 interface Order {
   order_id: string;
@@ -13,7 +13,7 @@ interface Order {
 }
 
 export default {
-  async fetch(request: Request, env: Env, _ctx: Context): Promise<Response> {
+  async fetch(request: Request, env: Env<{ CURRENCY: string }>): Promise<Response> {
     let body: unknown;
     try {
       body = await request.json();
@@ -28,7 +28,7 @@ export default {
     const key = `order/${order_id}`;
 
     // A client that got no answer sends its order again. The order id tells us that we know it already.
-    const known: unknown = await env.KV.get(key);
+    const known = await env.KV.get(key);
     if (known !== null) {
       if (isDeepStrictEqual(known, order)) return Response.json(order);
       return problem(409, "order id is taken", [`${order_id} is another order`]);
