@@ -9,20 +9,19 @@ use evoke_core::id::{AppName, FunctionName, RunId};
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{Cause, RunRecord, RunState, Trigger};
 use evoke_core::runtime::{Input, Request, Response};
-use evoke_core::store::{SettleError, StoreError};
+use evoke_core::store::{SettleError, Space, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Permit, Refused};
-use crate::attempt::{self, Attempt, Caller, Executed, NoAnswer, Remember};
-use crate::effects::Effects;
+use crate::attempt::{self, Attempt, Caller, NoAnswer, Taken};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::trace::TraceParent;
 use crate::{Engine, ingest};
 
-pub(crate) use once::KeysInUse;
+pub(crate) use once::{Keyed, KeysInUse};
 
 /// A call to make now.
 #[derive(Debug)]
@@ -158,57 +157,36 @@ pub(crate) struct Ask {
     pub deadline: Option<Instant>,
 }
 
-/// Makes the call. `remember` turns the answer into a write that is committed with the call's effects.
-pub(crate) async fn make(
-    inner: &Arc<Inner>,
-    ask: Ask,
-    remember: Option<Remember>,
-) -> Result<Answered, CallError> {
+/// Makes the call. With a key, its answer is remembered in the same transaction as its effects.
+pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> Result<Answered, CallError> {
     // What a running function calls is part of the work that a drain waits for.
     let _work = match ask.cause.parent {
         Some(_) => inner.work.token(),
         None => inner.begin().ok_or(CallError::Draining)?,
     };
-    let Ask { app: app_name, function, mut request, trigger, run, cause, deadline } = ask;
-    let (asked, asked_at) = (Instant::now(), inner.now());
-    let patience = asked + inner.limits.waiting;
+    let Ask { app: app_name, function, request, trigger, run, cause, deadline } = ask;
+    let taken = Taken::now(inner);
+    let patience = taken.since + inner.limits.waiting;
     let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
     let (app, target, permit) = enter(inner, (app_name.clone(), function.clone()), &cause, patience).await?;
 
-    let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause.clone(), asked_at);
-    if let Ok(traceparent) = TraceParent::header(&cause).parse() {
-        request.headers.insert("traceparent", traceparent);
-    }
+    let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause, taken.at);
     let (head, answer) = oneshot::channel();
-    let timeout = target.settings.timeout;
-    let timeout = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(asked).min(timeout));
     let cancel = inner.ending.child_token();
     let guard = cancel.clone().drop_guard();
-    let task = Running { inner: inner.clone(), app, target, record, timeout, cancel, asked, patience };
-    let done = inner.work.spawn(task.run(permit, request, head, remember));
+    let task = Running { inner: inner.clone(), app, target, record, deadline, cancel, taken, patience };
+    let done = inner.work.spawn(task.run(permit, request, head, keyed));
     let answer = answer.await;
+    // From here on only a dropped body says that nobody wants the rest.
+    guard.disarm();
+    let after = || taken.since.elapsed();
     match answer {
-        Ok(Ok(response)) => {
-            // From here on a dropped body says that nobody wants the rest.
-            guard.disarm();
-            Ok(Answered { run, response, replayed: false })
-        }
-        Ok(Err(NoAnswer::Outcome(outcome, after))) => Err(no_answer(outcome, run, function, timeout, after)),
-        Ok(Err(NoAnswer::Settle(SettleError::Store(error)))) => Err(CallError::Store(error)),
-        Ok(Err(NoAnswer::Settle(error))) => Err(CallError::Failed {
-            run,
-            function,
-            failure: attempt::failure_of(&error),
-            after: asked.elapsed(),
-        }),
+        Ok(Ok(response)) => Ok(Answered { run, response, replayed: false }),
+        Ok(Err(NoAnswer::Outcome(outcome, after))) => Err(no_answer(outcome, run, function, after)),
+        Ok(Err(NoAnswer::Settle(error))) => Err(not_kept(error, run, function, after())),
         Err(_) => {
-            let why = if done.await.is_err() {
-                "the attempt panicked"
-            } else {
-                "the attempt ended without an answer"
-            };
-            let failure = Failure::new(FailureCode::ProtocolViolation, why);
-            Err(CallError::Failed { run, function, failure, after: asked.elapsed() })
+            let words = if done.await.is_err() { "the attempt panicked" } else { ENDED };
+            Err(without_answer(words, run, function, after()))
         }
     }
 }
@@ -248,9 +226,10 @@ struct Running {
     app: Arc<App>,
     target: Arc<Target>,
     record: RunRecord,
-    timeout: Duration,
+    /// The caller's own.
+    deadline: Option<Instant>,
     cancel: CancellationToken,
-    asked: Instant,
+    taken: Taken,
     patience: Instant,
 }
 
@@ -260,51 +239,61 @@ impl Running {
         permit: Permit,
         request: Request,
         head: oneshot::Sender<Result<Response, NoAnswer>>,
-        remember: Option<Remember>,
+        keyed: Option<Keyed>,
     ) {
-        let Self { inner, app, target, mut record, timeout, cancel, asked, patience } = self;
-        let started_at = inner.now();
-        let slot = target.pool.take(&inner, Some(patience), &cancel).await;
-        let waited = asked.elapsed();
-        let executed = match slot {
+        let Self { inner, app, target, mut record, deadline, cancel, taken, patience } = self;
+        // The key is in use until this run is over, whether or not its caller is still there.
+        let (remember, _in_use) = keyed.map(|keyed| (keyed.remember, keyed.in_use)).unzip();
+        let attempt = match target.pool.take(&inner, Some(patience), &cancel).await {
             Ok(slot) => {
-                let (run, cause) = (record.id.clone(), record.cause.clone());
-                let mut attempt = Attempt::new(&inner, (app, target.clone()), run, 1, cause, timeout);
-                attempt.cancel = cancel;
-                let caller = Caller::Waiting { head, remember, record: Box::new(record.clone()) };
-                attempt.execute(slot, Input::Request(request), caller).await
+                let timeout = target.settings.timeout;
+                let attempt =
+                    Attempt::new(&inner, (app, target.clone()), &record, 1, timeout, deadline, cancel);
+                let caller = Caller::new(head, remember, record.clone());
+                attempt.execute(slot, taken, Input::Request(request), Some(caller)).await.record
             }
             Err(failure) => {
                 let outcome = Outcome::Rejected(failure);
+                // Nobody may be there to hear it.
                 let _ = head.send(Err(NoAnswer::Outcome(outcome.clone(), Duration::ZERO)));
-                Executed { outcome, effects: Effects::default(), started_at, ran: Duration::ZERO, cold: true }
+                taken.unstarted(&inner, 1, Some(&target), outcome)
             }
         };
         drop(permit);
-        let now = inner.now();
-        record.state = if executed.outcome.is_completed() { RunState::Completed } else { RunState::Failed };
-        record.ended_at = Some(now);
-        record.push_attempt(executed.record(1, &target, waited, now));
+        record.state = if attempt.outcome.is_completed() { RunState::Completed } else { RunState::Failed };
+        record.ended_at = Some(attempt.ended_at);
+        record.push_attempt(attempt);
         inner.recorder.run(record);
     }
 }
 
-fn no_answer(
-    outcome: Outcome,
-    run: RunId,
-    function: FunctionName,
-    limit: Duration,
-    after: Duration,
-) -> CallError {
+/// What the caller is told when the function gave no answer.
+fn no_answer(outcome: Outcome, run: RunId, function: FunctionName, after: Duration) -> CallError {
     match outcome {
-        Outcome::TimedOut { .. } => CallError::TimedOut { run, function, limit, after },
+        Outcome::TimedOut { after_ms } => {
+            CallError::TimedOut { run, function, limit: Duration::from_millis(after_ms), after }
+        }
         Outcome::Rejected(failure) if failure.code == FailureCode::Draining => CallError::Draining,
         Outcome::Failed(failure) | Outcome::Rejected(failure) => {
             CallError::Failed { run, function, failure, after }
         }
-        Outcome::Completed { .. } | Outcome::Lost => {
-            let failure = Failure::new(FailureCode::ProtocolViolation, "the attempt ended without an answer");
-            CallError::Failed { run, function, failure, after }
-        }
+        Outcome::Completed { .. } | Outcome::Lost => without_answer(ENDED, run, function, after),
     }
+}
+
+/// What the caller is told when the store did not take the effects.
+fn not_kept(error: SettleError, run: RunId, function: FunctionName, after: Duration) -> CallError {
+    match error {
+        SettleError::Store(error) => CallError::Store(error),
+        // Only answers are kept there: another node answered the same key meanwhile.
+        SettleError::Conflict { space, key, .. } if space == Space::answers() => CallError::KeyInUse { key },
+        error => CallError::Failed { run, function, failure: attempt::failure_of(&error), after },
+    }
+}
+
+const ENDED: &str = "the attempt ended without an answer";
+
+fn without_answer(words: &str, run: RunId, function: FunctionName, after: Duration) -> CallError {
+    let failure = Failure::new(FailureCode::ProtocolViolation, words);
+    CallError::Failed { run, function, failure, after }
 }

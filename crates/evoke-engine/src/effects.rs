@@ -15,11 +15,24 @@ const PROVISIONAL: u64 = 1 << 52;
 pub(crate) struct Effects {
     /// At most one per key: a later write of a key replaces the earlier one and keeps its expectation.
     writes: Vec<Write>,
-    by_key: HashMap<Space, BTreeMap<String, usize>>,
+    by_key: HashMap<Space, BTreeMap<String, Own>>,
     events: Vec<Event>,
+    /// Bytes and number of all that was ever added; the number also makes provisional revisions.
     bytes: u64,
-    /// Writes so far, for provisional revisions.
     count: u64,
+    /// What was handed over last: position and provisional revision of each write.
+    handed_over: Vec<Own>,
+    /// The store's revision for each provisional one that was committed.
+    committed: HashMap<u64, u64>,
+}
+
+/// The attempt's last write of a key.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    /// Among the writes.
+    at: usize,
+    /// The provisional revision the attempt was told.
+    revision: u64,
 }
 
 /// A limit on effects was reached.
@@ -47,7 +60,7 @@ impl Effects {
     /// The key through the attempt's own writes.
     pub fn see(&self, space: &Space, key: &str) -> Seen<'_> {
         match self.by_key.get(space).and_then(|keys| keys.get(key)) {
-            Some(index) => Seen::Written(&self.writes[*index], PROVISIONAL + *index as u64),
+            Some(own) => Seen::Written(&self.writes[own.at], own.revision),
             None => Seen::Unknown,
         }
     }
@@ -56,17 +69,23 @@ impl Effects {
     pub fn write(&mut self, mut write: Write, limits: &Limits) -> Result<u64, TooLarge> {
         let size = write.key.len() as u64 + write.value.as_ref().map_or(0, |value| value.bytes.len() as u64);
         self.grow(1, size, limits)?;
+        let revision = PROVISIONAL + self.count;
         let keys = self.by_key.entry(write.space.clone()).or_default();
-        if let Some(former) = keys.get(&write.key).copied() {
+        if let Some(own) = keys.get_mut(&write.key) {
             // What must hold in the store is what the first write of the key expected there.
-            write.expect = self.writes[former].expect;
-            self.writes[former] = write;
-            return Ok(PROVISIONAL + former as u64);
+            write.expect = self.writes[own.at].expect;
+            self.writes[own.at] = write;
+            own.revision = revision;
+        } else {
+            keys.insert(write.key.clone(), Own { at: self.writes.len(), revision });
+            self.writes.push(write);
         }
-        let index = self.writes.len();
-        keys.insert(write.key.clone(), index);
-        self.writes.push(write);
-        Ok(PROVISIONAL + index as u64)
+        Ok(revision)
+    }
+
+    /// The store's number for what may be a provisional revision of something committed.
+    pub fn resolve(&self, revision: u64) -> u64 {
+        self.committed.get(&revision).copied().unwrap_or(revision)
     }
 
     /// Adds a write of Evoke's own, which no bound of the function holds back.
@@ -93,30 +112,29 @@ impl Effects {
         Ok(())
     }
 
-    /// Lays the attempt's own writes of `space` over a page of the store's, both by key: the entries that start with
-    /// `prefix` and lie after `after` and, where the store's page was cut, not beyond its last key.
+    /// Lays the attempt's own writes of `space` over a part of the store's entries, both by key: those that start with
+    /// `prefix` and lie after `after` and not beyond `end`, where the part was cut.
     pub fn overlay(
         &self,
         space: &Space,
         stored: Vec<Entry>,
         prefix: &str,
         after: Option<&str>,
-        cut: bool,
+        end: Option<&str>,
     ) -> Vec<Entry> {
-        let end = cut.then(|| stored.last().map(|entry| entry.key.clone())).flatten();
         let mut merged: BTreeMap<String, Entry> =
             stored.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
-        for (key, index) in self.by_key.get(space).into_iter().flatten() {
+        for (key, own) in self.by_key.get(space).into_iter().flatten() {
             let within = key.starts_with(prefix)
                 && after.is_none_or(|after| key.as_str() > after)
-                && end.as_ref().is_none_or(|end| key <= end);
+                && end.is_none_or(|end| key.as_str() <= end);
             if !within {
                 continue;
             }
-            let write = &self.writes[*index];
+            let write = &self.writes[own.at];
             match &write.value {
                 Some(value) => {
-                    let revision = PROVISIONAL + *index as u64;
+                    let revision = own.revision;
                     let (value, expires_at) = (value.clone(), write.expires_at);
                     merged.insert(key.clone(), Entry { key: key.clone(), value, revision, expires_at });
                 }
@@ -128,8 +146,14 @@ impl Effects {
 
     /// Hands everything over and starts empty; counts and bytes stay, so that the bounds hold for the whole attempt.
     pub fn take(&mut self) -> (Vec<Write>, Vec<Event>) {
-        self.by_key.clear();
+        self.handed_over = self.by_key.drain().flat_map(|(_, keys)| keys.into_values()).collect();
         (std::mem::take(&mut self.writes), std::mem::take(&mut self.events))
+    }
+
+    /// Notes what became of the writes that were handed over last: the store's revision of each, in order.
+    pub fn committed(&mut self, revisions: &[u64]) {
+        let known = |own: &Own| Some((own.revision, *revisions.get(own.at)?));
+        self.committed.extend(self.handed_over.drain(..).filter_map(|own| known(&own)));
     }
 }
 
@@ -165,7 +189,7 @@ mod tests {
         let limits = Limits::default();
         let first = effects.write(put("a", "1", Expect::Revision(7)), &limits).unwrap();
         let second = effects.write(put("a", "2", Expect::Revision(first)), &limits).unwrap();
-        assert_eq!(first, second);
+        assert!(first < second);
         let (writes, _) = effects.take();
         assert_eq!(writes, [put("a", "2", Expect::Revision(7))]);
     }
@@ -193,7 +217,7 @@ mod tests {
             revision: 1,
             expires_at: None,
         };
-        let seen = effects.overlay(&space, vec![entry("k/1"), entry("k/3")], "k/", None, false);
+        let seen = effects.overlay(&space, vec![entry("k/1"), entry("k/3")], "k/", None, None);
         assert_eq!(seen.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), ["k/2", "k/3"]);
     }
 }

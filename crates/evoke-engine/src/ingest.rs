@@ -126,9 +126,7 @@ impl Engine {
         trace: Option<TraceParent>,
     ) -> Result<Vec<Published>, PublishError> {
         let inner = &self.0;
-        if inner.stopping.is_cancelled() {
-            return Err(PublishError::Draining);
-        }
+        let _work = inner.begin().ok_or(PublishError::Draining)?;
         let snapshot = inner.directory.snapshot();
         let Some(to) = snapshot.apps.get(app) else {
             return Err(PublishError::NotFound { app: app.clone() });
@@ -152,9 +150,10 @@ impl Engine {
         let names: Vec<EventRef> =
             items.iter().filter_map(|item| item.event.as_ref().map(Event::reference)).collect();
         let due: Vec<Queue> = queues_of(&items);
-        let appended = inner.store.append(items, now).await?;
+        let appended = inner.store.append(items, now).await;
+        // Also after an error: whether it happened may be unknown.
         inner.agenda.wake(due, now);
-        let published = names.into_iter().zip(appended).map(|(EventRef { source, id }, done)| Published {
+        let published = names.into_iter().zip(appended?).map(|(EventRef { source, id }, done)| Published {
             source,
             id,
             seq: done.seq,
@@ -183,6 +182,8 @@ impl Engine {
             BodyError::TooLarge { limit_bytes } => LaterError::BodyTooLarge { limit_bytes },
             aborted @ BodyError::Aborted(_) => LaterError::BodyAborted(aborted.to_string()),
         })?;
+        // Only now: a drain does not wait for a client that takes its time.
+        let _work = inner.begin().ok_or(LaterError::Draining)?;
         let now = inner.now();
         let id = inner.new_run_id();
         let cause = inner.cause_of_arrival(Some(id.as_str()), trace.as_ref());
@@ -190,12 +191,14 @@ impl Engine {
         let queue = Queue { app: app.clone(), function: function.clone() };
         let item = Append {
             app,
-            dedup: idempotency_key.map(|key| Dedup { scope: format!("call:{function}"), id: key }),
+            // The blank keeps it apart from every event: their sources are URIs.
+            dedup: idempotency_key.map(|key| Dedup { scope: format!("call {function}"), id: key }),
             event: None,
             invocations: vec![NewInvocation { run, due_at: now, request: Some(request) }],
         };
-        let done = inner.store.append(vec![item], now).await?.pop();
+        let done = inner.store.append(vec![item], now).await;
         inner.agenda.wake([queue], now);
+        let done = done?.pop();
         let run = done.as_ref().and_then(|done| done.runs.first()).cloned();
         let run = run.ok_or_else(|| {
             StoreError::Unavailable("the store named no run for an accepted call".to_owned())
@@ -203,9 +206,6 @@ impl Engine {
         Ok(Accepted { run, duplicate: done.is_some_and(|done| done.duplicate) })
     }
 }
-
-/// The attribute of the CloudEvents distributed tracing extension.
-pub(crate) const TRACEPARENT: &str = "traceparent";
 
 impl Inner {
     /// The cause of what comes from outside: part of the sender's correlation and trace where it named them.
@@ -237,8 +237,8 @@ pub(crate) fn append_event(
     if let Some(parent) = &cause.parent {
         event = event.with_extension(CAUSATION_ID, text(parent.as_str()));
     }
-    if event.extension_str(TRACEPARENT).is_none() {
-        event = event.with_extension(TRACEPARENT, text(&TraceParent::header(cause)));
+    if event.extension_str(TraceParent::NAME).is_none() {
+        event = event.with_extension(TraceParent::NAME, text(&TraceParent::header(cause)));
     }
     let invocations = app.subscribers(event.ty()).map(|(target, subscription)| {
         let trigger = Trigger::Event { event: event.reference(), ty: event.ty().to_owned(), subscription };

@@ -58,7 +58,9 @@ async fn dispatch(attempt: &mut Attempt, request: PlatformRequest) -> Result<Ste
 /// Publishes events that a handler returned, under the same rules as those it publishes itself.
 pub(crate) fn publish(attempt: &mut Attempt, events: Vec<Event>) -> Result<(), Failure> {
     let bytes = events.iter().map(Event::json_bytes).sum();
-    events::accept(attempt, events, bytes).map_err(|problem| {
+    let valid = |(index, event): (usize, &Event)| event.check().map_err(|why| events::invalid(index, &why));
+    let valid = events.iter().enumerate().try_for_each(valid);
+    valid.and_then(|()| events::accept(attempt, events, bytes)).map_err(|problem| {
         let code = match problem.code() {
             "too_large" => FailureCode::EffectsTooLarge,
             _ => FailureCode::EmitRefused,

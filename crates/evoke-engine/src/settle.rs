@@ -1,7 +1,6 @@
 //! What becomes of an invocation after an attempt: a pure decision.
 
 use evoke_core::outcome::{FailureCode, Outcome};
-use evoke_core::record::RunState;
 use evoke_core::retry::{AfterFailure, RetryPolicy};
 use evoke_core::store::Verdict;
 use evoke_core::time::Timestamp;
@@ -33,15 +32,6 @@ pub(crate) fn decide(
                 }
             }
         }
-    }
-}
-
-/// The state a run is in after its verdict.
-pub(crate) const fn state_after(verdict: &Verdict) -> RunState {
-    match verdict {
-        Verdict::Complete => RunState::Completed,
-        Verdict::Defer { .. } | Verdict::Release => RunState::Queued,
-        Verdict::DeadLetter { .. } => RunState::DeadLettered,
     }
 }
 

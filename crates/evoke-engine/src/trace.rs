@@ -12,6 +12,9 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
+    /// The header's name, and that of the attribute of the CloudEvents distributed tracing extension.
+    pub const NAME: &str = "traceparent";
+
     /// Reads a header value. `None` when it breaks the specification; the request is then treated as if it had none.
     pub fn parse(value: &str) -> Option<Self> {
         let hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));

@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use evoke_core::body::{Body, BodyError};
 use evoke_core::id::RunId;
-use evoke_core::outcome::FailureCode;
 use evoke_core::runtime::{Request, Response};
 use evoke_core::store::{Expect, Space, StoreError, Value, ValueKind, Write};
 use http::StatusCode;
@@ -21,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Answered, Ask, CallError, make};
+use crate::attempt::Remember;
 use crate::engine::Inner;
 use crate::ingest;
 
@@ -28,23 +28,29 @@ use crate::ingest;
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Keys of calls that are running on this node.
-#[derive(Default)]
-pub(crate) struct KeysInUse(Mutex<HashSet<String>>);
+#[derive(Clone, Default)]
+pub(crate) struct KeysInUse(Arc<Mutex<HashSet<String>>>);
 
 /// A key in use; free again when dropped.
-struct InUse<'a> {
-    keys: &'a KeysInUse,
+pub(super) struct InUse {
+    keys: KeysInUse,
     name: String,
 }
 
+/// What a call with a key brings along.
+pub(crate) struct Keyed {
+    pub(super) remember: Remember,
+    pub(super) in_use: InUse,
+}
+
 impl KeysInUse {
-    fn take(&self, name: String) -> Option<InUse<'_>> {
+    fn take(&self, name: String) -> Option<InUse> {
         let is_new = self.0.lock().insert(name.clone());
-        is_new.then(|| InUse { keys: self, name })
+        is_new.then(|| InUse { keys: self.clone(), name })
     }
 }
 
-impl Drop for InUse<'_> {
+impl Drop for InUse {
     fn drop(&mut self) {
         self.keys.0.lock().remove(&self.name);
     }
@@ -63,10 +69,9 @@ struct Head {
 /// Makes the call unless it was answered before.
 pub(super) async fn call(inner: &Arc<Inner>, mut ask: Ask, key: String) -> Result<Answered, CallError> {
     let name = format!("{}/{}/{key}", ask.app, ask.function);
-    let Some(_in_use) = inner.keys_in_use.take(name.clone()) else {
-        return Err(CallError::KeyInUse { key });
-    };
     let request = keep(&mut ask.request, inner.limits.body_bytes).await?;
+    // Taken before the store is asked: whoever had the key until now has left its answer there.
+    let in_use = inner.keys_in_use.take(name.clone());
     let stored = inner.store.get(&Space::answers(), &name, inner.now()).await?;
     if let Some(entry) = stored {
         let (head, body) = read(&entry.value.bytes)
@@ -76,21 +81,18 @@ pub(super) async fn call(inner: &Arc<Inner>, mut ask: Ask, key: String) -> Resul
         }
         return Ok(Answered { run: head.run.clone(), response: replay(&head, body), replayed: true });
     }
+    let Some(in_use) = in_use else { return Err(CallError::KeyInUse { key }) };
     let (run, expires_at) = (ask.run.clone(), Some(inner.now().after(KEPT)));
     let remember = move |response: &Response, body: &Bytes| {
         let value = Value { kind: ValueKind::Bytes, bytes: write(run, request, response, body) };
         Write { space: Space::answers(), key: name, value: Some(value), expires_at, expect: Expect::Absent }
     };
-    let answered = make(inner, ask, Some(Box::new(remember))).await;
-    match answered {
-        // Another node answered the same key meanwhile: what this one did was not kept.
-        Err(CallError::Failed { failure, .. })
-            if failure.code == FailureCode::StateConflict && failure.message.contains(&key) =>
-        {
-            Err(CallError::KeyInUse { key })
-        }
-        answered => answered,
-    }
+    let keyed = Keyed { remember: Box::new(remember), in_use };
+    make(inner, ask, Some(keyed)).await.map_err(|error| match error {
+        // By another node, which answered meanwhile: what this one did was not kept.
+        CallError::KeyInUse { .. } => CallError::KeyInUse { key },
+        error => error,
+    })
 }
 
 /// Reads the request's body into memory and returns the request's fingerprint.

@@ -1,6 +1,6 @@
 //! `POST /v1/events`.
 
-use evoke_core::event::{Event, json};
+use evoke_core::event::{Event, EventError, json};
 use evoke_core::runtime::{PlatformRequest, PlatformResponse};
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -35,18 +35,14 @@ pub(super) fn publish(attempt: &mut Attempt, request: &PlatformRequest) -> Resul
     let mut events = Vec::with_capacity(values.len());
     for (index, mut value) in values.into_iter().enumerate() {
         fill_in(attempt, &mut value, attempt.published + index);
-        let event = json::parse_value(value).and_then(|event| {
-            event.check_size(attempt.inner.limits.event_bytes)?;
-            Ok(event)
-        });
-        events.push(event.map_err(|error| invalid(index, &error.to_string()))?);
+        events.push(json::parse_value(value).map_err(|error| invalid(index, &error))?);
     }
     let accepted = Accepted { events: events.iter().map(Event::reference).collect() };
     accept(attempt, events, request.body.len() as u64)?;
     Ok(reply::json(StatusCode::ACCEPTED, &accepted))
 }
 
-/// Checks that the function may emit `events`, and keeps them with the attempt.
+/// Checks that the function may emit `events`, each within the bound, and keeps them with the attempt.
 pub(super) fn accept(attempt: &mut Attempt, events: Vec<Event>, bytes: u64) -> Result<(), Problem> {
     let settings = &attempt.target.settings;
     if let Some(event) = events.iter().find(|event| !settings.may_emit(event.ty())) {
@@ -58,6 +54,10 @@ pub(super) fn accept(attempt: &mut Attempt, events: Vec<Event>, bytes: u64) -> R
             line.join(", ")
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, "emit_refused", detail));
+    }
+    for (index, event) in events.iter().enumerate() {
+        let fits = event.check_size(attempt.inner.limits.event_bytes);
+        fits.map_err(|error| Problem::too_large(format!("event {index}: {error}")))?;
     }
     let count = events.len();
     attempt.effects.publish(events, bytes, &attempt.inner.limits)?;
@@ -82,6 +82,6 @@ fn fill_in(attempt: &Attempt, value: &mut Value, position: usize) {
     }
 }
 
-fn invalid(index: usize, why: &str) -> Problem {
+pub(super) fn invalid(index: usize, why: &EventError) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid_event", format!("event {index}: {why}"))
 }

@@ -15,6 +15,8 @@ use crate::attempt::Attempt;
 use crate::effects::{Seen, holds};
 
 const LIST_DEFAULT: usize = 100;
+/// Entries asked of the store at once: with values of the largest size, so many are in memory.
+const LIST_PART: usize = 64;
 
 pub(super) async fn answer(
     attempt: &mut Attempt,
@@ -133,6 +135,10 @@ async fn delete(
 /// commit.
 async fn write(attempt: &mut Attempt, request: &PlatformRequest, mut write: Write) -> Result<u64, Problem> {
     if let Some(expect) = if_revision(&request.headers)? {
+        let expect = match expect {
+            Expect::Revision(revision) => Expect::Revision(attempt.effects.resolve(revision)),
+            other => other,
+        };
         let seen = look_up(attempt, &write.space, &write.key).await?.map(|entry| entry.revision);
         if !holds(expect, seen) {
             let is = seen.map_or("absent".to_owned(), |revision| format!("at revision {revision}"));
@@ -164,21 +170,29 @@ async fn list(attempt: &Attempt, space: Space, query: Option<&str>) -> Result<Pl
             }
         }
     }
+    let bytes_max = attempt.inner.limits.body_bytes;
+    let (mut shown, mut bytes, mut last, mut more) = (Vec::new(), 0, None, false);
     // One more than asked for tells whether more follow.
-    let wanted =
-        ListQuery { space: space.clone(), prefix: prefix.clone(), after: after.clone(), limit: limit + 1 };
-    let stored = attempt.inner.store.list(&wanted, attempt.inner.now()).await?;
-    let cut = stored.len() > limit;
-    let entries = attempt.effects.overlay(&space, stored, &prefix, after.as_deref(), cut);
-    let (mut shown, mut size, mut last, mut more) = (Vec::new(), 0, None, cut);
-    for entry in entries {
-        size += entry.key.len() + if values { entry.value.bytes.len() * 4 / 3 } else { 0 };
-        if shown.len() == limit || (size as u64 > attempt.inner.limits.body_bytes && !shown.is_empty()) {
-            more = true;
-            break;
+    let mut part = (limit + 1).min(LIST_PART);
+    'parts: loop {
+        let wanted =
+            ListQuery { space: space.clone(), prefix: prefix.clone(), after: after.clone(), limit: part };
+        let stored = attempt.inner.store.list(&wanted, attempt.inner.now()).await?;
+        let end = (stored.len() == part).then(|| stored.last().map(|entry| entry.key.clone())).flatten();
+        for entry in attempt.effects.overlay(&space, stored, &prefix, after.as_deref(), end.as_deref()) {
+            let value_bytes = if values { entry.value.bytes.len() * 4 / 3 } else { 0 };
+            bytes += (entry.key.len() + value_bytes) as u64;
+            if shown.len() == limit || (bytes > bytes_max && !shown.is_empty()) {
+                more = true;
+                break 'parts;
+            }
+            last = Some(entry.key.clone());
+            shown.push(show(entry, values));
         }
-        last = Some(entry.key.clone());
-        shown.push(show(entry, values));
+        // What the attempt deleted is not shown; there may be anything behind it.
+        let Some(end) = end else { break };
+        after = Some(end);
+        part = LIST_PART;
     }
     let mut body = json!({ "entries": shown });
     if more && let Some(last) = last {

@@ -1,10 +1,14 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use evoke_core::body::Body;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::RunState;
-use evoke_core::runtime::Ended;
+use evoke_core::runtime::{Ended, Input, Report, Response};
 use evoke_engine::call::CallError;
-use http::Method;
+use evoke_engine::ingest::LaterCall;
+use http::{HeaderMap, Method, StatusCode};
+use parking_lot::Mutex;
 
 use crate::support::{World, function};
 
@@ -143,4 +147,94 @@ async fn a_function_that_calls_itself_for_ever_is_stopped_by_the_depth_of_the_ch
     let (answered, body) = world.call("again", "").await.unwrap();
     assert_eq!(answered.response.status.as_u16(), 508, "{body}");
     assert!(body.contains("loop_detected"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_had_to_wait_has_no_more_time_than_its_caller() {
+    let world = World::new().await;
+    world.deploy(&[("outer", "timeout = \"9s\""), ("inner", "concurrency = 1\ntimeout = \"60s\"")]).await;
+    let deadlines = Arc::new(Mutex::new(Vec::new()));
+    let (outer, inner) = (deadlines.clone(), deadlines.clone());
+    world.runtime.script("outer", move |guest| {
+        outer.lock().push(guest.call.deadline);
+        async move {
+            guest.ask(Method::POST, "/v1/functions/inner", &[], "").await;
+            guest.agree().await
+        }
+    });
+    world.runtime.script("inner", move |guest| {
+        inner.lock().push(guest.call.deadline);
+        async move {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            guest.agree().await
+        }
+    });
+    let (_, outer) = tokio::join!(world.call("inner", ""), world.call("outer", ""));
+    outer.unwrap();
+    let deadlines = deadlines.lock();
+    assert_eq!(deadlines[1], deadlines[2], "the caller's, and that of the second call of the callee");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_drops_the_body_of_an_answer_ends_the_run() {
+    let world = World::new().await;
+    world.deploy(&[("a", "timeout = \"10m\"")]).await;
+    world.runtime.script("a", |guest| async move {
+        let (chunks, body) = tokio::sync::mpsc::channel(1);
+        let response =
+            Response { status: StatusCode::OK, headers: HeaderMap::new(), body: Body::Stream(body) };
+        guest.call.up.send(Report::Response(response)).await.unwrap();
+        let _ = chunks.send(Ok("some".into())).await;
+        std::future::pending().await
+    });
+    let mut answered = world.engine.call(world.request("a", "")).await.unwrap();
+    assert_eq!(answered.response.body.chunk().await, Some(Ok("some".into())));
+    drop(answered.response);
+    let run = tokio::time::timeout(Duration::from_secs(5), world.ended(&answered.run)).await.unwrap();
+    assert!(run.attempts[0].outcome.reason().contains("cancelled: the caller went away"), "{run:?}");
+    assert_eq!(world.runtime.alive(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_goes_on_after_its_whole_answer_was_read_is_left_alone() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    world.runtime.script("a", |guest| async move {
+        let (chunks, body) = tokio::sync::mpsc::channel(1);
+        let response =
+            Response { status: StatusCode::OK, headers: HeaderMap::new(), body: Body::Stream(body) };
+        guest.call.up.send(Report::Response(response)).await.unwrap();
+        let _ = chunks.send(Ok("all".into())).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop(chunks);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        guest.ask(Method::PUT, "/v1/kv/default/k", &[], "1").await;
+        Ended::Returned { events: Vec::new() }
+    });
+    let mut answered = world.engine.call(world.request("a", "")).await.unwrap();
+    // A reader that knows the length does not wait for the end.
+    assert_eq!(answered.response.body.chunk().await, Some(Ok("all".into())));
+    drop(answered.response);
+    assert_eq!(world.ended(&answered.run).await.state, RunState::Completed);
+    assert_eq!(world.kv("k").await.as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_carries_the_span_of_its_attempt() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    world.runtime.script("a", |guest| async move {
+        let cause = &guest.call.cause;
+        let Input::Request(request) = &guest.call.input else { unreachable!("it is called") };
+        let expected = format!("00-{}-{}-01", cause.trace_id, cause.span_id);
+        assert_eq!(request.headers["traceparent"], expected.as_str());
+        guest.agree().await
+    });
+    world.call("a", "").await.unwrap();
+    let call = world.request("a", "");
+    let (trigger, request) = (call.trigger, call.request);
+    let (app, function) = (call.app, call.function);
+    let later = LaterCall { app, function, request, trigger, trace: None, idempotency_key: None };
+    let run = world.engine.call_later(later).await.unwrap().run;
+    assert_eq!(world.ended(&run).await.state, RunState::Completed);
 }

@@ -1,12 +1,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use evoke_core::event::Event;
+use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::RunState;
 use evoke_core::runtime::Ended;
+use evoke_core::testing::store::MemoryStore;
+use evoke_core::time::Clock;
 use evoke_engine::call::CallError;
 use http::Method;
+use parking_lot::Mutex;
 
 use crate::support::World;
 
@@ -163,9 +169,7 @@ async fn events_a_handler_returns_are_published_with_its_settlement() {
         .await;
     let count = Arc::new(AtomicU32::new(0));
     let counted = count.clone();
-    world.runtime.script("a", |_| async {
-        Ended::Returned { events: vec![evoke_core::event::Event::new("n1", "/a", "next")] }
-    });
+    world.runtime.script("a", |_| async { Ended::Returned { events: vec![Event::new("n1", "/a", "next")] } });
     world.runtime.script("b", move |guest| {
         counted.fetch_add(1, Ordering::SeqCst);
         guest.agree()
@@ -174,4 +178,196 @@ async fn events_a_handler_returns_are_published_with_its_settlement() {
     while count.load(Ordering::SeqCst) == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_an_answer_publishes_nothing_of_what_it_returned() {
+    let world = World::new().await;
+    world.deploy(&[("a", "emits = [\"next\"]"), ("b", "on = [{ event = \"next\" }]")]).await;
+    world.runtime.script("a", |_| async { Ended::Returned { events: vec![Event::new("n1", "/a", "next")] } });
+    let Err(CallError::Failed { failure, .. }) = world.call("a", "").await else { panic!("it answered") };
+    assert_eq!(failure.to_string(), "function_error: the handler returned no response");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.runs().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_left_before_the_answer_leaves_nothing_behind() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    let calling = world.engine.clone();
+    let request = world.request("a", "");
+    let call = Arc::new(Mutex::new(Some(Box::pin(async move { calling.call(request).await }))));
+    let caller = call.clone();
+    world.runtime.script("a", move |guest| {
+        let caller = caller.clone();
+        async move {
+            guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "1").await;
+            guest.respond(200, "").await;
+            drop(caller.lock().take());
+            Ended::Returned { events: Vec::new() }
+        }
+    });
+    let answered = std::future::poll_fn(|cx| match call.lock().as_mut() {
+        Some(call) => call.as_mut().poll(cx).map(drop),
+        None => Poll::Pending,
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(5), answered).await.is_err());
+    let run = loop {
+        if let Some(run) = world.runs().await.pop() {
+            break run;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert_eq!(run.attempts[0].outcome.reason(), "cancelled: the caller went away");
+    assert_eq!(world.kv("k").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_survives_the_conflict_of_its_call() {
+    let world = World::new().await;
+    world.deploy(&[("a", ""), ("b", "")]).await;
+    let world = Arc::new(world);
+    let other = world.clone();
+    world.runtime.script("a", move |guest| {
+        let other = other.clone();
+        async move {
+            guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON, ("if-revision", "0")], "1").await;
+            other.call("b", "").await.unwrap();
+            guest.respond(200, "").await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ended::Returned { events: Vec::new() }
+        }
+    });
+    world.runtime.script("b", |guest| async move {
+        guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "2").await;
+        guest.agree().await
+    });
+    let Err(CallError::Failed { run, failure, .. }) = world.call("a", "").await else {
+        panic!("it was kept")
+    };
+    assert_eq!(failure.code, FailureCode::StateConflict);
+    assert!(world.ended(&run).await.attempts[0].outcome.reason().contains("state_conflict"));
+    assert_eq!(world.runtime.alive(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_whole_from_the_moment_the_effects_are_there() {
+    let world = World::new().await;
+    world.deploy(&[("a", "concurrency = 1")]).await;
+    world.runtime.start_takes(Duration::from_secs(3));
+    world.runtime.script("a", |guest| async move {
+        guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "1").await;
+        guest.respond(200, "").await;
+        std::future::pending::<()>().await;
+        unreachable!()
+    });
+    let asked = world.clock.now();
+    let answered = world.engine.call(world.request("a", "")).await.unwrap();
+    let run = world.ended(&answered.run).await;
+    let attempt = &run.attempts[0];
+    assert!(attempt.cold);
+    assert_eq!(attempt.waited_us, 3_000_000);
+    assert_eq!((run.created_at, attempt.started_at), (asked, asked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_write_of_the_same_attempt_is_a_later_revision() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    world.runtime.script("a", |guest| async move {
+        let put = async |value: &str, revision: Option<u64>| {
+            let revision = revision.map(|revision| revision.to_string());
+            let condition = revision.as_deref().map(|revision| ("if-revision", revision));
+            let headers: Vec<_> = [JSON].into_iter().chain(condition).collect();
+            let answer = guest.ask(Method::PUT, "/v1/kv/default/k", &headers, value).await;
+            let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            (answer.status.as_u16(), body["revision"].as_u64())
+        };
+        let (_, first) = put("1", None).await;
+        let (status, second) = put("2", first).await;
+        assert_eq!(status, 200);
+        assert!(second > first);
+        assert_eq!(put("3", first).await.0, 409, "the key is not at its first revision any more");
+        guest.respond(200, "").await;
+        // Committed now, under a number of the store's; what was promised still holds.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(put("4", first).await.0, 409);
+        assert_eq!(put("5", second).await.0, 200);
+        Ended::Returned { events: Vec::new() }
+    });
+    let (answered, _) = world.call("a", "").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.ended(&answered.run).await.state, RunState::Completed);
+    assert_eq!(world.kv("k").await.as_deref(), Some("5"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_goes_on_behind_what_the_attempt_deleted() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    world.runtime.script("a", |guest| async move {
+        for n in 0..300 {
+            guest.ask(Method::PUT, &format!("/v1/kv/default/k{n:03}"), &[JSON], "1").await;
+        }
+        guest.agree().await
+    });
+    world.call("a", "").await.unwrap();
+    world.runtime.script("a", |guest| async move {
+        let page = async |query: &str| {
+            let answer = guest.ask(Method::GET, &format!("/v1/kv/default?{query}"), &[], "").await;
+            let page: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            let keys = page["entries"].as_array().unwrap().iter();
+            let keys: Vec<String> = keys.map(|entry| entry["key"].as_str().unwrap().to_owned()).collect();
+            (keys, page["next"].as_str().map(str::to_owned))
+        };
+        for n in 0..290 {
+            guest.ask(Method::DELETE, &format!("/v1/kv/default/k{n:03}"), &[], "").await;
+        }
+        let (keys, next) = page("limit=4").await;
+        assert_eq!(keys, ["k290", "k291", "k292", "k293"]);
+        let (keys, next) = page(&format!("limit=4&after={}", next.unwrap())).await;
+        assert_eq!((keys.len(), next.as_deref()), (4, Some("k297")));
+        let (keys, next) = page("limit=4&after=k297").await;
+        assert_eq!((keys.len(), next), (2, None));
+        guest.agree().await
+    });
+    world.call("a", "").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_a_handler_returns_is_under_the_same_bound_as_one_it_publishes() {
+    let limits = Limits { event_bytes: 300, ..Limits::default() };
+    let world = World::with(Arc::new(MemoryStore::new()), limits).await;
+    world.deploy(&[("a", "emits = [\"next\"]\non = [{ event = \"e\", retry = { attempts = 1 } }]")]).await;
+    world.runtime.script("a", |_| async {
+        let large = Event::new("n1", "/a", "next").with_json(serde_json::json!("x".repeat(400)));
+        Ended::Returned { events: vec![large] }
+    });
+    let run = world.publish("e1", "e").await.runs.remove(0);
+    assert_eq!(world.ended(&run).await.state, RunState::DeadLettered);
+    assert!(
+        world.dead_letters().await[0].reason.contains("300"),
+        "{:?}",
+        world.dead_letters().await[0].reason
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_publishes_and_what_it_returns_are_both_published() {
+    let world = World::new().await;
+    world
+        .deploy(&[
+            ("a", "emits = [\"next\"]\non = [{ event = \"e\" }]"),
+            ("b", "on = [{ event = \"next\" }]"),
+        ])
+        .await;
+    world.runtime.script("a", |guest| async move {
+        assert!(guest.publish("next", serde_json::json!(1)).await);
+        Ended::Returned { events: vec![Event::new(format!("{}-0", guest.call.run), "/shop/a", "next")] }
+    });
+    let run = world.publish("e1", "e").await.runs.remove(0);
+    assert_eq!(world.ended(&run).await.state, RunState::Completed);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.runs().await.len(), 3);
 }

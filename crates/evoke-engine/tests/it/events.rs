@@ -3,9 +3,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use evoke_core::event::Event;
+use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::{RunState, Trigger};
 use evoke_core::runtime::Ended;
+use evoke_core::testing::fault::{Fault, FaultyStore};
+use evoke_core::testing::runtime::ScriptedRuntime;
+use evoke_core::testing::store::MemoryStore;
 use evoke_engine::ingest::{LaterCall, PublishError};
 
 use crate::support::{World, app, function, request};
@@ -199,4 +203,110 @@ async fn emitted_events_carry_their_cause() {
     assert_eq!(event.extension_str("causationid"), Some(first.id.as_str()));
     assert_eq!(event.extension_str("correlationid"), Some(first.cause.root.as_str()));
     assert_eq!(event.id(), format!("{}.0", first.id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_settlement_fails_for_a_moment_is_not_made_again() {
+    for fault in [Fault::Before, Fault::After] {
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+        let world = World::with(store.clone(), Limits::default()).await;
+        world
+            .deploy(&[
+                ("a", "emits = [\"next\"]\non = [{ event = \"order\" }]"),
+                ("b", "on = [{ event = \"next\" }]"),
+            ])
+            .await;
+        let made = Arc::new(AtomicU32::new(0));
+        let counted = made.clone();
+        let failing = store.clone();
+        world.runtime.script("a", move |guest| {
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                failing.fail_next(fault);
+            }
+            async move {
+                assert!(guest.publish("next", serde_json::json!(1)).await);
+                guest.agree().await
+            }
+        });
+        let started = tokio::time::Instant::now();
+        let run = world.publish("e1", "order").await.runs.remove(0);
+        let run = world.ended(&run).await;
+        assert_eq!((run.state, run.attempts.len()), (RunState::Completed, 1), "{fault:?}");
+        assert_eq!(made.load(Ordering::SeqCst), 1, "{fault:?}");
+        while !world
+            .runs()
+            .await
+            .iter()
+            .any(|run| run.function == function("b") && run.state == RunState::Completed)
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(started.elapsed() < Duration::from_secs(3), "{fault:?}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_lost_counts() {
+    let store = Arc::new(MemoryStore::new());
+    let world = World::with(store.clone(), Limits::default()).await;
+    world.deploy(&[("a", "on = [{ event = \"order\", retry = { attempts = 2 } }]")]).await;
+    world.runtime.script("a", |_| std::future::pending());
+    let run = world.publish("e1", "order").await.runs.remove(0);
+    let mut worlds = vec![world];
+    for crash in 1..=3 {
+        let runtime = ScriptedRuntime::new();
+        runtime.script("a", |_| std::future::pending());
+        let world = worlds.last().unwrap();
+        while world.runtime.alive() == 0 && world.dead_letters().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(world.runtime.alive(), usize::from(crash <= 2), "server {crash}");
+        if crash == 3 {
+            break;
+        }
+        // As if the server had died: its leases are void, and what it does from now on is refused.
+        store.reopen();
+        let clock = world.clock.clone();
+        worlds.push(World::on(store.clone(), Limits::default(), runtime, clock, crash).await);
+    }
+    let dead = worlds[2].dead_letters().await.remove(0);
+    assert_eq!(dead.reason, "given up after 2 attempts: lost: the server stopped while it ran");
+    assert_eq!(
+        dead.run.attempts.iter().map(|a| (a.number, a.outcome.word())).collect::<Vec<_>>(),
+        [(1, "lost"), (2, "lost")]
+    );
+    assert_eq!(dead.run.id, run);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_could_not_start_says_how_long_it_waited() {
+    let world = World::new().await;
+    world.deploy(&[("a", "on = [{ event = \"order\", retry = { attempts = 1 } }]")]).await;
+    world.runtime.start_takes(Duration::from_secs(2));
+    world.runtime.break_start("a", "ModuleNotFoundError: x");
+    let run = world.publish("e1", "order").await.runs.remove(0);
+    let run = world.ended(&run).await;
+    assert_eq!(run.state, RunState::DeadLettered);
+    assert_eq!(run.attempts[0].waited_us, 2_000_000);
+    assert_eq!(run.attempts[0].ended_at.since(run.attempts[0].started_at), Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_event_is_mistaken_for_a_call_with_a_key() {
+    let world = World::new().await;
+    world.deploy(&[("a", ON_ORDER)]).await;
+    let trigger = Trigger::Http { method: "POST".to_owned(), path: "/".to_owned() };
+    let call = LaterCall {
+        app: app(),
+        function: function("a"),
+        request: request(""),
+        trigger,
+        trace: None,
+        idempotency_key: Some("k".to_owned()),
+    };
+    let run = world.engine.call_later(call).await.unwrap().run;
+    let event = Event::new("k", "call:a", "order");
+    let published = world.engine.publish(&app(), vec![event], None).await.unwrap().remove(0);
+    assert!(!published.duplicate);
+    assert_ne!(published.runs, [run]);
 }

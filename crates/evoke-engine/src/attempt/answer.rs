@@ -1,0 +1,232 @@
+//! The answer to whoever waits for a call: its effects are committed, then its head is sent; what the handler changes
+//! after that is committed at its end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use evoke_core::body::{Body, BodyError};
+use evoke_core::outcome::{Failure, FailureCode, Outcome};
+use evoke_core::record::{RunRecord, RunState};
+use evoke_core::runtime::Response;
+use evoke_core::store::{SettleError, Settlement, Verdict, Write};
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::Execution;
+use crate::engine::Inner;
+use crate::ingest;
+
+/// Chunks of a response between the instance's channel and the caller's.
+const CHUNKS: usize = 1;
+/// What a run gets to come to its end after its reader has left: one that knows the length does not wait for the end.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// Somebody who waits for the answer to a request.
+pub(crate) struct Caller {
+    /// Where the head goes, once.
+    head: Option<oneshot::Sender<Result<Response, NoAnswer>>>,
+    /// Makes the write that remembers the whole answer, for a call with an idempotency key.
+    remember: Option<Remember>,
+    /// The run's record without this attempt.
+    record: RunRecord,
+}
+
+/// Makes the write that remembers an answer.
+pub(crate) type Remember = Box<dyn FnOnce(&Response, &Bytes) -> Write + Send>;
+
+/// Why the caller gets no answer.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// The function did not give one; it took so long.
+    Outcome(Outcome, Duration),
+    /// The store did not take the effects.
+    Settle(SettleError),
+}
+
+/// A response with all of its body.
+pub(super) struct Whole {
+    response: Response,
+    body: Result<Bytes, BodyError>,
+}
+
+impl Caller {
+    pub fn new(
+        head: oneshot::Sender<Result<Response, NoAnswer>>,
+        remember: Option<Remember>,
+        record: RunRecord,
+    ) -> Self {
+        Self { head: Some(head), remember, record }
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.head.is_none()
+    }
+}
+
+impl Execution {
+    pub(super) async fn take_response(&mut self, mut response: Response) {
+        self.status = Some(response.status.as_u16());
+        match &self.caller {
+            None => self.beside.push(Box::pin(read_to_end(response.body))),
+            Some(caller) if caller.remember.is_some() => {
+                let limit = self.attempt.inner.limits.body_bytes;
+                self.whole = Some(Box::pin(async move {
+                    let body = std::mem::take(&mut response.body).collect(limit).await;
+                    Whole { response, body }
+                }));
+            }
+            Some(_) => self.answer(response).await,
+        }
+    }
+
+    /// Commits what the attempt did so far and sends the response on.
+    async fn answer(&mut self, response: Response) {
+        let Some(head) = self.caller.as_mut().and_then(|caller| caller.head.take()) else { return };
+        if head.is_closed() {
+            self.refused = Some(Outcome::Failed(caller_gone()));
+            return;
+        }
+        if let Err(error) = self.commit().await {
+            self.refused = Some(Outcome::Failed(failure_of(&error)));
+            // Nobody reads the rest. A handler that has said all comes to its end, and its instance can be used again.
+            if matches!(response.body, Body::Stream(_)) {
+                self.attempt.cancel.cancel();
+            }
+            let _ = head.send(Err(NoAnswer::Settle(error)));
+            return;
+        }
+        let body = self.hand_on(response.body);
+        // A failed send says that the caller went away in this moment; its guard cancels the attempt.
+        let _ = head.send(Ok(Response { body, ..response }));
+    }
+
+    pub(super) async fn answer_whole(&mut self, whole: Whole) {
+        let Whole { response, body } = whole;
+        match body {
+            Ok(body) => {
+                if let Some(remember) = self.caller.as_mut().and_then(|caller| caller.remember.take()) {
+                    self.attempt.effects.push(remember(&response, &body));
+                }
+                self.answer(Response { body: Body::Full(body), ..response }).await;
+            }
+            Err(error @ BodyError::TooLarge { .. }) => {
+                let words =
+                    format!("the response of a call with an idempotency key is kept whole, but {error}");
+                self.refused = Some(Outcome::Failed(Failure::new(FailureCode::FunctionError, words)));
+                self.attempt.cancel.cancel();
+            }
+            // What the instance ended by says why.
+            Err(BodyError::Aborted(_)) => {}
+        }
+    }
+
+    /// Commits what came after the head, or tells the caller why there is none. Not everything that ended well can be
+    /// kept: `outcome` says so then.
+    pub(super) async fn answer_caller(&mut self, outcome: &mut Outcome) {
+        if self.caller.is_none() {
+            return;
+        }
+        if outcome.is_completed()
+            && let Err(error) = self.commit().await
+        {
+            *outcome = Outcome::Failed(failure_of(&error));
+        }
+        if let Some(head) = self.caller.as_mut().and_then(|caller| caller.head.take()) {
+            let _ = head.send(Err(NoAnswer::Outcome(outcome.clone(), self.started.elapsed())));
+        }
+    }
+
+    /// One transaction with all that the attempt did since the last one. Nothing to do is done at once.
+    async fn commit(&mut self) -> Result<(), SettleError> {
+        let Some(caller) = self.caller.as_ref().filter(|_| !self.attempt.effects.is_empty()) else {
+            return Ok(());
+        };
+        let mut record = caller.record.clone();
+        record.state = RunState::Completed;
+        record.push_attempt(self.record(Outcome::Completed { status: self.status }));
+        let attempt = &mut self.attempt;
+        let (inner, now) = (attempt.inner.clone(), attempt.inner.now());
+        record.ended_at = Some(now);
+        let cause = attempt.cause_of_children();
+        let (writes, events) = attempt.effects.take();
+        let append = |event| ingest::append_event(&inner, &attempt.app, event, &cause, now);
+        let appends: Vec<_> = events.into_iter().map(append).collect();
+        let queues = ingest::queues_of(&appends);
+        let settlement =
+            Settlement { lease: None, verdict: Verdict::Complete, run: Some(record), writes, appends };
+        let settled = inner.store.settle(settlement, now).await;
+        // Also after an error: whether it happened may be unknown.
+        inner.agenda.wake(queues, now);
+        self.attempt.effects.committed(&settled?.revisions);
+        Ok(())
+    }
+
+    /// The body as the caller gets it. One that arrives in chunks is watched: when its reader leaves before the end,
+    /// the run is cancelled.
+    fn hand_on(&self, body: Body) -> Body {
+        let Body::Stream(chunks) = body else { return body };
+        let (to, body) = mpsc::channel(CHUNKS + 1);
+        let (inner, cancel) = (&self.attempt.inner, self.attempt.cancel.clone());
+        inner.work.spawn(hand_over(inner.clone(), chunks, to, cancel));
+        Body::Stream(body)
+    }
+}
+
+type Chunk = Result<Bytes, BodyError>;
+
+async fn hand_over(
+    inner: std::sync::Arc<Inner>,
+    mut from: mpsc::Receiver<Chunk>,
+    to: mpsc::Sender<Chunk>,
+    cancel: CancellationToken,
+) {
+    // Kept back for the news that the body ends early: a channel that just closes would say that it is complete.
+    let Ok(last_place) = to.clone().try_reserve_owned() else { return };
+    let handing = async {
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = from.recv() => chunk,
+                () = to.closed() => break,
+            };
+            let Some(chunk) = chunk else { return };
+            if to.send(chunk).await.is_err() {
+                break;
+            }
+        }
+        let rest = async { while from.recv().await.is_some() {} };
+        if tokio::time::timeout(LEAVING, rest).await.is_err() {
+            cancel.cancel();
+        }
+    };
+    if inner.ending.run_until_cancelled(handing).await.is_none() {
+        last_place.send(Err(BodyError::Aborted("the server stopped before it was done".to_owned())));
+    }
+}
+
+/// The response that is on its way into memory, when it is there; never, when none is.
+pub(super) async fn arrived(whole: &mut Option<BoxFuture<'static, Whole>>) -> Whole {
+    let Some(arriving) = whole else { return std::future::pending().await };
+    let arrived = arriving.await;
+    *whole = None;
+    arrived
+}
+
+async fn read_to_end(mut body: Body) {
+    while let Some(Ok(_)) = body.chunk().await {}
+}
+
+pub(super) fn caller_gone() -> Failure {
+    Failure::new(FailureCode::Cancelled, "the caller went away")
+}
+
+/// What the run's record says when the store refused the effects.
+pub(crate) fn failure_of(error: &SettleError) -> Failure {
+    match error {
+        SettleError::Conflict { .. } => Failure::new(FailureCode::StateConflict, error.to_string()),
+        SettleError::StaleLease { .. } | SettleError::Store(_) => {
+            Failure::new(FailureCode::Overloaded, format!("its effects could not be kept: {error}"))
+        }
+    }
+}
