@@ -75,6 +75,7 @@ impl Delivery<'_> {
         let mut lease_lost = pin!(keep_lease(inner, leased));
         for conflicts in 0..=CONFLICTS_MAX {
             let attempted = tokio::select! {
+                biased;
                 attempted = self.attempt(timeout) => attempted,
                 () = &mut lease_lost => return,
             };

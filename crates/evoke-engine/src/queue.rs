@@ -4,7 +4,7 @@
 //! starts a [`drain`] of that queue, at most one at a time per queue. A drain takes as many permits as the function has
 //! free, leases that many invocations, and ends when there was less to lease than it had permits for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const LEASE_MAX: usize = 64;
 /// Which queues want attention, and when.
 #[derive(Default)]
 pub(crate) struct Agenda {
-    queues: Mutex<HashMap<Queue, Plan>>,
+    queues: Mutex<BTreeMap<Queue, Plan>>,
     changed: Notify,
 }
 
@@ -126,6 +126,7 @@ pub(crate) async fn dispatch(inner: Arc<Inner>) {
         }
         let wait = next.map_or(REFRESH, |next| next.since(now));
         tokio::select! {
+            biased;
             () = inner.agenda.changed.notified() => {}
             () = tokio::time::sleep(wait.min(REFRESH)) => {}
             () = inner.stopping.cancelled() => return,
