@@ -17,6 +17,7 @@
 //! ```
 
 pub mod body;
+pub mod egress;
 pub mod event;
 pub mod id;
 pub mod limits;

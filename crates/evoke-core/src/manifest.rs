@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::egress::AllowList;
 use crate::id::{AppName, FunctionName, RevisionId};
 use crate::retry::RetryPolicy;
 
@@ -85,6 +86,9 @@ pub struct Function {
     pub env: BTreeMap<String, String>,
     /// Event types it may publish: exact, or a prefix ending in `*`.
     pub emits: Vec<TypePattern>,
+    /// Where it may connect to. Left out of JSON when empty, so that a function without it keeps its revision.
+    #[serde(default, skip_serializing_if = "AllowList::is_empty")]
+    pub egress: AllowList,
     /// Its subscriptions.
     pub on: Vec<Subscription>,
     /// Retry policy of asynchronous calls.

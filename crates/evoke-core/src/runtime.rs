@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
+use crate::egress::AllowList;
 use crate::event::Event;
 use crate::id::{AppName, FunctionName, RevisionId, RunId};
 use crate::manifest::RuntimeKind;
@@ -89,6 +90,8 @@ pub struct InstanceSpec {
     pub handler: Option<String>,
     /// Environment variables, sorted.
     pub env: Vec<(String, String)>,
+    /// Where it may connect to.
+    pub egress: AllowList,
     /// Memory limit in bytes.
     pub memory_bytes: u64,
     /// How long loading may take.

@@ -265,6 +265,7 @@ fn spec_of(inner: &Inner, deployment: &Deployment, name: &FunctionName, settings
         source: settings.source.clone(),
         handler: settings.handler.clone(),
         env: settings.env.clone().into_iter().collect(),
+        egress: settings.egress.clone(),
         memory_bytes: settings.memory_bytes,
         start_timeout: inner.limits.start,
     }

@@ -104,6 +104,7 @@ fn spec(file: &str) -> InstanceSpec {
         source: PathBuf::from(file),
         handler: None,
         env: Vec::new(),
+        egress: evoke_core::egress::AllowList::default(),
         memory_bytes: 256 << 20,
         start_timeout: Duration::from_secs(20),
     }

@@ -14,6 +14,10 @@ pub const ROUTES_MAX: usize = 1_000;
 pub const METHODS_MAX: usize = 32;
 /// `on` entries of a function, and patterns of its `emits`.
 pub const PATTERNS_MAX: usize = 100;
+/// Entries of a function's `egress`.
+pub const EGRESS_MAX: usize = 100;
+/// Different ports among them; each is a socket per instance.
+pub const EGRESS_PORTS_MAX: usize = 32;
 /// Variables of a function.
 pub const ENV_MAX: usize = 200;
 /// Bytes of all variables of a function, names and values.

@@ -12,7 +12,6 @@ const LATER_TOP: &[&str] =
     &["schedules", "webhooks", "buckets", "queues", "secrets", "state", "decorators", "quotas"];
 const LATER_FUNCTION: &[&str] = &[
     "class",
-    "egress",
     "secrets",
     "state",
     "buckets",
@@ -89,6 +88,9 @@ pub struct Function {
     /// Event types it may publish: exact, or a prefix ending in *.
     #[schemars(with = "Option<Vec<String>>", extend("examples" = [["purchase_complete"]]))]
     pub emits: Option<At<Vec<At<String>>>>,
+    /// Where it may connect to: host:port, with *.example.org for all names below one, or a range of addresses.
+    #[schemars(with = "Option<Vec<String>>", extend("examples" = [["smtp.example.com:25", "*.example.org:443"]]))]
+    pub egress: Option<At<Vec<At<String>>>>,
     /// The events that start it.
     #[schemars(with = "Option<Vec<Subscription>>")]
     pub on: Vec<Subscription>,
@@ -178,6 +180,7 @@ impl Function {
             concurrency: table.number("concurrency", "10"),
             env: table.text_map("env", r#"{ CURRENCY = "EUR" }"#),
             emits: table.texts("emits", r#"["purchase_complete"]"#),
+            egress: table.texts("egress", r#"["api.example.com:443"]"#),
             on: table.tables(
                 "on",
                 &header,

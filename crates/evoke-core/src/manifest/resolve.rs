@@ -1,5 +1,6 @@
 //! Raw → resolved: every rule that is more than a type, each broken one reported with its place.
 
+mod egress;
 mod function;
 mod route;
 mod source;

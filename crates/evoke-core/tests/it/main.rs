@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so may what it is made of")]
 
 mod body;
+mod egress;
 mod event;
 mod id;
 mod manifest;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evoke_core::body::Body;
+use evoke_core::egress::AllowList;
 use evoke_core::event::Event;
 use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
 use evoke_core::limits::Limits;
@@ -69,6 +70,7 @@ impl Host {
             source: PathBuf::from(source),
             handler: None,
             env: vec![("COLOUR".to_owned(), "green".to_owned())],
+            egress: AllowList::default(),
             memory_bytes: 256 << 20,
             start_timeout: Duration::from_secs(20),
         })

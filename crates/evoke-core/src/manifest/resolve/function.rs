@@ -23,6 +23,7 @@ impl Resolver<'_, '_> {
         let concurrency = self.count(&place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
         let env = self.env(&place, &raw.env);
         let emits = self.emits(&place, raw.emits.as_ref());
+        let egress = self.egress(&place, raw.egress.as_ref());
         let retry = self.retry(&format!("{place}: retry"), raw.retry.as_ref(), &RetryPolicy::default());
         let on = self.subscriptions(&place, &raw.on, &retry);
         let (source, runtime) = source?;
@@ -35,6 +36,7 @@ impl Resolver<'_, '_> {
             concurrency: concurrency.unwrap_or(Function::CONCURRENCY_DEFAULT),
             env,
             emits,
+            egress,
             on,
             retry,
         })
