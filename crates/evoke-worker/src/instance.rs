@@ -77,6 +77,7 @@ impl Instance for ProcessInstance {
         self.last_call = self.last_call.checked_add(1).unwrap_or(1);
         parts.output.drain(between_lines(&self.function));
         parts.output.finish(between_lines(&self.function));
+        parts.output.begin_call();
         let early = std::mem::take(&mut self.early);
         let exchange = Exchange::new(self.last_call, call, parts, self.bounds, &self.source, early);
         let (ended, idle) = exchange.run().await;

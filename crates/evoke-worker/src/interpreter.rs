@@ -108,7 +108,7 @@ async fn ask(candidate: &Path, wanted: &Wanted, launcher: &Launcher) -> Result<I
         cwd: "/".to_owned(),
         confinement: None,
     };
-    let stdio = Stdio { channel: channel.into(), stdout, stderr };
+    let stdio = Stdio { channel: channel.into(), stdout, stderr, network: None };
     // Killed when this function is left, should it hang.
     let mut process = launcher.spawn(spawn, stdio).await.map_err(|cause| cause.to_string())?;
     let mut said = String::new();

@@ -18,16 +18,19 @@
 //! # Ok(()) }
 //! ```
 
+mod egress;
 pub mod frame;
 mod instance;
 mod interpreter;
 pub mod launcher;
 mod logs;
+mod netns;
 pub mod prepare;
 mod runtime;
 pub mod sandbox;
 pub mod shim;
 mod sys;
 
+pub use egress::Resolver;
 pub use launcher::main as launcher_main;
 pub use runtime::{Options, ProcessRuntime, StartError, open_files};

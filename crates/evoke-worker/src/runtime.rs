@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use evoke_core::egress::AddressPolicy;
 use evoke_core::id::{AppName, FunctionName};
 use evoke_core::limits::Limits;
 use evoke_core::manifest::RuntimeKind;
@@ -19,11 +20,13 @@ use rustix::process::{Resource, Rlimit};
 use tokio::sync::{OnceCell, oneshot};
 use tokio_util::task::TaskTracker;
 
+use crate::egress::{self, Egress, Resolver};
 use crate::instance::{self, Setup};
 use crate::interpreter::{self, Interpreter, pipe_pair};
 use crate::launcher::{Launcher, Spawn, Stdio};
+use crate::netns::{self, Inside, Sockets};
 use crate::prepare::{Bundles, Entry, find_entry};
-use crate::sandbox::{Confinement, Machine, Network, Policy};
+use crate::sandbox::{Confinement, Machine, Policy};
 use crate::shim::Shims;
 
 /// Where instances look for programs.
@@ -50,12 +53,16 @@ pub struct Options {
     pub node: Option<PathBuf>,
     /// The CPython to use; found in `PATH` when `None`.
     pub python: Option<PathBuf>,
+    /// Which special addresses functions may connect to, if their manifest names them.
+    pub addresses: AddressPolicy,
+    /// Who knows the addresses of names that functions connect to.
+    pub resolver: Resolver,
     /// Whether to run with less than all layers of the sandbox.
     pub sandbox: Policy,
 }
 
 impl Options {
-    /// The default limits, interpreters from `PATH`, the layers that there are.
+    /// The default limits, interpreters from `PATH`, the system's resolver, no special address, the layers that there are.
     pub fn new(dir: impl Into<PathBuf>, launcher: Vec<OsString>) -> Self {
         Self {
             dir: dir.into(),
@@ -63,6 +70,8 @@ impl Options {
             limits: Limits::default(),
             node: None,
             python: None,
+            addresses: AddressPolicy::default(),
+            resolver: Resolver::default(),
             sandbox: Policy::Auto,
         }
     }
@@ -110,6 +119,7 @@ pub struct ProcessRuntime {
     last_scratch: AtomicU64,
     /// Numbers of functions, which become user ids. Bounded by what is deployed in the life of a server.
     numbers: parking_lot::Mutex<HashMap<(AppName, FunctionName), u32>>,
+    egress: Arc<egress::Node>,
     tasks: TaskTracker,
 }
 
@@ -156,6 +166,8 @@ impl ProcessRuntime {
             tasks.spawn(async move { shared.interpreter(kind, &launcher).await.err() });
         }
         let launcher = parking_lot::Mutex::new(Some(launcher));
+        let Options { addresses, resolver, limits, .. } = &shared.options;
+        let egress = egress::Node::new(addresses.clone(), resolver.clone(), limits.clone(), tasks.clone());
         let numbers = parking_lot::Mutex::default();
         Ok(Self {
             shared,
@@ -165,6 +177,7 @@ impl ProcessRuntime {
             scratch,
             last_scratch: AtomicU64::new(0),
             numbers,
+            egress,
             tasks,
         })
     }
@@ -215,7 +228,13 @@ impl ProcessRuntime {
                 .map_err(os)?;
         let (stdout, their_stdout) = pipe_pair().map_err(io)?;
         let (stderr, their_stderr) = pipe_pair().map_err(io)?;
-        let stdio = Stdio { channel: theirs, stdout: their_stdout, stderr: their_stderr };
+        let (sockets, network) = if launcher.machine().isolates_network() {
+            let (ours, theirs) = netns::hand_over_pair().map_err(io)?;
+            (Some(ours), Some(theirs))
+        } else {
+            (None, None)
+        };
+        let stdio = Stdio { channel: theirs, stdout: their_stdout, stderr: their_stderr, network };
         let spawn = self.command(&spec, interpreter, &entry, folder, Path::new(root), scratch.clone());
         let spawned = launcher.spawn(spawn, stdio).await;
         let process = match spawned {
@@ -230,14 +249,17 @@ impl ProcessRuntime {
             death.seen().await;
             remove(scratch).await;
         });
-        let ends: [OwnedFd; 3] = [channel, stdout, stderr];
-        let [channel, stdout, stderr] = ends;
+        let egress = match sockets {
+            Some(sockets) => self.egress_of(&spec, sockets).await.map_err(io)?,
+            None => None,
+        };
         let setup = Setup {
             spec: Arc::clone(&spec),
             process,
             channel,
             stdout,
             stderr,
+            egress,
             source,
             root,
             name,
@@ -290,7 +312,7 @@ impl ProcessRuntime {
             tmp_bytes: TMP_BYTES,
             memory_bytes,
             data_bytes,
-            network: Network::DECIDED,
+            network: Inside::new(spec.egress.ports()),
         };
         let own = [
             ("PATH", PATH),
@@ -313,6 +335,14 @@ impl ProcessRuntime {
             cwd: folder.to_owned(),
             confinement: Some(confinement),
         }
+    }
+
+    /// The host's half of its network; `None` for a process that died before it had one, which [`instance::start`] explains.
+    async fn egress_of(&self, spec: &InstanceSpec, sockets: OwnedFd) -> std::io::Result<Option<Egress>> {
+        let arrived = tokio::time::timeout(spec.start_timeout, Sockets::arrive(sockets)).await??;
+        let serve =
+            |sockets| Egress::serve(sockets, spec.function.to_string(), spec.egress.clone(), &self.egress);
+        arrived.map(serve).transpose()
     }
 
     fn number_of(&self, spec: &InstanceSpec) -> u32 {
@@ -353,6 +383,7 @@ impl Runtime for ProcessRuntime {
 
     async fn shutdown(&self) {
         drop(self.launcher.lock().take());
+        self.egress.end();
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -16,8 +16,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::netns::Inside;
+
 pub(crate) use enter::{Ending, Setup, Started, Told, start};
 pub(crate) use probe::Sandbox;
+
+/// Name of the layer that is the network.
+const NETWORK: &str = "network";
 
 /// Whether a server runs where layers are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,27 +51,6 @@ pub struct Layer {
     pub fix: Option<String>,
 }
 
-impl Layer {
-    /// Whether [`Policy::Required`] demands it: every layer but the network's, while that is not decided to be isolated.
-    pub fn is_required(&self) -> bool {
-        self.name != "network" || Network::DECIDED == Network::Isolated
-    }
-}
-
-/// What a process has of the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Network {
-    /// The host's, as the server itself.
-    Host,
-    /// A namespace of its own, with no interface that is up.
-    Isolated,
-}
-
-impl Network {
-    /// The one place where it is decided: the host's until functions have a way out of their own.
-    pub(crate) const DECIDED: Self = Self::Host;
-}
-
 /// How one process is to be confined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Confinement {
@@ -82,8 +66,8 @@ pub(crate) struct Confinement {
     pub memory_bytes: u64,
     /// Private writable memory of each process, in bytes, where there are no cgroups.
     pub data_bytes: u64,
-    /// Its network.
-    pub network: Network,
+    /// What is in its network, where it can have one of its own.
+    pub network: Inside,
 }
 
 /// What a running launcher has found out about its machine.
@@ -98,8 +82,13 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Whether functions have networks of their own.
+    pub fn isolates_network(&self) -> bool {
+        self.layers.iter().any(|layer| layer.name == NETWORK && layer.enforced)
+    }
+
     /// The layers that are missing.
     pub fn missing(&self) -> impl Iterator<Item = &Layer> {
-        self.layers.iter().filter(|layer| !layer.enforced && layer.is_required())
+        self.layers.iter().filter(|layer| !layer.enforced)
     }
 }

@@ -115,6 +115,23 @@ pub(crate) fn keep_only(kept: OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// Lets only those packets into a socket that the filter keeps.
+pub(crate) fn attach_filter(socket: BorrowedFd<'_>, filter: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: the option's value is a sock_fprog of that size, whose instructions live across the call; the kernel copies
+    // them and writes nothing.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Moves this process, which has one thread, into new namespaces.
 pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: the descriptor table is not among what callers unshare, and there is one thread only.

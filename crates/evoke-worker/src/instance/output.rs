@@ -1,4 +1,5 @@
-//! What a worker's process, or a process it started, writes past the shim: standard output and error as pipes.
+//! Lines that do not come from the shim: what a worker's process, or a process it started, writes to standard output and
+//! error, which are pipes, and what it is told about the network it may not use.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use evoke_core::record::LogStream;
 use tokio::net::unix::pipe;
 
+use crate::egress::Egress;
 use crate::logs::Lines;
 
 /// Bytes of one read.
@@ -16,10 +18,12 @@ const TAIL_LINES: usize = 20;
 /// Reads of one [`Output::drain`] per pipe; a process that writes faster than that is not waited for.
 const DRAIN_READS: usize = 64;
 
-/// Both pipes.
+/// Both pipes, and the network's refusals.
 #[derive(Debug)]
 pub(super) struct Output {
     pipes: [Pipe; 2],
+    /// Of a process with a network of its own.
+    egress: Option<Egress>,
     tail: VecDeque<String>,
     buffer: Box<[u8]>,
 }
@@ -33,7 +37,12 @@ struct Pipe {
 }
 
 impl Output {
-    pub(super) fn new(stdout: OwnedFd, stderr: OwnedFd, log_line_bytes: usize) -> io::Result<Self> {
+    pub(super) fn new(
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        egress: Option<Egress>,
+        log_line_bytes: usize,
+    ) -> io::Result<Self> {
         let pipe = |stream, fd: OwnedFd| -> io::Result<Pipe> {
             Ok(Pipe {
                 stream,
@@ -43,19 +52,23 @@ impl Output {
         };
         Ok(Self {
             pipes: [pipe(LogStream::Stdout, stdout)?, pipe(LogStream::Stderr, stderr)?],
+            egress,
             tail: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),
         })
     }
 
-    /// Waits until one of the pipes has been read from, and hands over the lines that became whole. Safe to drop and
-    /// call again. Waits for ever when both are closed.
+    /// Waits until one of the pipes has been read from, and hands over the lines that became whole; or until there is a
+    /// refusal to tell. Safe to drop and call again. Waits for ever when all are closed.
     pub(super) async fn read(&mut self, mut line: impl FnMut(LogStream, String)) {
         let ready = {
             let [stdout, stderr] = &self.pipes;
             tokio::select! {
                 () = stdout.readable() => 0,
                 () = stderr.readable() => 1,
+                refusal = refusal(&mut self.egress) => {
+                    return refusal.into_iter().for_each(|text| line(LogStream::Platform, text));
+                }
             }
         };
         self.read_once(ready, &mut line);
@@ -68,6 +81,16 @@ impl Output {
             while reads < DRAIN_READS && self.read_raw(at, &mut line) {
                 reads += 1;
             }
+        }
+        if let Some(egress) = &mut self.egress {
+            egress.drain(|text| line(LogStream::Platform, text));
+        }
+    }
+
+    /// A call begins: what it is refused is told even if an earlier one was refused the same.
+    pub(super) fn begin_call(&mut self) {
+        if let Some(egress) = &mut self.egress {
+            egress.start_over();
         }
     }
 
@@ -107,7 +130,7 @@ impl Output {
 
     /// Whether there may be more.
     fn take(&mut self, at: usize, read: io::Result<usize>, line: &mut impl FnMut(LogStream, String)) -> bool {
-        let Self { pipes, tail, buffer } = self;
+        let Self { pipes, tail, buffer, .. } = self;
         let Pipe { stream, pipe, lines } = &mut pipes[at];
         match read {
             Ok(0) => *pipe = None,
@@ -132,6 +155,13 @@ impl Pipe {
             Some(pipe) => _ = pipe.readable().await,
             None => std::future::pending().await,
         }
+    }
+}
+
+async fn refusal(egress: &mut Option<Egress>) -> Option<String> {
+    match egress {
+        Some(egress) => egress.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::link::Link;
 use super::output::Output;
 use super::{Bounds, EXIT, Parts, ProcessInstance, verdict};
+use crate::egress::Egress;
 use crate::frame::message::{self, HeaderBounds, Init, InitError, InitLimits, PROTOCOL, Ready};
 use crate::frame::{FrameError, Kind, PLATFORM_IN_FLIGHT};
 use crate::launcher::Process;
@@ -28,6 +29,8 @@ pub(crate) struct Setup<'a> {
     pub channel: std::os::fd::OwnedFd,
     pub stdout: std::os::fd::OwnedFd,
     pub stderr: std::os::fd::OwnedFd,
+    /// Of a process with a network of its own.
+    pub egress: Option<Egress>,
     /// The file to load and the folder of the app, absolute.
     pub source: &'a str,
     pub root: &'a str,
@@ -39,14 +42,14 @@ pub(crate) struct Setup<'a> {
 
 /// Waits until the handler is loaded. On failure the process is dead.
 pub(crate) async fn start(setup: Setup<'_>) -> Result<ProcessInstance, Failure> {
-    let Setup { spec, process, channel, stdout, stderr, source, root, name, limits, tasks } = setup;
+    let Setup { spec, process, channel, stdout, stderr, egress, source, root, name, limits, tasks } = setup;
     let io = |cause: std::io::Error| {
         Failure::new(FailureCode::InitError, format!("its process cannot be reached: {cause}"))
     };
     let mut parts = Parts {
         process,
         link: Link::new(channel).map_err(io)?,
-        output: Output::new(stdout, stderr, limits.log_line_bytes).map_err(io)?,
+        output: Output::new(stdout, stderr, egress, limits.log_line_bytes).map_err(io)?,
     };
     let init = Init {
         protocol: PROTOCOL,
@@ -74,7 +77,8 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<ProcessInstance, Failure> 
             FailureCode::InitError,
             format!("{name}: loading took longer than the limit of {ms} ms"),
         ))
-    })?;
+    });
+    let ready = ready.map_err(|failure| with_refusals(failure, &early, &mut parts.output))?;
     tracing::debug!(function = %spec.function, pid = parts.process.pid, runtime = ready.runtime, contract = ready.contract, "instance ready");
     Ok(ProcessInstance {
         body: Some(parts),
@@ -91,6 +95,17 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<ProcessInstance, Failure> 
         tasks,
         runtime: Handle::current(),
     })
+}
+
+/// There is no log of a function that did not load, so what it was refused of the network goes with the failure.
+fn with_refusals(mut failure: Failure, early: &[(LogStream, String)], output: &mut Output) -> Failure {
+    let mut lines = early.to_vec();
+    output.drain(|stream, line| lines.push((stream, line)));
+    for (_, line) in lines.iter().filter(|(stream, _)| *stream == LogStream::Platform) {
+        failure.message.push('\n');
+        failure.message.push_str(line);
+    }
+    failure
 }
 
 async fn load(parts: &mut Parts, early: &mut Vec<(LogStream, String)>) -> Result<Ready, Failure> {

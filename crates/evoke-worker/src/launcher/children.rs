@@ -39,13 +39,15 @@ impl Children {
         self.sandbox.machine()
     }
 
-    /// Forks and executes. `fds` are channel, stdout and stderr.
+    /// Forks and executes. `fds` are as [`Spawn`] says.
     pub(super) fn spawn(&mut self, order: Spawn, fds: Vec<OwnedFd>) -> io::Result<(Pid, BorrowedFd<'_>)> {
-        let fds: [OwnedFd; 3] =
-            fds.try_into().map_err(|_| io::Error::other("a spawn request needs three file descriptors"))?;
-        let [channel, stdout, stderr] = fds;
+        let mut fds = fds.into_iter();
+        let (Some(channel), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next()) else {
+            return Err(io::Error::other("a spawn request needs three file descriptors"));
+        };
+        let network = fds.next();
         let Spawn { id, program, args, env, cwd, confinement } = order;
-        let setup = Setup { program, args, env, cwd, confinement, channel, stdout, stderr };
+        let setup = Setup { program, args, env, cwd, confinement, channel, stdout, stderr, network };
         let started = sandbox::start(&self.sandbox, id, &setup)?;
         let pid = started.pid;
         let pidfd = started.pidfd.try_clone()?;

@@ -39,6 +39,8 @@ pub(crate) struct Stdio {
     pub channel: OwnedFd,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
+    /// Where the sockets of its own network come out, if it is to have one.
+    pub network: Option<OwnedFd>,
 }
 
 /// A process somebody started. Dropping it kills it.
@@ -218,7 +220,9 @@ impl Running {
     async fn pass_on(&mut self, mut order: Order) {
         self.last_id += 1;
         order.spawn.id = self.last_id;
-        let fds = [order.stdio.channel.as_fd(), order.stdio.stdout.as_fd(), order.stdio.stderr.as_fd()];
+        let Stdio { channel, stdout, stderr, network } = &order.stdio;
+        let mut fds = vec![channel.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        fds.extend(network.as_ref().map(AsFd::as_fd));
         match send(&self.socket, &order.spawn, &fds).await {
             Ok(()) => _ = self.asked.insert(self.last_id, order.answer),
             // Nobody may be waiting for the answer any more.

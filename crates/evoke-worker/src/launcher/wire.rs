@@ -15,9 +15,10 @@ use crate::sandbox::{Confinement, Machine};
 /// Bytes of one message; below the kernel's default for a unix socket's send buffer.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 160 << 10;
 /// File descriptors beside one message.
-const FDS_MAX: usize = 3;
+const FDS_MAX: usize = 4;
 
-/// From the host: start a process. Three descriptors come along: its end of the channel, its stdout, its stderr.
+/// From the host: start a process. Descriptors come along: its end of the channel, its stdout, its stderr, and for a network
+/// of its own the socket through which that network's sockets leave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Spawn {
     /// Names it in the answers.

@@ -16,12 +16,12 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Gid, Pid, Signal, Uid, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
 
+use super::Confinement;
 use super::cgroup::Group;
 use super::files::{self, Rules};
 use super::privileges::{self, Rlimits};
 use super::probe::{Sandbox, Tier};
 use super::root::{self, Root};
-use super::{Confinement, Network};
 
 /// Processes and threads of one instance.
 const PROCESSES: u64 = 256;
@@ -44,6 +44,8 @@ pub(crate) struct Setup {
     pub channel: OwnedFd,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
+    /// Where the sockets of its own network leave, if it is to have one.
+    pub network: Option<OwnedFd>,
 }
 
 /// A process that was started.
@@ -127,7 +129,7 @@ pub(crate) fn start(sandbox: &Sandbox, number: u64, setup: &Setup) -> io::Result
     };
     let (told, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     let launcher = rustix::process::getpid();
-    let namespaces = confinement.map_or(0, |confinement| sandbox.tier.namespaces(confinement.network));
+    let namespaces = confinement.map_or(0, |_| sandbox.tier.namespaces());
     let forked = crate::sys::fork(namespaces, || {
         let entered = Entering { sandbox, setup, launcher, group: group.as_ref() }.enter(&tell);
         let Err(cause) = entered.map(|never| match never {});
@@ -176,6 +178,13 @@ impl Entering<'_> {
         }
         // Fails for nobody: everybody may raise it.
         let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+        if tier.network {
+            // While there are capabilities over it.
+            let host =
+                self.setup.network.as_ref().ok_or("sandbox layer network: nobody takes its sockets")?;
+            let made = confinement.network.set_up(host.as_fd());
+            made.map_err(|cause| format!("sandbox layer network: {cause}"))?;
+        }
         put_on(self.sandbox, confinement)?;
         self.tie_to_launcher(tier.pid).map_err(own)?;
         if !tier.pid {
@@ -281,6 +290,7 @@ pub(super) fn put_on(sandbox: &Sandbox, confinement: &Confinement) -> Result<(),
             tmp_bytes: confinement.tmp_bytes,
             uid: function_uid,
             proc: tier.proc,
+            network: tier.network,
         })
         .map_err(|cause| format!("sandbox layer mount: {cause}"))?;
     }
@@ -324,7 +334,7 @@ fn rules<'a>(tier: &Tier, confinement: &'a Confinement) -> Rules<'a> {
 
 /// The namespaces of a fork for this tier.
 impl Tier {
-    pub(super) fn namespaces(&self, network: Network) -> i32 {
+    pub(super) fn namespaces(&self) -> i32 {
         let mut flags = 0;
         for (on, flag) in [
             // A privileged process enters it last, when the root is made.
@@ -334,7 +344,7 @@ impl Tier {
             (self.ipc, libc::CLONE_NEWIPC),
             (self.uts, libc::CLONE_NEWUTS),
             (self.cgroup, libc::CLONE_NEWCGROUP),
-            (self.network && network == Network::Isolated, libc::CLONE_NEWNET),
+            (self.network, libc::CLONE_NEWNET),
         ] {
             if on {
                 flags |= flag;

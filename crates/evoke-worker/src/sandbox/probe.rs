@@ -11,7 +11,8 @@ use super::cgroup::{Cgroups, Group, Missing};
 use super::files::{self, Rules};
 use super::root::{self, Root};
 use super::seccomp::Filters;
-use super::{Confinement, Layer, Machine, Network, enter, privileges};
+use super::{Confinement, Layer, Machine, NETWORK, enter, privileges};
+use crate::netns::Inside;
 
 /// Bytes of a reason.
 const CAUSE_BYTES: u64 = 1024;
@@ -84,7 +85,9 @@ impl Sandbox {
         let ipc = namespace(libc::CLONE_NEWIPC);
         let uts = namespace(libc::CLONE_NEWUTS);
         let cgroup = namespace(libc::CLONE_NEWCGROUP);
-        let network = namespace(libc::CLONE_NEWNET);
+        let network = namespace(libc::CLONE_NEWNET).and_then(|()| {
+            try_in_child(base | libc::CLONE_NEWNET, || Inside::default().try_out().map_err(text))
+        });
         (tier.pid, tier.ipc, tier.uts) = (pid.is_ok(), ipc.is_ok(), uts.is_ok());
         (tier.cgroup, tier.network) = (cgroup.is_ok(), network.is_ok());
 
@@ -95,7 +98,13 @@ impl Sandbox {
                     let own = privileges::own_proc().map_err(text)?;
                     privileges::map_to_itself(own.as_fd(), uid, gid).map_err(text)?;
                 }
-                root::enter(&Root { readable: &[], tmp_bytes: TMP_BYTES, uid: uid.as_raw(), proc })
+                root::enter(&Root {
+                    readable: &[],
+                    tmp_bytes: TMP_BYTES,
+                    uid: uid.as_raw(),
+                    proc,
+                    network: tier.network,
+                })
             })
         };
         let mut mount = if may { root(tier.pid) } else { namespace(0) };
@@ -211,7 +220,12 @@ impl Sandbox {
                 &cgroup,
                 "use Linux 4.6 or newer with user namespaces",
             ),
-            network_layer(&network),
+            layer(
+                NETWORK,
+                "no network but what the function's egress list names",
+                &network,
+                "allow user namespaces, or start the server with CAP_SYS_ADMIN",
+            ),
         ];
         layers.extend(sandbox.cgroup_layers(&missing));
         if let Err(cause) = sandbox.try_all() {
@@ -219,7 +233,7 @@ impl Sandbox {
             let kept = Tier { landlock: tier.landlock, ..Tier::default() };
             sandbox.tier = kept;
             for layer in &mut layers {
-                if ["uid", "user", "pid", "mount", "proc", "ipc", "uts", "cgroup"]
+                if ["uid", "user", "pid", "mount", "proc", "ipc", "uts", "cgroup", NETWORK]
                     .contains(&layer.name.as_str())
                 {
                     layer.enforced = false;
@@ -259,9 +273,9 @@ impl Sandbox {
             tmp_bytes: TMP_BYTES,
             memory_bytes: 64 << 20,
             data_bytes: 64 << 20,
-            network: Network::DECIDED,
+            network: Inside::default(),
         };
-        try_in_child(self.tier.namespaces(confinement.network), || enter::put_on(self, &confinement))
+        try_in_child(self.tier.namespaces(), || enter::put_on(self, &confinement))
     }
 
     /// Lets a child enter a group of its own.
@@ -318,24 +332,6 @@ fn layer(name: &str, purpose: &str, trial: &Trial, fix: &str) -> Layer {
     let why_not = trial.as_ref().err().cloned();
     let fix = why_not.is_some().then(|| fix.to_owned()).filter(|fix| !fix.is_empty());
     Layer { name: name.to_owned(), purpose: purpose.to_owned(), enforced: why_not.is_none(), why_not, fix }
-}
-
-fn network_layer(trial: &Trial) -> Layer {
-    let purpose = "no network but the proxy";
-    match Network::DECIDED {
-        Network::Isolated => {
-            layer("network", purpose, trial, "allow user namespaces, or start the server with CAP_SYS_ADMIN")
-        }
-        Network::Host => {
-            let why = Err("functions use the network of the host".to_owned());
-            layer(
-                "network",
-                purpose,
-                &why,
-                "bind what functions must not reach to another machine or a password",
-            )
-        }
-    }
 }
 
 /// Runs `trial` in a child with these namespaces. What it returns, or why it could not be run.

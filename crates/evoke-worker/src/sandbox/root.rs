@@ -50,7 +50,7 @@ const LINKS: [(&str, &str); 5] = [
 
 /// Where the new root is mounted while it is made. Any folder that exists would do.
 const WORKBENCH: &str = "/tmp";
-/// Bytes of the root itself: folders, links and two small files.
+/// Bytes of the root itself: folders, links and three small files.
 const ROOT_BYTES: u64 = 1 << 20;
 /// Files and folders in the private `/tmp`.
 const TMP_FILES: u64 = 16_384;
@@ -68,7 +68,11 @@ pub(super) struct Root<'a> {
     pub uid: u32,
     /// Whether to mount a `/proc` of the process's own pid namespace.
     pub proc: bool,
+    /// Whether its network is its own, and with it its name server.
+    pub network: bool,
 }
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Makes the root and moves into it. The process must be in a mount namespace of its own.
 pub(super) fn enter(root: &Root<'_>) -> Result<(), String> {
@@ -80,12 +84,17 @@ pub(super) fn enter(root: &Root<'_>) -> Result<(), String> {
     rustix::mount::mount_change("/", private).map_err(errno("mounts cannot be made private"))?;
 
     // Opened first: what is made below hides /tmp.
-    let trees = trees(root.readable)?;
+    let mut trees = trees(root.readable)?;
+    trees.retain(|tree| !root.network || tree.path != Path::new(RESOLV_CONF));
     let small = format!("mode=0755,size={ROOT_BYTES}");
     tmpfs(WORKBENCH, &small).map_err(step("a tmpfs cannot be mounted"))?;
     std::env::set_current_dir(WORKBENCH).map_err(step("the new root"))?;
     folders_and_links().map_err(step("the new root"))?;
     passwd(root.uid).map_err(step("/etc/passwd"))?;
+    if root.network {
+        // Relative to the new root, which is not entered yet.
+        sealed_file(&RESOLV_CONF[1..], crate::netns::RESOLV_CONF).map_err(step(RESOLV_CONF))?;
+    }
     tmpfs("tmp", &format!("mode=1777,size={},nr_inodes={TMP_FILES}", root.tmp_bytes))
         .map_err(step("a tmpfs cannot be mounted"))?;
     for tree in &trees {
@@ -172,12 +181,14 @@ fn folders_and_links() -> io::Result<()> {
 fn passwd(uid: u32) -> io::Result<()> {
     let users =
         format!("root:x:0:0:root:/:/usr/sbin/nologin\nfunction:x:{uid}:{uid}:function:/tmp:/bin/sh\n");
-    fs::write("etc/passwd", users)?;
-    fs::write("etc/group", format!("root:x:0:\nfunction:x:{uid}:\n"))?;
-    for file in ["etc/passwd", "etc/group"] {
-        fs::set_permissions(file, fs::Permissions::from_mode(0o444))?;
-    }
-    Ok(())
+    sealed_file("etc/passwd", &users)?;
+    sealed_file("etc/group", &format!("root:x:0:\nfunction:x:{uid}:\n"))
+}
+
+/// A small file everybody may read.
+fn sealed_file(path: &str, content: &str) -> io::Result<()> {
+    fs::write(path, content)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o444))
 }
 
 fn tmpfs(at: &str, options: &str) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod support;
 
 mod bindings;
 mod contracts;
+mod egress;
 mod failures;
 mod frames;
 mod isolation;
