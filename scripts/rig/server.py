@@ -29,8 +29,9 @@ class Server:
     Output goes to `<data>.log`, which grows over restarts.
     """
 
-    def __init__(self, binary: Path, data: Path):
+    def __init__(self, binary: Path, data: Path, options: tuple[str, ...] = ()):
         self.binary = binary
+        self.options = options
         self.data = data
         self.log = data.with_name(data.name + ".log")
         self.process: subprocess.Popen | None = None
@@ -49,7 +50,7 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*dies_with_us(), str(self.binary), "serve", "--data", str(self.data)]
-                + ["--listen", address(self.data_url), "--admin", address(self.admin_url)],
+                + ["--listen", address(self.data_url), "--admin", address(self.admin_url), *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

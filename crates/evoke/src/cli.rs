@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use evoke_core::egress::Cidr;
 use evoke_core::manifest::units;
 
 use crate::exit::AFTER_HELP;
@@ -94,6 +95,11 @@ pub struct ListenArgs {
     /// Whether to run functions where layers of the sandbox are missing; `evoke doctor` tells which.
     #[arg(long, value_name = "auto|required", value_enum, hide_possible_values = true, env = "EVOKE_SANDBOX", default_value_t = SandboxArg::Auto)]
     pub sandbox: SandboxArg,
+
+    /// Private or special addresses that functions may connect to if their egress list names them; may be given several
+    /// times.
+    #[arg(long, value_name = "CIDR", env = "EVOKE_EGRESS_ALLOW", value_delimiter = ',')]
+    pub egress_allow: Vec<Cidr>,
 }
 
 /// What `--sandbox` can be.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evoke_core::egress::{AddressPolicy, Cidr};
 use evoke_core::limits::Limits;
 use evoke_core::record::LogRecord;
 use evoke_core::store::{Retention, Store};
@@ -45,6 +46,8 @@ pub struct Options {
     pub tell_failures: bool,
     /// Whether to run functions with less than the whole sandbox.
     pub sandbox: evoke_worker::sandbox::Policy,
+    /// Special addresses that functions may connect to.
+    pub egress_allow: Vec<Cidr>,
 }
 
 /// A running server.
@@ -73,6 +76,7 @@ impl Server {
         let workers = evoke_worker::Options {
             limits: limits.clone(),
             sandbox: options.sandbox,
+            addresses: AddressPolicy { opened: options.egress_allow.clone() },
             ..evoke_worker::Options::new(options.data.join("workers"), launcher()?)
         };
         let runtime = ProcessRuntime::start(workers).await.map_err(failure::runtime)?;

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use evoke_core::egress::Cidr;
 use evoke_core::id::FunctionName;
 use evoke_core::limits::Limits;
 use evoke_gateway::api::{AppList, Deployment, LogLine, Route};
@@ -29,7 +30,13 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
     serve::log_to_stderr()?;
     let mut signals = Signals::listen()?;
     let data = args.data.unwrap_or_else(|| folder.join(context::DATA_FOLDER));
-    let ListenArgs { listen, admin, grace, sandbox } = args.listen;
+    let ListenArgs { listen, admin, grace, sandbox, mut egress_allow } = args.listen;
+    if egress_allow.is_empty() {
+        egress_allow = this_machine();
+        format.talk(words::faint(
+            "functions may connect to 127.0.0.1 where their egress list says so; `evoke serve` needs --egress-allow for that",
+        ));
+    }
     let options = serve::Options {
         data: data.clone(),
         listen,
@@ -37,6 +44,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
         grace,
         tell_failures: true,
         sandbox: sandbox.into(),
+        egress_allow,
     };
     let server = tokio::select! {
         started = Server::start(options) => started?,
@@ -51,6 +59,11 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
     };
     let stopped = serving::stop(server, grace, &mut signals, format).await;
     ended.and(stopped)
+}
+
+/// Where the services of somebody who develops are.
+fn this_machine() -> Vec<Cidr> {
+    ["127.0.0.0/8", "::1"].into_iter().filter_map(|range| range.parse().ok()).collect()
 }
 
 /// Returns only when nobody reads what it prints.
