@@ -52,7 +52,8 @@ pub(crate) async fn answer(
     let asynchronously = take_respond_async(&mut parts.headers);
 
     let cap = shared.cap(BODY_BYTES, shared.engine.limits().body_bytes);
-    let (body, mut pump, _held) = if asynchronously {
+    // What is stored, and what a key's fingerprint is made of, has to be whole.
+    let (body, mut pump, _held) = if asynchronously || key.is_some() {
         let held = shared.hold(&body, cap.bytes)?;
         (Body::Full(whole(&parts.headers, body, cap).await?), Pump::done(), Some(held))
     } else {

@@ -48,7 +48,7 @@ pub struct Bounds {
     pub head_timeout: Duration,
     /// How long a body that has to be whole may take.
     pub body_timeout: Duration,
-    /// Bytes of such bodies held at the same time by asynchronous calls and publishes; more are refused.
+    /// Bytes of such bodies held at the same time: of asynchronous calls, calls with a key, and publishes; more are refused.
     pub held_bytes: u64,
     /// Followers of logs.
     pub followers: usize,
@@ -119,8 +119,7 @@ impl Shared {
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
         self.held_kib.try_acquire_many(kib).map_err(|_| {
             let limit = self.bounds.held_bytes;
-            let detail =
-                format!("bodies of asynchronous calls and publishes already fill the {limit} bytes they may");
+            let detail = format!("bodies that have to be whole already fill the {limit} bytes they may");
             Refusal::new(kind::OVERLOADED, detail)
                 .limit("held_bytes", limit)
                 .retry_after(Duration::from_secs(1))

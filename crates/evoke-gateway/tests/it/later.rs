@@ -70,14 +70,18 @@ async fn the_same_idempotency_key_names_the_same_later_run() {
 }
 
 #[tokio::test]
-async fn bodies_held_for_later_calls_have_a_bound_together() {
+async fn bodies_held_whole_have_a_bound_together() {
     let mut setup = Setup::default();
     setup.bounds.held_bytes = 2 << 10;
     let world = World::with_echo(setup).await;
     let large = "x".repeat(3 << 10);
-    let request = world.to_data(Method::POST, "/echo").header("prefer", "respond-async");
-    let reply = send(world.data, request.body(Full::new(Bytes::from(large))).unwrap()).await;
-    assert_eq!((reply.status, reply.code().as_str()), (StatusCode::TOO_MANY_REQUESTS, "overloaded"));
-    assert_eq!(reply.header("retry-after"), Some("1"));
-    assert_eq!(post(&world, &[("prefer", "respond-async")], "small").await.status, StatusCode::ACCEPTED);
+    for (header, small) in
+        [(("prefer", "respond-async"), StatusCode::ACCEPTED), (("idempotency-key", "held"), StatusCode::OK)]
+    {
+        let request = world.to_data(Method::POST, "/echo").header(header.0, header.1);
+        let reply = send(world.data, request.body(Full::new(Bytes::from(large.clone()))).unwrap()).await;
+        assert_eq!((reply.status, reply.code().as_str()), (StatusCode::TOO_MANY_REQUESTS, "overloaded"));
+        assert_eq!(reply.header("retry-after"), Some("1"));
+        assert_eq!(post(&world, &[header], "small").await.status, small, "{header:?}");
+    }
 }
