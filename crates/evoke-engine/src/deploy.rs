@@ -1,6 +1,7 @@
 //! Deploying: an app's files become revisions, checked before anything switches.
 
 mod contents;
+mod current;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,18 +10,18 @@ use bytes::Bytes;
 use evoke_core::id::{AppName, FunctionName, RevisionId};
 use evoke_core::manifest::{Function, Manifest, ManifestErrors, parse};
 use evoke_core::outcome::Failure;
-use evoke_core::runtime::{InstanceSpec, PrepareError, PreparedBundle};
+use evoke_core::runtime::{PrepareError, PreparedBundle};
 use evoke_core::store::{Expect, ListQuery, SettleError, Space, StoreError, Value, ValueKind, Write};
 use evoke_core::time::Timestamp;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use crate::Engine;
-use crate::engine::{Inner, StartError};
-use crate::pool::Pool;
-use crate::route::{App, RouteTaken, Snapshot, Target};
+use crate::engine::Inner;
+use crate::route::RouteTaken;
 use contents::{Contents, MANIFEST};
+pub(crate) use current::{follow, load};
+use current::{spec_of, switch};
 
 /// An app as it is deployed now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,21 +199,6 @@ impl Engine {
     }
 }
 
-impl App {
-    /// What runs the deployment; pools of revisions that stay are taken over from `former`.
-    fn new(inner: &Inner, deployment: Arc<Deployment>, former: Option<&App>) -> Self {
-        let functions = deployment.manifest.functions.iter().map(|(name, settings)| {
-            let spec = spec_of(inner, &deployment, name, settings);
-            let kept = former.and_then(|former| former.functions.get(name)).map(|target| target.pool.clone());
-            let pool = kept.filter(|pool| pool.spec.revision == spec.revision);
-            let pool = pool.unwrap_or_else(|| Pool::new(inner, spec, settings.concurrency));
-            let (app, settings) = (deployment.manifest.app.clone(), settings.clone());
-            (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool }))
-        });
-        Self { functions: functions.collect(), deployment: deployment.clone() }
-    }
-}
-
 /// What the store has of an app before a deploy, and what must still be so when that is written.
 struct Former {
     expect: Expect,
@@ -251,26 +237,6 @@ fn documents(next: &Deployment, changed: &[FunctionName], expect: Expect) -> Vec
     [current].into_iter().chain(revisions).collect()
 }
 
-fn spec_of(inner: &Inner, deployment: &Deployment, name: &FunctionName, settings: &Function) -> InstanceSpec {
-    InstanceSpec {
-        app: deployment.manifest.app.clone(),
-        function: name.clone(),
-        revision: deployment
-            .revisions
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| settings.revision(&deployment.bundle)),
-        runtime: settings.runtime,
-        bundle: deployment.bundle.clone(),
-        source: settings.source.clone(),
-        handler: settings.handler.clone(),
-        env: settings.env.clone().into_iter().collect(),
-        egress: settings.egress.clone(),
-        memory_bytes: settings.memory_bytes,
-        start_timeout: inner.limits.start,
-    }
-}
-
 fn prepared(deployment: &Deployment) -> PreparedBundle {
     let sources =
         deployment.manifest.functions.values().map(|function| (function.runtime, function.source.clone()));
@@ -293,70 +259,6 @@ async fn try_out(inner: &Inner, next: &Deployment, changed: &[FunctionName]) -> 
     }
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
     Err(DeployError::Functions(failures))
-}
-
-/// Makes the deployment current unless a newer one of its app is. Whoever calls it holds `Directory::changing`.
-fn switch(inner: &Inner, deployment: Arc<Deployment>) {
-    let snapshot = inner.directory.snapshot();
-    let former = snapshot.apps.get(&deployment.manifest.app);
-    if former.is_some_and(|former| former.deployment.version >= deployment.version) {
-        return;
-    }
-    match snapshot.routes_with(&deployment) {
-        Ok(routes) => {
-            let app = App::new(inner, deployment.clone(), former.map(Arc::as_ref));
-            let mut apps = snapshot.apps.clone();
-            apps.insert(deployment.manifest.app.clone(), Arc::new(app));
-            inner.directory.replace(Snapshot { apps, routes });
-        }
-        // Two nodes took it at the same moment.
-        Err(RouteTaken { route, owner }) => {
-            tracing::error!(app = %deployment.manifest.app, route, %owner, "not served: its route is taken");
-        }
-    }
-}
-
-/// Reads what is deployed from the store and makes it current. Sources are prepared again where they are not there.
-pub(crate) async fn load(inner: &Inner) -> Result<(), StartError> {
-    let mut after = None;
-    loop {
-        let query =
-            ListQuery { space: Space::apps(), prefix: String::new(), after, limit: inner.limits.page };
-        let entries = inner.store.list(&query, inner.now()).await?;
-        for entry in &entries {
-            let unreadable = |cause: String| StartError::Deployment { app: entry.key.clone(), cause };
-            let deployment: Deployment =
-                read_json(&entry.key, &entry.value).map_err(|error| unreadable(error.to_string()))?;
-            let snapshot = inner.directory.snapshot();
-            let current = snapshot.apps.get(&deployment.manifest.app);
-            if current.is_some_and(|app| app.deployment.version >= deployment.version) {
-                continue;
-            }
-            let bundle = inner.store.get_object(&deployment.bundle).await?;
-            let bundle =
-                bundle.ok_or_else(|| unreadable(format!("its bundle {} is gone", deployment.bundle)))?;
-            let ready = inner.runtime.prepare(&prepared(&deployment), bundle).await;
-            if let Err(error) = ready {
-                // Its functions fail to start and say so; the other apps are served.
-                tracing::error!(%error, app = %deployment.manifest.app, "the app's files could not be prepared");
-            }
-            let _turn = inner.directory.changing.lock().await;
-            switch(inner, Arc::new(deployment));
-        }
-        match entries.last() {
-            Some(last) if entries.len() == inner.limits.page => after = Some(last.key.clone()),
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// Takes over what another node deploys to the same store.
-pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>) {
-    while let Some(Ok(())) = inner.ended.run_until_cancelled(changes.changed()).await {
-        if let Err(error) = load(&inner).await {
-            tracing::warn!(%error, "a deployment could not be taken over");
-        }
-    }
 }
 
 fn json_value(of: &impl Serialize) -> Value {

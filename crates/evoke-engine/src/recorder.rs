@@ -1,6 +1,6 @@
 //! What is remembered of runs and logs: passed on at once to whoever follows, written in batches.
 //!
-//! Nobody waits for it. When it cannot keep up, lines are dropped and counted, and the count is written as a line.
+//! Nobody waits for it. When it cannot keep up, lines are dropped and counted, and the server's own log has the count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +11,14 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::engine::Inner;
 
+/// Lines and records that may wait to be written.
 const WAITING_MAX: usize = 16_384;
+/// Of those, how many are written at once.
 const BATCH_MAX: usize = 1_024;
+/// Lines a follower may be behind before it misses some.
 const FOLLOWERS_LAG: usize = 4_096;
 
+/// Where runs and log lines go.
 pub(crate) struct Recorder {
     to_write: mpsc::Sender<Item>,
     tail: broadcast::Sender<LogRecord>,
@@ -22,11 +26,13 @@ pub(crate) struct Recorder {
     dropped_runs: AtomicU64,
 }
 
+/// Something to write.
 pub(crate) enum Item {
     Run(Box<RunRecord>),
     Log(LogRecord),
 }
 
+/// A recorder, and what [`write`] takes from it.
 pub(crate) fn channel() -> (Recorder, mpsc::Receiver<Item>) {
     let (to_write, items) = mpsc::channel(WAITING_MAX);
     let tail = broadcast::Sender::new(FOLLOWERS_LAG);
@@ -34,6 +40,7 @@ pub(crate) fn channel() -> (Recorder, mpsc::Receiver<Item>) {
 }
 
 impl Recorder {
+    /// Log lines as they come.
     pub fn tail(&self) -> broadcast::Receiver<LogRecord> {
         self.tail.subscribe()
     }
