@@ -43,6 +43,18 @@ pub struct Limits {
     pub bundle_bytes: u64,
     /// Files of a deployed bundle.
     pub bundle_files: usize,
+    /// Connections of one instance to the outside.
+    pub egress_connections: usize,
+    /// Connections of all instances to the outside.
+    pub egress_connections_all: usize,
+    /// Names one instance may have addresses for at once; the one that was not asked for longest is forgotten.
+    pub egress_names: usize,
+    /// Names of all functions that may be looked up at once.
+    pub egress_lookups: usize,
+    /// How long finding and reaching a destination may take.
+    pub egress_connect: Duration,
+    /// How long a connection to the outside may carry nothing.
+    pub egress_idle: Duration,
     /// How long a lease lasts before it must be extended.
     pub lease: Duration,
     /// How long an idle instance is kept.
@@ -75,6 +87,12 @@ impl Default for Limits {
             log_lines: 10_000,
             bundle_bytes: 64 << 20,
             bundle_files: 10_000,
+            egress_connections: 128,
+            egress_connections_all: 1_024,
+            egress_names: 1_024,
+            egress_lookups: 32,
+            egress_connect: Duration::from_secs(10),
+            egress_idle: Duration::from_secs(15 * 60),
             lease: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             start: Duration::from_secs(20),

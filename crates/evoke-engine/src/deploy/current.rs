@@ -112,6 +112,7 @@ pub(super) fn spec_of(
         source: settings.source.clone(),
         handler: settings.handler.clone(),
         env: settings.env.clone().into_iter().collect(),
+        egress: settings.egress.clone(),
         memory_bytes: settings.memory_bytes,
         start_timeout: inner.limits.start,
     }
