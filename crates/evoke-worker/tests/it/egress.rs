@@ -59,8 +59,9 @@ fn own_file(name: &str) -> (String, String) {
 
 /// Where `scripts/tools` puts the test-only Python packages.
 fn venv() -> PathBuf {
-    let target = option_env!("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"));
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().find(|path| path.ends_with("debug") || path.ends_with("release")).unwrap();
+    let target = target.parent().unwrap();
     let venv = target.join("venv");
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/requirements.txt");
     let same = std::fs::read(venv.join("installed.txt")).ok() == std::fs::read(list).ok();
@@ -361,6 +362,43 @@ def handler(event, context):
     let told = outcome.lines(LogStream::Platform);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].ends_with("3 connections of this instance are open, which is the limit"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_carries_nothing_is_ended() {
+    let servers = Servers::start();
+    let echo = servers.port("echo");
+    let host = host_with(&[("api.example.test", "127.0.0.1")], &[LOOPBACK], |options| {
+        options.limits.egress_idle = Duration::from_millis(100);
+    })
+    .await;
+    let source = "
+import socket
+
+def handler(event, context):
+    with socket.create_connection(('api.example.test', int(event['queryStringParameters']['port']))) as there:
+        there.sendall(b'x')
+        there.recv(1)
+        try:
+            return repr(there.recv(1))
+        except ConnectionResetError:
+            return 'reset'
+";
+    let mut guest =
+        host.guest_with("idle.py", source, list(&[format!("api.example.test:{echo}")]), &[]).await;
+    assert_eq!(guest.get(&format!("/?port={echo}")).await.said(), "reset");
+}
+
+#[tokio::test]
+async fn names_the_system_knows_are_found() {
+    let servers = Servers::start();
+    let echo = servers.port("echo");
+    let host = host_with(&[], &[LOOPBACK, "::1"], |options| options.resolver = Resolver::System).await;
+    let egress = list(&[format!("localhost:{echo}"), format!("absent.invalid:{echo}")]);
+    let mut guest = host.guest_with("dial.py", DIAL, egress, &[]).await;
+    assert_eq!(guest.dial("localhost", echo).await, ("ping bye".to_owned(), vec![]));
+    let (_, told) = guest.dial("absent.invalid", echo).await;
+    assert!(told[0].starts_with(&format!("egress to absent.invalid:{echo} failed: ")), "{told:?}");
 }
 
 #[tokio::test]
