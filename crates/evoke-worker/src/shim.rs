@@ -70,6 +70,11 @@ impl Shims {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    /// The folder with CPython's half, for it to be compiled: functions, who cannot write there, could not keep the result.
+    pub fn python(&self) -> PathBuf {
+        self.dir.join("python")
+    }
+
     /// The program to start.
     pub fn main(&self, kind: RuntimeKind) -> PathBuf {
         self.dir.join(match kind {

@@ -9,6 +9,7 @@ mod contracts;
 mod egress;
 mod failures;
 mod frames;
+mod hostile;
 mod isolation;
 mod lambda;
 mod layers;

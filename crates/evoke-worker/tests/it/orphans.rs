@@ -45,7 +45,7 @@ fn alive(pids: &[i32]) -> Vec<i32> {
     pids.iter().copied().filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()).collect()
 }
 
-fn parent(pid: i32) -> Option<i32> {
+pub fn parent(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].split_ascii_whitespace().nth(1)?.parse().ok()
 }
@@ -56,7 +56,7 @@ fn all_pids() -> impl Iterator<Item = i32> {
 }
 
 /// What processes are called here that call themselves `inside` in the pid namespace `namespace`.
-fn outside(namespace: &str, inside: &[i32]) -> Vec<i32> {
+pub fn outside(namespace: &str, inside: &[i32]) -> Vec<i32> {
     let name_inside = |pid: i32| -> Option<i32> {
         let link = std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -73,7 +73,7 @@ fn pids(outcome: &Outcome) -> Vec<i32> {
     outside(&namespace, &inside)
 }
 
-fn descendants(of: i32) -> BTreeSet<i32> {
+pub fn descendants(of: i32) -> BTreeSet<i32> {
     let mut found = BTreeSet::from([of]);
     loop {
         let before = found.len();

@@ -25,6 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 pub const LAUNCHER: &str = env!("CARGO_BIN_EXE_evoke-launcher");
 
+/// The launcher of these tests; elsewhere for a test that runs as another user.
+pub fn launcher_program() -> PathBuf {
+    std::env::var_os("EVOKE_TEST_LAUNCHER").map_or_else(|| LAUNCHER.into(), PathBuf::from)
+}
+
 /// A runtime and the folder it lives in.
 pub struct Host {
     pub runtime: ProcessRuntime,
@@ -38,7 +43,7 @@ impl Host {
 
     pub async fn with_limits(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = Options::new(dir.path().join("workers"), vec![LAUNCHER.into()]);
+        let mut options = Options::new(dir.path().join("workers"), vec![launcher_program().into()]);
         options.limits = limits;
         Self { runtime: ProcessRuntime::start(options).await.unwrap(), dir }
     }

@@ -1,0 +1,5 @@
+# stopped by: deadline
+# ends: timed_out
+def attack(facts):
+    while True: pass
+    yield ''

@@ -1,0 +1,5 @@
+// stopped by: deadline
+// ends: timed_out
+export async function* attack() {
+  for (;;);
+}
