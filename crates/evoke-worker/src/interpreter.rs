@@ -94,36 +94,44 @@ pub(crate) async fn find(
     ))
 }
 
+/// Compiles the Python files of `folder` for this interpreter, as it would by itself if it could write there. Best effort:
+/// it is only faster. Waits until it is done.
+pub(crate) async fn compile(interpreter: &Interpreter, folder: &Path, launcher: &Launcher) {
+    let folder = folder.to_string_lossy();
+    let args = ["-I", "-S", "-m", "compileall", "-q", &folder].map(str::to_owned).to_vec();
+    if let Err(cause) = run(interpreter.program.clone(), args, launcher).await {
+        tracing::debug!(%cause, "Python files are compiled at each start");
+    }
+}
+
 async fn ask(candidate: &Path, wanted: &Wanted, launcher: &Launcher) -> Result<Interpreter, String> {
-    let text = |cause: std::io::Error| cause.to_string();
     let program = candidate.to_str().ok_or("its path is not UTF-8")?.to_owned();
+    let said = run(program, wanted.question.map(str::to_owned).to_vec(), launcher).await?;
+    parse(&said).ok_or_else(|| "it could not say its version".to_owned())
+}
+
+/// Runs a program of the operator's, outside of any sandbox. What it wrote to its standard output.
+async fn run(program: String, args: Vec<String>, launcher: &Launcher) -> Result<String, String> {
+    let text = |cause: std::io::Error| cause.to_string();
     let (answer, stdout) = pipe_pair().map_err(text)?;
     let (_errors, stderr) = pipe_pair().map_err(text)?;
     let (_here, channel) = std::os::unix::net::UnixStream::pair().map_err(text)?;
-    let spawn = Spawn {
-        id: 0,
-        program,
-        args: wanted.question.map(str::to_owned).to_vec(),
-        env: wrapper_env(),
-        cwd: "/".to_owned(),
-        confinement: None,
-    };
+    let spawn = Spawn { id: 0, program, args, env: wrapper_env(), cwd: "/".to_owned(), confinement: None };
     let stdio = Stdio { channel: channel.into(), stdout, stderr, network: None };
     // Killed when this function is left, should it hang.
     let mut process = launcher.spawn(spawn, stdio).await.map_err(|cause| cause.to_string())?;
-    let mut said = String::new();
     let receiver = pipe::Receiver::from_owned_fd(answer).map_err(text)?;
-    let mut receiver = receiver.take(ANSWER_BYTES);
-    match tokio::time::timeout(ANSWER, receiver.read_to_string(&mut said)).await {
-        Ok(read) => read.map_err(text)?,
-        Err(_) => return Err(format!("it did not answer within {} s", ANSWER.as_secs())),
+    let answered = async {
+        let mut said = String::new();
+        receiver.take(ANSWER_BYTES).read_to_string(&mut said).await.map_err(text)?;
+        match process.exited().await {
+            Exit::NotStarted(cause) => Err(cause),
+            _ => Ok(said),
+        }
     };
-    if let Some(found) = parse(&said) {
-        return Ok(found);
-    }
-    match tokio::time::timeout(ANSWER, process.exited()).await {
-        Ok(Exit::NotStarted(cause)) => Err(cause),
-        _ => Err("it could not say its version".to_owned()),
+    match tokio::time::timeout(ANSWER, answered).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("it did not answer within {} s", ANSWER.as_secs())),
     }
 }
 

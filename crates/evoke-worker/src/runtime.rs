@@ -128,6 +128,7 @@ struct Shared {
     options: Options,
     node: OnceCell<Interpreter>,
     python: OnceCell<Interpreter>,
+    python_shim: PathBuf,
 }
 
 impl ProcessRuntime {
@@ -160,7 +161,12 @@ impl ProcessRuntime {
             );
         }
         let scratch = options.dir.join("scratch");
-        let shared = Arc::new(Shared { options, node: OnceCell::new(), python: OnceCell::new() });
+        let shared = Arc::new(Shared {
+            options,
+            node: OnceCell::new(),
+            python: OnceCell::new(),
+            python_shim: shims.python(),
+        });
         for kind in [RuntimeKind::Node, RuntimeKind::Python] {
             let (shared, launcher) = (Arc::clone(&shared), launcher.clone());
             tasks.spawn(async move { shared.interpreter(kind, &launcher).await.err() });
@@ -366,7 +372,14 @@ impl Shared {
             RuntimeKind::Node => (&self.node, self.options.node.as_deref()),
             RuntimeKind::Python => (&self.python, self.options.python.as_deref()),
         };
-        cell.get_or_try_init(|| interpreter::find(kind, configured, launcher)).await
+        let find = || async {
+            let found = interpreter::find(kind, configured, launcher).await?;
+            if kind == RuntimeKind::Python {
+                interpreter::compile(&found, &self.python_shim, launcher).await;
+            }
+            Ok(found)
+        };
+        cell.get_or_try_init(find).await
     }
 }
 

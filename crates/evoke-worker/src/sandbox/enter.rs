@@ -242,7 +242,9 @@ impl Entering<'_> {
         let clone = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 4).map_err(|cause| own(cause.into()));
         let (stdout, stderr) = (clone(stdout)?, clone(stderr)?);
         crate::sys::heed_group_signals();
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        // What the operator's own programs write (compiled shims) is for functions to read.
+        let mask = if self.setup.confinement.is_some() { 0o077 } else { 0o022 };
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
         let mut command = Command::new(program);
         command.args(args).env_clear().envs(env.iter().map(|(name, value)| (name, value))).current_dir(cwd);
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
