@@ -6,6 +6,7 @@ mod app;
 mod bad_input;
 mod commands;
 mod dev;
+mod doctor;
 mod evoke;
 mod help;
 mod life;
