@@ -16,9 +16,9 @@ use evoke_core::time::Timestamp;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::Engine;
 use crate::engine::Inner;
 use crate::route::RouteTaken;
+use crate::{Engine, pool};
 use contents::{Contents, MANIFEST};
 pub(crate) use current::{follow, load};
 use current::{spec_of, switch};
@@ -249,7 +249,7 @@ async fn try_out(inner: &Inner, next: &Deployment, changed: &[FunctionName]) -> 
     let spec = |name: &FunctionName| spec_of(inner, next, name, &next.manifest.functions[name]);
     let specs: Vec<_> = changed.iter().map(|name| (name.clone(), Arc::new(spec(name)))).collect();
     let trials = specs.into_iter().map(|(name, spec)| async move {
-        let instance = inner.runtime.start(spec).await;
+        let instance = pool::start(inner, spec).await;
         instance.err().map(|failure| (name, failure))
     });
     let mut failures: Vec<_> =

@@ -121,7 +121,7 @@ impl Engine {
         let Parts { store, runtime, clock, limits, retention, seed } = parts;
         let (recorder, records) = recorder::channel();
         let inner = Arc::new(Inner {
-            places: Arc::new(Places::new(limits.instances)),
+            places: Places::new(limits.instances),
             chance: Mutex::new(Chance {
                 ids: IdSource::seeded(seed),
                 jitter: fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15),

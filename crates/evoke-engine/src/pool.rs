@@ -16,8 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Door;
 use crate::engine::Inner;
-use crate::place::{Place, Places};
+use crate::place::{Granted, Place, Places};
 
+/// The runtime ends a start by itself when its time is up; this is for one that cannot.
+const START_GRACE: Duration = Duration::from_secs(5);
+
+/// The instances of one revision.
 pub(crate) struct Pool {
     pub spec: Arc<InstanceSpec>,
     pub concurrency: u32,
@@ -46,6 +50,10 @@ struct Held {
     instance: Box<dyn Instance>,
     _place: Place,
 }
+
+/// Which pool: its address, for as long as it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoolId(usize);
 
 /// An instance in use, with the right to use it. Dropping it ends the instance.
 pub(crate) struct Slot {
@@ -104,7 +112,7 @@ impl Pool {
         if let Some(failure) = self.closed() {
             return Err(failure);
         }
-        let place = self.places.take(|| oldest_idle(inner));
+        let place = self.places.take(self.id(), || end_longest_idle(inner));
         let place = async {
             match patience {
                 Some(patience) => tokio::time::timeout_at(patience, place).await.ok(),
@@ -112,11 +120,12 @@ impl Pool {
             }
         };
         let place = match cancel.run_until_cancelled(place).await {
-            Some(Some(place)) => place,
+            Some(Some(Granted::Place(place))) => place,
+            Some(Some(Granted::Instance(slot))) => return Ok(slot),
             Some(None) => return Err(no_place(inner)),
             None => return Err(cut_short(inner)),
         };
-        let starting = inner.runtime.start(self.spec.clone());
+        let starting = start(inner, self.spec.clone());
         let Some(started) = inner.ending.run_until_cancelled(starting).await else {
             return Err(draining());
         };
@@ -198,7 +207,7 @@ impl Pool {
     }
 
     /// Ends the use of `held`, or of an instance that has ended (`None`).
-    fn put_back(&self, held: Option<Held>) {
+    fn put_back(self: &Arc<Self>, held: Option<Held>) {
         let mut state = self.state.lock();
         state.busy -= 1;
         let held = match held {
@@ -210,10 +219,22 @@ impl Pool {
         };
         drop(state);
         drop(held);
-        // Looked at after the instance became idle: whoever began to wait before that may not have seen it.
-        if self.places.are_wanted() {
-            drop(self.pop_oldest());
+        // Looked at after the instance became idle: whoever got in line before that may not have seen it.
+        match self.places.first_waiting() {
+            Some(pool) if pool == self.id() => {
+                let slot = self.pop_usable().map(|held| self.slot(held, false));
+                // Somebody else is the first by now: once more.
+                if let Some(Err(slot)) = slot.map(|slot| self.places.hand_over(pool, slot)) {
+                    slot.give_back();
+                }
+            }
+            Some(_) => drop(self.pop_oldest()),
+            None => {}
         }
+    }
+
+    fn id(&self) -> PoolId {
+        PoolId(std::ptr::from_ref(self).addr())
     }
 }
 
@@ -272,13 +293,22 @@ impl std::fmt::Debug for Slot {
     }
 }
 
-/// Ends the longest idle instance of any pool; `false` when there is none.
-fn oldest_idle(inner: &Inner) -> bool {
+/// Starts an instance that is not in any pool yet.
+pub(crate) async fn start(inner: &Inner, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
+    let (function, limit) = (spec.function.clone(), spec.start_timeout + START_GRACE);
+    tokio::time::timeout(limit, inner.runtime.start(spec)).await.unwrap_or_else(|_| {
+        let words = format!("an instance of {function} was not there after {} s", limit.as_secs());
+        Err(Failure::new(FailureCode::InitError, words))
+    })
+}
+
+/// Ends the longest idle instance of any pool, if there is one.
+fn end_longest_idle(inner: &Inner) {
     let snapshot = inner.directory.snapshot();
     let idle = snapshot.pools().filter_map(|pool| pool.idle_since().map(|since| (since, pool)));
-    let Some((_, pool)) = idle.min_by_key(|(since, _)| *since) else { return false };
-    drop(pool.pop_oldest());
-    true
+    if let Some((_, pool)) = idle.min_by_key(|(since, _)| *since) {
+        drop(pool.pop_oldest());
+    }
 }
 
 /// The failure of an attempt whose function is not deployed any more.

@@ -2,9 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evoke_core::body::Body;
+use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
-use evoke_core::record::RunState;
+use evoke_core::record::{LogStream, RunState};
 use evoke_core::runtime::{Ended, Input, Report, Response};
+use evoke_core::store::LogQuery;
+use evoke_core::testing::store::MemoryStore;
 use evoke_engine::call::CallError;
 use evoke_engine::ingest::LaterCall;
 use http::{HeaderMap, Method, StatusCode};
@@ -237,4 +240,24 @@ async fn a_request_carries_the_span_of_its_attempt() {
     let later = LaterCall { app, function, request, trigger, trace: None, idempotency_key: None };
     let run = world.engine.call_later(later).await.unwrap().run;
     assert_eq!(world.ended(&run).await.state, RunState::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_over_the_bound_are_counted_in_a_last_line() {
+    let world = World::with(Arc::new(MemoryStore::new()), Limits { log_lines: 3, ..Limits::default() }).await;
+    world.deploy(&[("a", "")]).await;
+    world.runtime.script("a", |guest| async move {
+        for n in 1..=5 {
+            guest.log(&format!("line {n}")).await;
+        }
+        guest.agree().await
+    });
+    let (answered, _) = world.call("a", "").await.unwrap();
+    world.ended(&answered.run).await;
+    let query = LogQuery { run: Some(answered.run), limit: 10, ..LogQuery::default() };
+    let lines: Vec<_> = world.store.logs(&query).await.unwrap().into_iter().map(|(_, log)| log).collect();
+    let texts: Vec<_> = lines.iter().map(|log| log.line.as_str()).collect();
+    let last = "2 further lines were dropped: an attempt may write 3";
+    assert_eq!(texts, ["line 1", "line 2", "line 3", last]);
+    assert_eq!(lines[3].stream, LogStream::Platform);
 }

@@ -371,3 +371,33 @@ async fn what_a_handler_publishes_and_what_it_returns_are_both_published() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.runs().await.len(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_state_changes_every_time_fails_in_the_end() {
+    let world = Arc::new(World::new().await);
+    world.deploy(&[("a", "on = [{ event = \"e\", retry = { attempts = 1 } }]"), ("b", "")]).await;
+    let (other, made) = (world.clone(), Arc::new(AtomicU32::new(0)));
+    let counted = made.clone();
+    world.runtime.script("a", move |guest| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let other = other.clone();
+        async move {
+            let got = guest.ask(Method::GET, "/v1/kv/default/k", &[], "").await;
+            let revision = got.headers.get("evoke-revision").map_or("0", |value| value.to_str().unwrap());
+            let put =
+                guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON, ("if-revision", revision)], "1").await;
+            assert_eq!(put.status, 200);
+            other.call("b", "").await.unwrap();
+            guest.agree().await
+        }
+    });
+    world.runtime.script("b", |guest| async move {
+        guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "2").await;
+        guest.agree().await
+    });
+    let run = world.publish("e1", "e").await.runs.remove(0);
+    let run = world.ended(&run).await;
+    assert_eq!((run.state, run.attempts.len()), (RunState::DeadLettered, 1));
+    assert!(world.dead_letters().await[0].reason.contains("state_conflict"));
+    assert_eq!((made.load(Ordering::SeqCst), world.kv("k").await.as_deref()), (6, Some("2")));
+}

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use evoke_core::limits::Limits;
+use evoke_core::outcome::FailureCode;
 use evoke_core::runtime::Ended;
 use evoke_core::store::Queue;
 use evoke_core::testing::store::MemoryStore;
@@ -127,4 +128,54 @@ async fn an_attempt_that_lost_its_lease_is_no_longer_counted_as_busy() {
     assert_eq!(stolen.len(), 1);
     tokio::time::sleep(Duration::from_secs(31)).await;
     assert_eq!((world.engine.instances(&app(), &function("a")), world.runtime.alive()), ((0, 0), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_never_ends_is_given_up() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    world.runtime.start_takes(Duration::from_secs(3_600));
+    let started = tokio::time::Instant::now();
+    let Err(CallError::Failed { failure, .. }) = world.call("a", "").await else { panic!("it answered") };
+    assert_eq!(failure.code, FailureCode::InitError);
+    assert!(started.elapsed() < Duration::from_secs(30), "it took {:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_of_a_revision_that_was_replaced_while_it_started_ends_after_its_call() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    world.runtime.start_takes(Duration::from_secs(2));
+    let (answered, ()) = tokio::join!(world.call("a", ""), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.deploy(&[("a", "timeout = \"9s\"")]).await;
+    });
+    assert!(answered.is_ok());
+    assert_eq!((world.engine.instances(&app(), &function("a")), world.runtime.alive()), ((0, 0), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_fills_the_node_uses_its_instances_again_and_lets_others_have_their_turn() {
+    let world = World::with(Arc::new(MemoryStore::new()), Limits { instances: 2, ..Limits::default() }).await;
+    world.deploy(&[("a", "concurrency = 20"), ("b", "")]).await;
+    world.runtime.script("a", |guest| async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        guest.agree().await
+    });
+    let starts = world.runtime.starts();
+    let calls = (0..20).map(|_| world.call("a", ""));
+    assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_ok));
+    assert_eq!(world.runtime.starts() - starts, 2);
+
+    let started = tokio::time::Instant::now();
+    let calls = (0..20).map(|_| world.call("a", ""));
+    let (all, waited) = tokio::join!(futures_util::future::join_all(calls), async {
+        tokio::time::sleep(Duration::from_millis(450)).await;
+        world.call("b", "").await.unwrap();
+        started.elapsed()
+    });
+    assert!(all.iter().all(Result::is_ok));
+    // In line behind all of them: nobody who came later goes first, and none is passed over.
+    assert!(waited <= Duration::from_millis(1_001), "{waited:?}");
+    assert_eq!(world.runtime.most_alive(), 2);
 }
