@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 /// Share of the processors that functions have against the rest of the machine, in units of one process of default
 /// priority per processor. Among themselves they are equal.
 const WEIGHT: u64 = 4;
+/// The group that all launchers on a machine share.
+const SHARED: &str = "evoke";
+/// Where the server itself goes under version 2, which allows no processes beside groups.
+const SERVER: &str = "server";
 
 /// Where groups can be made.
 #[derive(Debug)]
@@ -243,6 +247,9 @@ fn v2(own: &Own) -> (Cgroups, Missing) {
     let Some(folder) = folder(own, "cgroup2", None) else {
         return (found, all("no cgroup file system is mounted"));
     };
+    // A launcher that is started again finds itself where the first one has moved the server.
+    let moved = folder.parent().filter(|parent| folder.ends_with(SERVER) && parent.join(SHARED).is_dir());
+    let folder = moved.map_or(folder.clone(), Path::to_owned);
     let available = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
     let mut missing = Missing::default();
     let controllers = [
@@ -282,7 +289,7 @@ fn hand_down(folder: &Path, controller: &str) -> io::Result<()> {
             "other processes (such as {other}) share the server's group; give it one of its own with Delegate=yes"
         )));
     }
-    let server = folder.join("server");
+    let server = folder.join(SERVER);
     if let Err(cause) = fs::create_dir(&server)
         && cause.kind() != io::ErrorKind::AlreadyExists
     {
@@ -296,7 +303,7 @@ fn hand_down(folder: &Path, controller: &str) -> io::Result<()> {
 
 /// Makes the folder of this launcher below `parent`, tries to limit something in it, and removes what was left by others.
 fn prepare(parent: &Path, version: Version) -> io::Result<PathBuf> {
-    let shared = parent.join("evoke");
+    let shared = parent.join(SHARED);
     let ours = shared.join(rustix::process::getpid().to_string());
     fs::create_dir_all(&ours)?;
     for entry in fs::read_dir(&shared)?.flatten() {
