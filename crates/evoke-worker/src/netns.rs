@@ -207,12 +207,12 @@ fn socket(family: AddressFamily, kind: SocketType, protocol: Option<Protocol>) -
     Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, protocol)?)
 }
 
-/// A packet filter (classic BPF): keeps TCP segments with RST and ACK and nothing else, and a sequence number of 0. That
-/// is how the kernel refuses a SYN (RFC 9293, 3.10.7.1); the RST of a connection that was open has another number.
-/// Bytes of what is kept.
+/// Bytes that the filters below keep of a packet.
 const KEPT_BYTES: u32 = 64;
 
-/// With the IPv4 header in front, whose length is in its first byte.
+/// Packet filters (classic BPF) that keep TCP segments with RST and ACK and nothing else, and a sequence number of 0. That
+/// is how the kernel refuses a SYN (RFC 9293, 3.10.7.1); the RST of a connection that was open has another number. This one
+/// is for packets with the IPv4 header in front, whose length is in its first byte.
 const V4_REFUSALS: &[libc::sock_filter] = &[
     instruction(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0, 0, 0),
     instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 0, 0, 13),
@@ -223,7 +223,7 @@ const V4_REFUSALS: &[libc::sock_filter] = &[
     instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
 ];
 
-/// From the TCP header on.
+/// For packets from the TCP header on.
 const V6_REFUSALS: &[libc::sock_filter] = &[
     instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, 13),
     instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 3, RST_ACK),
