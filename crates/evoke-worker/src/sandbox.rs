@@ -1,8 +1,8 @@
 //! What keeps a function from harming the machine, the server and other functions.
 //!
 //! It is made of layers, each of which the kernel may or may not allow. When the launcher starts it tries every one in a
-//! throw-away child ([`probe`]) and reports the outcome ([`Layer`]); each process is then started with all that work
-//! ([`enter`]). What each layer stops, and what none does, is told in `docs/reference/sandbox.md`.
+//! throw-away child (`probe`) and reports the outcome (`Layer`); each process is then started with all that work
+//! (`enter`). What each layer stops, and what none does, is told in `docs/reference/sandbox.md`.
 
 mod cgroup;
 mod enter;
