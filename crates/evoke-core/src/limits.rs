@@ -63,6 +63,12 @@ pub struct Limits {
     pub start: Duration,
     /// Starts of a function that may fail in a row before further ones back off.
     pub crash_loop: u32,
+    /// Processes that are kept to fork instances from (zygotes), of all functions together.
+    pub zygotes: usize,
+    /// Memory of those, proportional set size when they have loaded their function. Those without instances give way.
+    pub zygote_bytes: u64,
+    /// How long a zygote without instances is kept.
+    pub zygote_idle: Duration,
 }
 
 impl Default for Limits {
@@ -97,6 +103,9 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             start: Duration::from_secs(20),
             crash_loop: 3,
+            zygotes: 32,
+            zygote_bytes: 512 << 20,
+            zygote_idle: Duration::from_secs(300),
         }
     }
 }

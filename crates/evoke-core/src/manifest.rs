@@ -82,6 +82,9 @@ pub struct Function {
     pub memory_bytes: u64,
     /// Instances, and so attempts at once, at most.
     pub concurrency: u32,
+    /// What its instances have in common before their first call.
+    #[serde(default, skip_serializing_if = "Preload::is_default")]
+    pub preload: Preload,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// Event types it may publish: exact, or a prefix ending in `*`.
@@ -128,6 +131,24 @@ impl RuntimeKind {
             Self::Node => "node",
             Self::Python => "python",
         }
+    }
+}
+
+/// What the instances of a function have in common before their first call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preload {
+    /// The function is loaded once, and instances are forked from that process, where that can be done.
+    #[default]
+    Module,
+    /// Nothing: each instance loads the function itself.
+    None,
+}
+
+impl Preload {
+    /// Settings from before there was a choice, and their revisions, stay as they were.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

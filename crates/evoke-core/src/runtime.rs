@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::egress::AllowList;
 use crate::event::Event;
 use crate::id::{AppName, FunctionName, RevisionId, RunId};
-use crate::manifest::RuntimeKind;
+use crate::manifest::{Preload, RuntimeKind};
 use crate::outcome::Failure;
 use crate::record::{Cause, LogStream};
 use crate::time::Timestamp;
@@ -94,6 +94,8 @@ pub struct InstanceSpec {
     pub egress: AllowList,
     /// Memory limit in bytes.
     pub memory_bytes: u64,
+    /// What its instances have in common before their first call.
+    pub preload: Preload,
     /// How long loading may take.
     pub start_timeout: Duration,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evoke_core::body::Body;
 use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
-use evoke_core::manifest::RuntimeKind;
+use evoke_core::manifest::{Preload, RuntimeKind};
 use evoke_core::record::Cause;
 use evoke_core::runtime::{Call, Ended, Input, InstanceSpec, PreparedBundle, Report, Request, Runtime};
 use evoke_core::time::Timestamp;
@@ -106,6 +106,7 @@ fn spec(file: &str) -> InstanceSpec {
         env: Vec::new(),
         egress: evoke_core::egress::AllowList::default(),
         memory_bytes: 256 << 20,
+        preload: Preload::Module,
         start_timeout: Duration::from_secs(20),
     }
 }

@@ -39,6 +39,10 @@ pub enum Kind {
     Answer = 8,
     /// End cleanly.
     Stop = 9,
+    /// To a zygote: make an instance.
+    Fork = 10,
+    /// To a zygote: how did a dead one end?
+    Reap = 11,
     /// The function is loaded.
     Ready = 17,
     /// The function cannot be loaded.
@@ -53,11 +57,15 @@ pub enum Kind {
     Log = 22,
     /// A request to the platform API.
     Platform = 23,
+    /// Of a forked instance: here it is.
+    Hello = 24,
+    /// Of a zygote: so it ended.
+    Exited = 25,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Init,
         Self::Invoke,
         Self::Body,
@@ -67,6 +75,8 @@ impl Kind {
         Self::Cancel,
         Self::Answer,
         Self::Stop,
+        Self::Fork,
+        Self::Reap,
         Self::Ready,
         Self::InitError,
         Self::Response,
@@ -74,6 +84,8 @@ impl Kind {
         Self::Error,
         Self::Log,
         Self::Platform,
+        Self::Hello,
+        Self::Exited,
     ];
 
     /// The kind with this number.
@@ -84,9 +96,10 @@ impl Kind {
     /// Bytes of payload at most.
     pub const fn payload_max(self) -> usize {
         match self {
-            Self::Stop => 0,
-            Self::Credit => 4,
+            Self::Stop | Self::Reap | Self::Hello => 0,
+            Self::Credit | Self::Exited => 4,
             Self::BodyAbort | Self::Cancel => 1 << 10,
+            Self::Fork => 16 << 10,
             Self::Ready | Self::Log => 64 << 10,
             Self::Body | Self::BodyEnd => WINDOW_BYTES,
             Self::InitError | Self::Error => 256 << 10,

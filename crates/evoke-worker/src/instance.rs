@@ -23,7 +23,7 @@ use exchange::Exchange;
 use link::Link;
 use output::Output;
 
-pub(crate) use start::{Setup, start};
+pub(crate) use start::{Loaded, Setup, start};
 
 /// How long a process whose socket closed, or that was killed, may take to be gone.
 const EXIT: Duration = Duration::from_secs(2);
@@ -49,10 +49,10 @@ pub(crate) struct ProcessInstance {
 
 /// What a process is made of, seen from here.
 #[derive(Debug)]
-struct Parts {
-    process: Process,
-    link: Link,
-    output: Output,
+pub(crate) struct Parts {
+    pub(crate) process: Process,
+    pub(crate) link: Link,
+    pub(crate) output: Output,
 }
 
 /// The bounds of [`evoke_core::limits::Limits`] that matter during a call.
@@ -122,7 +122,7 @@ fn between_calls(link: &mut Link, function: &str) -> Result<(), FrameError> {
 }
 
 /// What is written while no call runs belongs to none, and goes to the server's own log.
-fn between_lines(function: &str) -> impl FnMut(LogStream, String) {
+pub(crate) fn between_lines(function: &str) -> impl FnMut(LogStream, String) {
     move |stream, line| {
         tracing::info!(function, stream = stream.as_str(), line, "written outside of any call")
     }

@@ -23,12 +23,12 @@ use std::process::ExitCode;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Resource, Rlimit};
 
-pub(crate) use client::{Launcher, Process, Stdio};
+pub(crate) use client::{Launcher, Process, Stdio, WeakLauncher};
 pub(crate) use wire::{Exit, Spawn};
 
 use crate::sandbox::Sandbox;
 use children::Children;
-use wire::Notice;
+use wire::{Ask, Notice};
 
 /// What `evoke worker launcher` does, with the host's socket as standard input. Returns when the host is gone and
 /// everything it started is dead.
@@ -82,13 +82,25 @@ fn serve(host: BorrowedFd<'_>, children: &mut Children) -> io::Result<()> {
             }
         }
         if host_speaks {
-            let Some((order, fds)) = wire::receive::<Spawn>(host, &mut buffer)? else { return Ok(()) };
-            let id = order.id;
-            match children.spawn(order, fds) {
-                Ok((pid, pidfd)) => {
-                    tell(host, &Notice::Spawned { id, pid: pid.as_raw_nonzero().get() }, &[pidfd])?
+            let Some((ask, fds)) = wire::receive::<Ask>(host, &mut buffer)? else { return Ok(()) };
+            match ask {
+                Ask::Spawn(order) => {
+                    let id = order.id;
+                    match children.spawn(*order, fds) {
+                        Ok((pid, pidfd)) => {
+                            tell(host, &Notice::Spawned { id, pid: pid.as_raw_nonzero().get() }, &[pidfd])?
+                        }
+                        Err(cause) => tell(host, &Notice::Refused { id, cause: cause.to_string() }, &[])?,
+                    }
                 }
-                Err(cause) => tell(host, &Notice::Refused { id, cause: cause.to_string() }, &[])?,
+                Ask::Place { id, pid, memory_bytes } => match children.place(id, pid, memory_bytes) {
+                    Ok(limited) => tell(host, &Notice::Placed { id, limited }, &[])?,
+                    Err(cause) => tell(host, &Notice::Refused { id, cause: cause.to_string() }, &[])?,
+                },
+                Ask::Leave { id } => {
+                    let out_of_memory = children.leave(id);
+                    tell(host, &Notice::Left { id, out_of_memory }, &[])?
+                }
             }
         }
     }

@@ -3,7 +3,8 @@
 //! **What it is:** an implementation of [`evoke_core::runtime::Runtime`] that runs each instance as a child process.
 //! [`prepare`](mod@prepare) turns a bundle into files, [`launcher`] is the small process all instances are forked from,
 //! [`frame`] is what host and instance say to each other, [`shim`] holds the guest's half of it in JavaScript and Python,
-//! [`sandbox`] is what holds it, and `instance` drives one call. `docs/reference/worker-protocol.md` describes the wire.
+//! [`sandbox`] is what holds it, `instance` drives one call, and `zygote` forks instances from a process that has loaded
+//! their function. `docs/reference/worker-protocol.md` describes the wire.
 //!
 //! **What it is not:** a pool. Who starts instances, how many and when they are evicted is the engine's decision.
 //!
@@ -30,6 +31,7 @@ mod runtime;
 pub mod sandbox;
 pub mod shim;
 mod sys;
+mod zygote;
 
 pub use egress::Resolver;
 pub use launcher::main as launcher_main;

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use evoke_core::egress::AddressPolicy;
 use evoke_core::id::{AppName, FunctionName};
 use evoke_core::limits::Limits;
-use evoke_core::manifest::RuntimeKind;
+use evoke_core::manifest::{Preload, RuntimeKind};
 use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::record::LogStream;
 use evoke_core::runtime::{Instance, InstanceSpec, PrepareError, PreparedBundle, Runtime};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit};
@@ -21,16 +22,19 @@ use tokio::sync::{OnceCell, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::egress::{self, Egress, Resolver};
-use crate::instance::{self, Setup};
+use crate::instance::{self, Loaded, ProcessInstance, Setup};
 use crate::interpreter::{self, Interpreter, pipe_pair};
-use crate::launcher::{Launcher, Spawn, Stdio};
+use crate::launcher::{Launcher, Process, Spawn, Stdio};
 use crate::netns::{self, Inside, Sockets};
-use crate::prepare::{Bundles, Entry, find_entry};
+use crate::prepare::{Bundles, find_entry};
 use crate::sandbox::{Confinement, Machine, Policy};
 use crate::shim::Shims;
+use crate::zygote::{ForkError, Ground, Source, Zygote, Zygotes};
 
 /// Where instances look for programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Temporary files of a process that has a root of its own.
+const PRIVATE_TMP: &str = "/tmp";
 /// The platform's address, for whoever speaks HTTP to it.
 const API: &str = "http://evoke.internal";
 /// Memory that Node.js needs besides what a function allocates: stacks of its threads, code, the young generation.
@@ -120,7 +124,26 @@ pub struct ProcessRuntime {
     /// Numbers of functions, which become user ids. Bounded by what is deployed in the life of a server.
     numbers: parking_lot::Mutex<HashMap<(AppName, FunctionName), u32>>,
     egress: Arc<egress::Node>,
+    zygotes: Zygotes,
     tasks: TaskTracker,
+}
+
+/// Where a function is on the disk. All are absolute but `name`, which is for people.
+#[derive(Debug)]
+struct Place {
+    root: String,
+    source: String,
+    folder: String,
+    name: String,
+    is_translated: bool,
+}
+
+/// Our ends of what a process is connected to.
+#[derive(Debug)]
+struct Ends {
+    channel: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
 }
 
 #[derive(Debug)]
@@ -175,6 +198,7 @@ impl ProcessRuntime {
         let Options { addresses, resolver, limits, .. } = &shared.options;
         let egress = egress::Node::new(addresses.clone(), resolver.clone(), limits.clone(), tasks.clone());
         let numbers = parking_lot::Mutex::default();
+        let zygotes = Zygotes::new(&shared.options.limits, tasks.clone());
         Ok(Self {
             shared,
             launcher,
@@ -184,6 +208,7 @@ impl ProcessRuntime {
             last_scratch: AtomicU64::new(0),
             numbers,
             egress,
+            zygotes,
             tasks,
         })
     }
@@ -204,46 +229,55 @@ impl ProcessRuntime {
         all
     }
 
-    async fn start_instance(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
-        let init_error = |message: String| Failure::new(FailureCode::InitError, message);
+    async fn start_instance(&self, spec: &Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
         let launcher = self.launcher.lock().clone();
         let launcher =
             launcher.ok_or_else(|| Failure::new(FailureCode::Draining, "the server is shutting down"))?;
-        let interpreter = self.shared.interpreter(spec.runtime, &launcher).await.map_err(init_error)?;
+        if can_be_forked(spec) {
+            let load = Box::pin(self.load(spec, &launcher, true));
+            match self.zygotes.of(spec, load).await? {
+                Source::Instance(instance) => return Ok(instance),
+                Source::Zygote(zygote) => match self.fork(spec, &zygote).await? {
+                    Ok(instance) => return Ok(Box::new(instance)),
+                    Err(cause) => {
+                        tracing::warn!(function = %spec.function, %cause, "an instance loads the function itself, because it could not be forked")
+                    }
+                },
+                Source::Itself => {}
+            }
+        }
+        match Box::pin(self.load(spec, &launcher, false)).await?.0 {
+            Loaded::Instance(instance) => Ok(Box::new(instance)),
+            Loaded::Zygote(..) => {
+                Err(init_error("its process is a zygote, and was not to be one".to_owned()))
+            }
+        }
+    }
 
-        let root = self.bundles.folder(&spec.bundle);
-        let entry =
-            find_entry(&root, spec.runtime, &spec.source).map_err(|cause| init_error(cause.to_string()))?;
-        let source = root.join(&entry.load);
-        let folder = source.parent().unwrap_or(&root).to_owned();
-        let texts = (root.to_str(), source.to_str(), folder.to_str(), entry.source.to_str());
-        let (Some(root), Some(source), Some(folder), Some(name)) = texts else {
-            return Err(init_error(format!("path {} is not UTF-8", source.display())));
-        };
-
-        let scratch = if launcher.machine().private_tmp {
-            None
-        } else {
-            let made = self.make_scratch().await;
-            Some(made.map_err(|cause| init_error(format!("scratch folder: {cause}")))?)
-        };
-        let os = |cause: rustix::io::Errno| init_error(format!("its process cannot be connected: {cause}"));
+    /// Starts a process and waits until it has loaded the function.
+    async fn load(
+        &self,
+        spec: &Arc<InstanceSpec>,
+        launcher: &Launcher,
+        zygote: bool,
+    ) -> Result<(Loaded, Ground), Failure> {
+        let interpreter = self.shared.interpreter(spec.runtime, launcher).await.map_err(init_error)?;
+        let place = self.place(spec)?;
+        let scratch = if launcher.machine().private_tmp { None } else { Some(self.make_scratch()?) };
+        let tmp = scratch.clone().unwrap_or_else(|| PathBuf::from(PRIVATE_TMP));
+        let (ends, mut stdio) = connect()?;
         let io = |cause: std::io::Error| init_error(format!("its process cannot be connected: {cause}"));
-        let (channel, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .map_err(os)?;
-        let (stdout, their_stdout) = pipe_pair().map_err(io)?;
-        let (stderr, their_stderr) = pipe_pair().map_err(io)?;
-        let (sockets, network) = if launcher.machine().isolates_network() {
+        let sockets = if launcher.machine().isolates_network() {
             let (ours, theirs) = netns::hand_over_pair().map_err(io)?;
-            (Some(ours), Some(theirs))
+            stdio.network = Some(theirs);
+            Some(ours)
         } else {
-            (None, None)
+            None
         };
-        let stdio = Stdio { channel: theirs, stdout: their_stdout, stderr: their_stderr, network };
-        let spawn = self.command(&spec, interpreter, &entry, folder, Path::new(root), scratch.clone());
-        let spawned = launcher.spawn(spawn, stdio).await;
-        let process = match spawned {
+        let spawn = self.command(spec, interpreter, &place, scratch.clone());
+        let memory_bytes = spawn.confinement.as_ref().map_or(spec.memory_bytes, |held| held.memory_bytes);
+        let ground = Ground { tmp, memory_bytes, launcher: launcher.downgrade() };
+        let process = match launcher.spawn(spawn, stdio).await {
             Ok(process) => process,
             Err(cause) => {
                 remove(scratch).await;
@@ -255,34 +289,82 @@ impl ProcessRuntime {
             death.seen().await;
             remove(scratch).await;
         });
-        let egress = match sockets {
-            Some(sockets) => self.egress_of(&spec, sockets).await.map_err(io)?,
-            None => None,
+        let mut setup = self.setup(spec, &place, process, ends, zygote, Vec::new());
+        if let Some(sockets) = sockets {
+            setup.egress = self.egress_of(spec, sockets).await.map_err(io)?;
+        }
+        Ok((Box::pin(instance::start(setup)).await?, ground))
+    }
+
+    /// Forks an instance. The inner error says why a process that loads the function itself may do better.
+    async fn fork(
+        &self,
+        spec: &Arc<InstanceSpec>,
+        zygote: &Zygote,
+    ) -> Result<Result<ProcessInstance, ForkError>, Failure> {
+        let place = self.place(spec)?;
+        let (Ends { channel, stdout, stderr }, stdio) = connect()?;
+        let (process, channel) = match zygote.fork(channel, stdio).await {
+            Ok(forked) => forked,
+            Err(cause) => return Ok(Err(cause)),
         };
-        let setup = Setup {
-            spec: Arc::clone(&spec),
+        let ends = Ends { channel, stdout, stderr };
+        let mut setup = self.setup(spec, &place, process, ends, false, zygote.take_early());
+        setup.shared_egress = zygote.egress();
+        match Box::pin(instance::start(setup)).await? {
+            Loaded::Instance(instance) => Ok(Ok(instance)),
+            Loaded::Zygote(..) => Ok(Err(ForkError::Failed("the forked process is no instance".to_owned()))),
+        }
+    }
+
+    fn setup<'a>(
+        &'a self,
+        spec: &Arc<InstanceSpec>,
+        place: &'a Place,
+        process: Process,
+        ends: Ends,
+        zygote: bool,
+        early: Vec<(LogStream, String)>,
+    ) -> Setup<'a> {
+        let Ends { channel, stdout, stderr } = ends;
+        Setup {
+            spec: Arc::clone(spec),
             process,
             channel,
             stdout,
             stderr,
-            egress,
-            source,
-            root,
-            name,
+            egress: None,
+            shared_egress: None,
+            source: &place.source,
+            root: &place.root,
+            name: &place.name,
             limits: &self.shared.options.limits,
             tasks: self.tasks.clone(),
+            zygote,
+            early,
+        }
+    }
+
+    fn place(&self, spec: &InstanceSpec) -> Result<Place, Failure> {
+        let root = self.bundles.folder(&spec.bundle);
+        let entry =
+            find_entry(&root, spec.runtime, &spec.source).map_err(|cause| init_error(cause.to_string()))?;
+        let source = root.join(&entry.load);
+        let folder = source.parent().unwrap_or(&root);
+        let texts = (root.to_str(), source.to_str(), folder.to_str(), entry.source.to_str());
+        let (Some(root), Some(source), Some(folder), Some(name)) = texts else {
+            return Err(init_error(format!("path {} is not UTF-8", source.display())));
         };
-        let instance = Box::pin(instance::start(setup)).await?;
-        Ok(Box::new(instance))
+        let (root, source) = (root.to_owned(), source.to_owned());
+        let (folder, name) = (folder.to_owned(), name.to_owned());
+        Ok(Place { root, source, folder, name, is_translated: entry.is_translated() })
     }
 
     fn command(
         &self,
         spec: &InstanceSpec,
         interpreter: &Interpreter,
-        entry: &Entry,
-        folder: &str,
-        root: &Path,
+        place: &Place,
         scratch: Option<PathBuf>,
     ) -> Spawn {
         let shim = self.shims.main(spec.runtime);
@@ -290,7 +372,7 @@ impl ProcessRuntime {
         let (mut args, data_bytes, memory_bytes) = match spec.runtime {
             RuntimeKind::Node => {
                 let mut args = vec![format!("--max-old-space-size={}", (memory_mib * 3 / 4).max(16))];
-                if entry.is_translated() {
+                if place.is_translated {
                     args.push("--enable-source-maps".to_owned());
                 }
                 // Whether a `.js` is a module, its text says. Later versions do so by themselves.
@@ -308,9 +390,9 @@ impl ProcessRuntime {
             }
         };
         args.push(shim.to_string_lossy().into_owned());
-        let tmp = scratch.as_deref().unwrap_or(Path::new("/tmp")).to_string_lossy();
+        let tmp = scratch.as_deref().unwrap_or(Path::new(PRIVATE_TMP)).to_string_lossy();
         let shims = shim.parent().map(Path::to_owned);
-        let readable = interpreter.trees.iter().cloned().chain(shims).chain([root.to_owned()]);
+        let readable = interpreter.trees.iter().cloned().chain(shims).chain([PathBuf::from(&place.root)]);
         let confinement = Confinement {
             function: self.number_of(spec),
             readable: readable.collect(),
@@ -338,7 +420,7 @@ impl ProcessRuntime {
             args,
             // A function's own variables win.
             env: own.chain(spec.env.iter().cloned()).collect(),
-            cwd: folder.to_owned(),
+            cwd: place.folder.clone(),
             confinement: Some(confinement),
         }
     }
@@ -357,10 +439,11 @@ impl ProcessRuntime {
         *numbers.entry((spec.app.clone(), spec.function.clone())).or_insert(next)
     }
 
-    async fn make_scratch(&self) -> std::io::Result<PathBuf> {
+    fn make_scratch(&self) -> Result<PathBuf, Failure> {
         let number = self.last_scratch.fetch_add(1, Ordering::Relaxed) + 1;
         let path = self.scratch.join(number.to_string());
-        tokio::fs::create_dir(&path).await?;
+        // Waits for the disk's cache at most, which takes less than handing it to another thread.
+        std::fs::create_dir(&path).map_err(|cause| init_error(format!("scratch folder: {cause}")))?;
         Ok(path)
     }
 }
@@ -391,11 +474,12 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn start(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
-        self.start_instance(spec).await
+        self.start_instance(&spec).await
     }
 
     async fn shutdown(&self) {
         drop(self.launcher.lock().take());
+        self.zygotes.clear();
         self.egress.end();
         self.tasks.close();
         self.tasks.wait().await;
@@ -407,6 +491,26 @@ async fn remove(scratch: Option<PathBuf>) {
     if let Err(cause) = tokio::fs::remove_dir_all(&path).await {
         tracing::warn!(path = %path.display(), %cause, "a scratch folder cannot be removed");
     }
+}
+
+fn init_error(message: String) -> Failure {
+    Failure::new(FailureCode::InitError, message)
+}
+
+/// Whether its instances are to come from a zygote.
+fn can_be_forked(spec: &InstanceSpec) -> bool {
+    spec.preload == Preload::Module && spec.runtime == RuntimeKind::Python
+}
+
+fn connect() -> Result<(Ends, Stdio), Failure> {
+    let failure = |cause: std::io::Error| init_error(format!("its process cannot be connected: {cause}"));
+    let (channel, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(|cause| failure(cause.into()))?;
+    let (stdout, their_stdout) = pipe_pair().map_err(failure)?;
+    let (stderr, their_stderr) = pipe_pair().map_err(failure)?;
+    let stdio = Stdio { channel: theirs, stdout: their_stdout, stderr: their_stderr, network: None };
+    Ok((Ends { channel, stdout, stderr }, stdio))
 }
 
 fn make_folders(dir: &Path, limits: Limits) -> std::io::Result<(PathBuf, Bundles, Shims)> {

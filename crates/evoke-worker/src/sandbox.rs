@@ -7,6 +7,7 @@
 mod cgroup;
 mod enter;
 mod files;
+mod place;
 mod privileges;
 mod probe;
 mod root;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::netns::Inside;
 
 pub(crate) use enter::{Ending, Setup, Started, Told, start};
+pub(crate) use place::{Place, place};
 pub(crate) use probe::Sandbox;
 
 /// Name of the layer that is the network.

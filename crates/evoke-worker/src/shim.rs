@@ -26,6 +26,7 @@ const FILES: &[(&str, &str)] = files![
     "node/main.cjs",
     "node/web.cjs",
     "python/evoke/__init__.py",
+    "python/evoke/_after_fork.py",
     "python/evoke/_api.py",
     "python/evoke/_asgi.py",
     "python/evoke/_call.py",
@@ -39,6 +40,7 @@ const FILES: &[(&str, &str)] = files![
     "python/evoke/_logs.py",
     "python/evoke/_serve.py",
     "python/evoke/_wsgi.py",
+    "python/evoke/_zygote.py",
     "python/evoke/aio.py",
     "python/main.py",
 ];

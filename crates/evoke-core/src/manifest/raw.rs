@@ -79,6 +79,10 @@ pub struct Function {
     /// Instances, and so attempts at once, at most.
     #[schemars(range(min = 1, max = 1000), extend("default" = 10))]
     pub concurrency: Option<At<i64>>,
+    /// What instances have in common before their first call: module loads the function once and forks instances from that
+    /// process; with none each loads it itself.
+    #[schemars(extend("enum" = ["module", "none"], "default" = "module"))]
+    pub preload: Option<At<String>>,
     /// Environment variables. Names that start with EVOKE_ or AWS_ are Evoke's own.
     #[schemars(
         with = "Option<BTreeMap<String, String>>",
@@ -178,6 +182,7 @@ impl Function {
             timeout: table.text("timeout", r#""10s""#),
             memory: table.text("memory", r#""128MiB""#),
             concurrency: table.number("concurrency", "10"),
+            preload: table.text("preload", r#""none""#),
             env: table.text_map("env", r#"{ CURRENCY = "EUR" }"#),
             emits: table.texts("emits", r#"["purchase_complete"]"#),
             egress: table.texts("egress", r#"["api.example.com:443"]"#),

@@ -114,6 +114,7 @@ pub(super) fn spec_of(
         env: settings.env.clone().into_iter().collect(),
         egress: settings.egress.clone(),
         memory_bytes: settings.memory_bytes,
+        preload: settings.preload,
         start_timeout: inner.limits.start,
     }
 }

@@ -42,6 +42,8 @@ pub struct Init<'a> {
     pub env: Vec<&'a str>,
     /// Bounds the worker keeps by itself.
     pub limits: InitLimits,
+    /// It is to be a zygote, if it can be forked.
+    pub zygote: bool,
 }
 
 /// Bounds a well-behaved worker keeps, so that it never meets the host's.
@@ -64,6 +66,16 @@ pub struct Ready {
     pub runtime: String,
     /// How the function looks: `web`, `lambda`, `asgi`, `wsgi`.
     pub contract: String,
+    /// It is a zygote: it takes `FORK`, and no calls.
+    #[serde(default)]
+    pub zygote: bool,
+}
+
+/// Payload of `FORK`. Three descriptors come along: the instance's end of its socket, its stdout, its stderr.
+#[derive(Debug, Clone, Serialize)]
+pub struct Fork<'a> {
+    /// The instance's folder for temporary files, absolute.
+    pub scratch: &'a str,
 }
 
 /// Payload of `INIT_ERROR`.
@@ -207,6 +219,11 @@ pub fn credit(payload: &[u8]) -> Result<usize, FrameError> {
         message: format!("it has {} bytes, not 4", payload.len()),
     })?;
     Ok(u32::from_le_bytes(bytes) as usize)
+}
+
+/// Reads the payload of `EXITED`: an exit status, or a signal as a negative number; `None` when nothing is known.
+pub fn exited(payload: &[u8]) -> Option<i32> {
+    payload.try_into().ok().map(i32::from_le_bytes)
 }
 
 /// Reads the payload of `LOG`: a stream and a line.

@@ -1,27 +1,31 @@
 //! The host's end of the socket to one worker.
 
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use crate::frame::{Decoder, Encoder, Frame, FrameError};
 
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 64 << 10;
+/// File descriptors beside one message.
+const FDS_MAX: usize = 3;
 
 /// Reads and writes frames. What is in `encoder` leaves with [`Link::flush`] or [`Link::turn`].
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     stream: UnixStream,
     decoder: Decoder,
-    pub(super) encoder: Encoder,
+    pub(crate) encoder: Encoder,
     closed: bool,
 }
 
 impl Link {
-    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixStream::from(socket);
         socket.set_nonblocking(true)?;
         let stream = UnixStream::from_std(socket)?;
@@ -29,27 +33,27 @@ impl Link {
     }
 
     /// The next frame that has arrived whole.
-    pub(super) fn frame(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub(crate) fn frame(&mut self) -> Result<Option<Frame>, FrameError> {
         self.decoder.take()
     }
 
     /// The worker has closed its end, and all of what it sent has been read.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    pub(super) fn has_unwritten(&self) -> bool {
+    pub(crate) fn has_unwritten(&self) -> bool {
         !self.encoder.unwritten().is_empty()
     }
 
     /// Waits until something has been read, or the socket closed. Safe to drop and call again.
-    pub(super) async fn read(&mut self) -> io::Result<()> {
+    pub(crate) async fn read(&mut self) -> io::Result<()> {
         let read = self.stream.read_buf(self.decoder.space(READ_BYTES)).await;
         self.note(read)
     }
 
     /// Waits until some of what is to be written has been. Safe to drop and call again.
-    pub(super) async fn flush(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         let written = self.stream.write(self.encoder.unwritten()).await?;
         self.encoder.advance(written);
         Ok(())
@@ -57,7 +61,7 @@ impl Link {
 
     /// Waits until something has been written (if there is something to write) or, with `reading`, read. Safe to drop
     /// and call again.
-    pub(super) async fn turn(&mut self, reading: bool) -> io::Result<()> {
+    pub(crate) async fn turn(&mut self, reading: bool) -> io::Result<()> {
         if !self.has_unwritten() {
             return if reading { self.read().await } else { std::future::pending().await };
         }
@@ -71,6 +75,26 @@ impl Link {
                 Err(_) => self.encoder.advance(self.encoder.unwritten().len()),
             },
             read = reader.read_buf(self.decoder.space(READ_BYTES)), if reading => return self.note(read),
+        }
+        Ok(())
+    }
+
+    /// Waits until all that is to be written has been, with these descriptors beside its first byte. Not safe to drop.
+    pub(crate) async fn flush_with(&mut self, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let (stream, bytes) = (&self.stream, self.encoder.unwritten());
+        let send = || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !control.push(SendAncillaryMessage::ScmRights(fds)) {
+                return Err(io::Error::other("too many file descriptors for one message"));
+            }
+            let bytes = [IoSlice::new(bytes)];
+            Ok(rustix::net::sendmsg(stream, &bytes, &mut control, SendFlags::NOSIGNAL)?)
+        };
+        let written = stream.async_io(Interest::WRITABLE, send).await?;
+        self.encoder.advance(written);
+        while self.has_unwritten() {
+            self.flush().await?;
         }
         Ok(())
     }

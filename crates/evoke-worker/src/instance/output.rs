@@ -4,8 +4,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use evoke_core::record::LogStream;
+use parking_lot::Mutex;
 use tokio::net::unix::pipe;
 
 use crate::egress::Egress;
@@ -20,10 +22,12 @@ const DRAIN_READS: usize = 64;
 
 /// Both pipes, and the network's refusals.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(crate) struct Output {
     pipes: [Pipe; 2],
     /// Of a process with a network of its own.
     egress: Option<Egress>,
+    /// Of a forked process: the network is that of all instances of its zygote. Whose call ends first is told.
+    shared: Option<Arc<Mutex<Egress>>>,
     tail: VecDeque<String>,
     buffer: Box<[u8]>,
 }
@@ -37,7 +41,7 @@ struct Pipe {
 }
 
 impl Output {
-    pub(super) fn new(
+    pub(crate) fn new(
         stdout: OwnedFd,
         stderr: OwnedFd,
         egress: Option<Egress>,
@@ -53,14 +57,26 @@ impl Output {
         Ok(Self {
             pipes: [pipe(LogStream::Stdout, stdout)?, pipe(LogStream::Stderr, stderr)?],
             egress,
+            shared: None,
             tail: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),
         })
     }
 
+    /// With the network of others, which is told about when a call ends.
+    pub(crate) fn sharing(mut self, egress: Option<Arc<Mutex<Egress>>>) -> Self {
+        self.shared = egress;
+        self
+    }
+
+    /// For those who are to share it.
+    pub(crate) fn take_egress(&mut self) -> Option<Arc<Mutex<Egress>>> {
+        self.egress.take().map(|egress| Arc::new(Mutex::new(egress)))
+    }
+
     /// Waits until one of the pipes has been read from, and hands over the lines that became whole; or until there is a
     /// refusal to tell. Safe to drop and call again. Waits for ever when all are closed.
-    pub(super) async fn read(&mut self, mut line: impl FnMut(LogStream, String)) {
+    pub(crate) async fn read(&mut self, mut line: impl FnMut(LogStream, String)) {
         let ready = {
             let [stdout, stderr] = &self.pipes;
             tokio::select! {
@@ -75,7 +91,7 @@ impl Output {
     }
 
     /// Reads what is there now, without waiting for more.
-    pub(super) fn drain(&mut self, mut line: impl FnMut(LogStream, String)) {
+    pub(crate) fn drain(&mut self, mut line: impl FnMut(LogStream, String)) {
         for at in 0..self.pipes.len() {
             let mut reads = 0;
             while reads < DRAIN_READS && self.read_raw(at, &mut line) {
@@ -85,6 +101,9 @@ impl Output {
         if let Some(egress) = &mut self.egress {
             egress.drain(|text| line(LogStream::Platform, text));
         }
+        if let Some(egress) = &self.shared {
+            egress.lock().drain(|text| line(LogStream::Platform, text));
+        }
     }
 
     /// A call begins: what it is refused is told even if an earlier one was refused the same.
@@ -92,10 +111,13 @@ impl Output {
         if let Some(egress) = &mut self.egress {
             egress.start_over();
         }
+        if let Some(egress) = &self.shared {
+            egress.lock().start_over();
+        }
     }
 
     /// Hands over begun lines, which nobody is going to finish.
-    pub(super) fn finish(&mut self, mut line: impl FnMut(LogStream, String)) {
+    pub(crate) fn finish(&mut self, mut line: impl FnMut(LogStream, String)) {
         for pipe in &mut self.pipes {
             if let Some(rest) = pipe.lines.rest() {
                 keep_tail(&mut self.tail, pipe.stream, &rest);
@@ -105,12 +127,12 @@ impl Output {
     }
 
     /// Notes a line of standard error that came by another way, for [`Output::tail`].
-    pub(super) fn note(&mut self, stream: LogStream, line: &str) {
+    pub(crate) fn note(&mut self, stream: LogStream, line: &str) {
         keep_tail(&mut self.tail, stream, line);
     }
 
     /// The last lines of standard error.
-    pub(super) fn tail(&self) -> Vec<&str> {
+    pub(crate) fn tail(&self) -> Vec<&str> {
         self.tail.iter().map(String::as_str).collect()
     }
 

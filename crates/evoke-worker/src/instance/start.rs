@@ -31,6 +31,8 @@ pub(crate) struct Setup<'a> {
     pub stderr: std::os::fd::OwnedFd,
     /// Of a process with a network of its own.
     pub egress: Option<Egress>,
+    /// The same of a process that was forked: its network is that of its zygote.
+    pub shared_egress: Option<Arc<parking_lot::Mutex<Egress>>>,
     /// The file to load and the folder of the app, absolute.
     pub source: &'a str,
     pub root: &'a str,
@@ -38,18 +40,48 @@ pub(crate) struct Setup<'a> {
     pub name: &'a str,
     pub limits: &'a Limits,
     pub tasks: TaskTracker,
+    /// It is to be a zygote, if it can be.
+    pub zygote: bool,
+    /// Lines that the first call is to report.
+    pub early: Vec<(LogStream, String)>,
+}
+
+/// What became of a process that was told to load a function.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    /// It can be called.
+    Instance(ProcessInstance),
+    /// It can be forked. The lines are what was written while loading.
+    Zygote(Parts, Vec<(LogStream, String)>),
 }
 
 /// Waits until the handler is loaded. On failure the process is dead.
-pub(crate) async fn start(setup: Setup<'_>) -> Result<ProcessInstance, Failure> {
-    let Setup { spec, process, channel, stdout, stderr, egress, source, root, name, limits, tasks } = setup;
+pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
+    let Setup {
+        spec,
+        process,
+        channel,
+        stdout,
+        stderr,
+        egress,
+        shared_egress,
+        source,
+        root,
+        name,
+        limits,
+        tasks,
+        zygote,
+        mut early,
+    } = setup;
     let io = |cause: std::io::Error| {
         Failure::new(FailureCode::InitError, format!("its process cannot be reached: {cause}"))
     };
     let mut parts = Parts {
         process,
         link: Link::new(channel).map_err(io)?,
-        output: Output::new(stdout, stderr, egress, limits.log_line_bytes).map_err(io)?,
+        output: Output::new(stdout, stderr, egress, limits.log_line_bytes)
+            .map_err(io)?
+            .sharing(shared_egress),
     };
     let init = Init {
         protocol: PROTOCOL,
@@ -67,9 +99,9 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<ProcessInstance, Failure> 
             log_line_bytes: limits.log_line_bytes,
             platform_in_flight: PLATFORM_IN_FLIGHT,
         },
+        zygote,
     };
     parts.link.encoder.json(Kind::Init, 0, &init).map_err(|cause| verdict::violation(&cause))?;
-    let mut early = Vec::new();
     let loaded = tokio::time::timeout(spec.start_timeout, load(&mut parts, &mut early)).await;
     let ready = loaded.unwrap_or_else(|_| {
         let ms = spec.start_timeout.as_millis();
@@ -79,8 +111,16 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<ProcessInstance, Failure> 
         ))
     });
     let ready = ready.map_err(|failure| with_refusals(failure, &early, &mut parts.output))?;
-    tracing::debug!(function = %spec.function, pid = parts.process.pid, runtime = ready.runtime, contract = ready.contract, "instance ready");
-    Ok(ProcessInstance {
+    tracing::debug!(function = %spec.function, pid = parts.process.pid, runtime = ready.runtime, contract = ready.contract, zygote = ready.zygote, "ready");
+    match (ready.zygote, zygote) {
+        (true, true) => return Ok(Loaded::Zygote(parts, early)),
+        (true, false) => {
+            let message = "it is a zygote, and was not to be one".to_owned();
+            return Err(verdict::violation(&FrameError::Malformed { kind: Kind::Ready, message }));
+        }
+        (false, _) => {}
+    }
+    Ok(Loaded::Instance(ProcessInstance {
         body: Some(parts),
         function: spec.function.to_string(),
         source: format!("/{}/{}", spec.app, spec.function),
@@ -94,7 +134,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<ProcessInstance, Failure> 
         idle: true,
         tasks,
         runtime: Handle::current(),
-    })
+    }))
 }
 
 /// There is no log of a function that did not load, so what it was refused of the network goes with the failure.

@@ -52,7 +52,7 @@ fn describe(exit: &Exit) -> String {
         Exit::Signal(signal) => format!("the process was killed by {}", signal_name(*signal)),
         Exit::OutOfMemory => "the process reached its memory limit".to_owned(),
         Exit::NotStarted(cause) => format!("the process could not be started: {cause}"),
-        Exit::Unseen => "the process ended together with the worker launcher".to_owned(),
+        Exit::Unseen => "the process ended together with the one that started it".to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The launcher's children: the instances it started, and what they left behind.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -7,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::wire::{Exit, Spawn};
-use crate::sandbox::{self, Ending, Machine, Sandbox, Setup, Started, Told};
+use crate::sandbox::{self, Ending, Machine, Place, Sandbox, Setup, Started, Told};
 
 /// How long [`Children::end_all`] waits for killed processes to be gone; only one stuck in the kernel takes longer.
 const END_SECONDS: i64 = 5;
@@ -19,6 +20,10 @@ pub(super) struct Children {
     all: Vec<Child>,
     /// Dead instances whose remnants still hold something of the machine.
     unreleased: Vec<Started>,
+    /// Processes that others have forked.
+    placed: HashMap<u64, Place>,
+    /// The same, dead.
+    left: Vec<Place>,
 }
 
 #[derive(Debug)]
@@ -31,7 +36,7 @@ struct Child {
 
 impl Children {
     pub(super) fn new(sandbox: Sandbox) -> Self {
-        Self { sandbox, all: Vec::new(), unreleased: Vec::new() }
+        Self { sandbox, all: Vec::new(), unreleased: Vec::new(), placed: HashMap::new(), left: Vec::new() }
     }
 
     /// What they can be confined with.
@@ -53,6 +58,25 @@ impl Children {
         let pidfd = started.pidfd.try_clone()?;
         self.all.push(Child { pid, pidfd, instance: Some((id, started)) });
         Ok((pid, self.all[self.all.len() - 1].pidfd.as_fd()))
+    }
+
+    /// Limits a process that another has forked. Whether there is anything to limit it with.
+    pub(super) fn place(&mut self, id: u64, pid: i32, memory_bytes: u64) -> io::Result<bool> {
+        let place = sandbox::place(&self.sandbox, id, pid, memory_bytes)?;
+        let limited = place.is_some();
+        self.placed.extend(place.map(|place| (id, place)));
+        Ok(limited)
+    }
+
+    /// Such a process is dead. Whether the kernel has killed something in it for want of memory.
+    pub(super) fn leave(&mut self, id: u64) -> bool {
+        self.left.retain(|place| !place.release());
+        let Some(place) = self.placed.remove(&id) else { return false };
+        let out_of_memory = place.ran_out_of_memory();
+        if !place.release() {
+            self.left.push(place);
+        }
+        out_of_memory
     }
 
     /// All children with the descriptors that become readable when they die.
@@ -92,6 +116,8 @@ impl Children {
         self.kill_remnants();
         self.end_within(until);
         self.unreleased.retain(|started| !started.release());
+        self.left.extend(self.placed.drain().map(|(_, place)| place));
+        self.left.retain(|place| !place.release());
     }
 
     fn end_within(&mut self, until: i64) {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use super::wire::{self, Exit, Notice, Spawn};
+use super::wire::{self, Ask, Exit, Notice, Spawn};
 use crate::sandbox::Machine;
 
 /// Spawn requests on their way to the launcher.
@@ -66,11 +66,17 @@ pub(crate) enum SpawnError {
     Unavailable,
 }
 
+/// A [`Launcher`] that does not keep it running.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakLauncher {
+    orders: mpsc::WeakSender<Order>,
+}
+
 #[derive(Debug)]
-struct Order {
-    spawn: Spawn,
-    stdio: Stdio,
-    answer: oneshot::Sender<Result<Process, SpawnError>>,
+enum Order {
+    Spawn { spawn: Box<Spawn>, stdio: Stdio, answer: oneshot::Sender<Result<Process, SpawnError>> },
+    Place { pid: i32, memory_bytes: u64, answer: oneshot::Sender<Result<Option<u64>, SpawnError>> },
+    Leave { id: u64, answer: oneshot::Sender<bool> },
 }
 
 impl Launcher {
@@ -90,13 +96,48 @@ impl Launcher {
     /// Starts a process. A program that cannot be run is told by its exit. `spawn.id` is set here.
     pub(crate) async fn spawn(&self, spawn: Spawn, stdio: Stdio) -> Result<Process, SpawnError> {
         let (answer, answered) = oneshot::channel();
-        let order = Order { spawn, stdio, answer };
+        let order = Order::Spawn { spawn: Box::new(spawn), stdio, answer };
         self.orders.send(order).await.map_err(|_| SpawnError::Unavailable)?;
         answered.await.map_err(|_| SpawnError::Unavailable)?
     }
 }
 
+impl Launcher {
+    /// For somebody who must not keep it running.
+    pub(crate) fn downgrade(&self) -> WeakLauncher {
+        WeakLauncher { orders: self.orders.downgrade() }
+    }
+}
+
+impl WeakLauncher {
+    /// Limits a process that another has forked: it and all that it starts. The number is for [`WeakLauncher::leave`];
+    /// there is none where nothing can be limited.
+    pub(crate) async fn place(&self, pid: Pid, memory_bytes: u64) -> Result<Option<u64>, SpawnError> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Place { pid: pid.as_raw_nonzero().get(), memory_bytes, answer };
+        self.send(order).await?;
+        answered.await.map_err(|_| SpawnError::Unavailable)?
+    }
+
+    /// Such a process is dead. Whether the kernel has killed something in it for want of memory.
+    pub(crate) async fn leave(&self, id: u64) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.send(Order::Leave { id, answer }).await.is_ok() && answered.await.unwrap_or(false)
+    }
+
+    async fn send(&self, order: Order) -> Result<(), SpawnError> {
+        let orders = self.orders.upgrade().ok_or(SpawnError::Unavailable)?;
+        orders.send(order).await.map_err(|_| SpawnError::Unavailable)
+    }
+}
+
 impl Process {
+    /// One that was forked by another; how it ends is told through the sender.
+    pub(crate) fn forked(pid: i32, pidfd: OwnedFd) -> (Self, watch::Sender<Option<Exit>>) {
+        let (died, exit) = watch::channel(None);
+        (Self { pid, pidfd, exit: Death(exit) }, died)
+    }
+
     /// Sends SIGKILL. The launcher sees to everything below it.
     pub(crate) fn kill(&self) {
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
@@ -170,6 +211,8 @@ struct Running {
     buffer: Vec<u8>,
     last_id: u64,
     asked: HashMap<u64, oneshot::Sender<Result<Process, SpawnError>>>,
+    placing: HashMap<u64, oneshot::Sender<Result<Option<u64>, SpawnError>>>,
+    leaving: HashMap<u64, oneshot::Sender<bool>>,
     alive: HashMap<u64, watch::Sender<Option<Exit>>>,
 }
 
@@ -188,6 +231,8 @@ impl Running {
             buffer: vec![0; wire::MESSAGE_BYTES_MAX],
             last_id: 0,
             asked: HashMap::new(),
+            placing: HashMap::new(),
+            leaving: HashMap::new(),
             alive: HashMap::new(),
         };
         match tokio::time::timeout(READY, receive(&running.socket, &mut running.buffer)).await {
@@ -217,16 +262,32 @@ impl Running {
         }
     }
 
-    async fn pass_on(&mut self, mut order: Order) {
+    async fn pass_on(&mut self, order: Order) {
         self.last_id += 1;
-        order.spawn.id = self.last_id;
-        let Stdio { channel, stdout, stderr, network } = &order.stdio;
-        let mut fds = vec![channel.as_fd(), stdout.as_fd(), stderr.as_fd()];
-        fds.extend(network.as_ref().map(AsFd::as_fd));
-        match send(&self.socket, &order.spawn, &fds).await {
-            Ok(()) => _ = self.asked.insert(self.last_id, order.answer),
-            // Nobody may be waiting for the answer any more.
-            Err(cause) => _ = order.answer.send(Err(SpawnError::Refused(cause.to_string()))),
+        let id = self.last_id;
+        match order {
+            Order::Spawn { mut spawn, stdio, answer } => {
+                spawn.id = id;
+                let Stdio { channel, stdout, stderr, network } = &stdio;
+                let mut fds = vec![channel.as_fd(), stdout.as_fd(), stderr.as_fd()];
+                fds.extend(network.as_ref().map(AsFd::as_fd));
+                match send(&self.socket, &Ask::Spawn(spawn), &fds).await {
+                    Ok(()) => _ = self.asked.insert(id, answer),
+                    // Nobody may be waiting for the answer any more.
+                    Err(cause) => _ = answer.send(Err(SpawnError::Refused(cause.to_string()))),
+                }
+            }
+            Order::Place { pid, memory_bytes, answer } => {
+                match send(&self.socket, &Ask::Place { id, pid, memory_bytes }, &[]).await {
+                    Ok(()) => _ = self.placing.insert(id, answer),
+                    Err(cause) => _ = answer.send(Err(SpawnError::Refused(cause.to_string()))),
+                }
+            }
+            Order::Leave { id, answer } => {
+                if send(&self.socket, &Ask::Leave { id }, &[]).await.is_ok() {
+                    self.leaving.insert(id, answer);
+                }
+            }
         }
     }
 
@@ -235,6 +296,8 @@ impl Running {
             Notice::Ready { .. } => {}
             Notice::Refused { id, cause } => {
                 if let Some(answer) = self.asked.remove(&id) {
+                    let _ = answer.send(Err(SpawnError::Refused(cause)));
+                } else if let Some(answer) = self.placing.remove(&id) {
                     let _ = answer.send(Err(SpawnError::Refused(cause)));
                 }
             }
@@ -246,6 +309,16 @@ impl Running {
                 self.alive.insert(id, died);
                 // If whoever asked has given up, the process dies with the answer.
                 let _ = answer.send(Ok(Process { pid, pidfd, exit: Death(exit) }));
+            }
+            Notice::Placed { id, limited } => {
+                if let Some(answer) = self.placing.remove(&id) {
+                    let _ = answer.send(Ok(limited.then_some(id)));
+                }
+            }
+            Notice::Left { id, out_of_memory } => {
+                if let Some(answer) = self.leaving.remove(&id) {
+                    let _ = answer.send(out_of_memory);
+                }
             }
             Notice::Exited { id, exit } => {
                 if let Some(died) = self.alive.remove(&id) {
@@ -277,10 +350,10 @@ async fn receive(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<Opt
     }
 }
 
-async fn send(socket: &AsyncFd<OwnedFd>, spawn: &Spawn, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+async fn send(socket: &AsyncFd<OwnedFd>, ask: &Ask, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     loop {
         let mut ready = socket.writable().await?;
-        if let Ok(sent) = ready.try_io(|socket| wire::send(socket.as_fd(), spawn, fds)) {
+        if let Ok(sent) = ready.try_io(|socket| wire::send(socket.as_fd(), ask, fds)) {
             return sent;
         }
     }

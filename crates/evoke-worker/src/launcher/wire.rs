@@ -17,7 +17,28 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 160 << 10;
 /// File descriptors beside one message.
 const FDS_MAX: usize = 4;
 
-/// From the host: start a process. Descriptors come along: its end of the channel, its stdout, its stderr, and for a network
+/// From the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Start a process.
+    Spawn(Box<Spawn>),
+    /// Limit a process that another has forked.
+    Place {
+        /// Names it in the answers.
+        id: u64,
+        /// Its process id.
+        pid: i32,
+        /// Memory of it and all that it starts, in bytes.
+        memory_bytes: u64,
+    },
+    /// Such a process is dead.
+    Leave {
+        /// Which.
+        id: u64,
+    },
+}
+
+/// Start a process. Descriptors come along: its end of the channel, its stdout, its stderr, and for a network
 /// of its own the socket through which that network's sockets leave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Spawn {
@@ -56,6 +77,20 @@ pub(crate) enum Notice {
         id: u64,
         /// Why.
         cause: String,
+    },
+    /// A forked process has been placed.
+    Placed {
+        /// Which.
+        id: u64,
+        /// Whether there is anything to limit it with.
+        limited: bool,
+    },
+    /// A forked process has left its place.
+    Left {
+        /// Which.
+        id: u64,
+        /// The kernel has killed something in it for want of memory.
+        out_of_memory: bool,
     },
     /// It is dead, and its process group with it.
     Exited {

@@ -145,6 +145,11 @@ impl Group {
         self.folders.iter().try_for_each(|folder| fs::write(folder.join("cgroup.procs"), "0"))
     }
 
+    /// Puts another process into them.
+    pub(super) fn take(&self, pid: i32) -> io::Result<()> {
+        self.folders.iter().try_for_each(|folder| fs::write(folder.join("cgroup.procs"), pid.to_string()))
+    }
+
     /// Whether the kernel has killed a process in it for want of memory.
     pub(super) fn ran_out_of_memory(&self) -> bool {
         let Some(folder) = &self.memory else { return false };

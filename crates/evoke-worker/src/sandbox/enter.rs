@@ -24,7 +24,7 @@ use super::probe::{Sandbox, Tier};
 use super::root::{self, Root};
 
 /// Processes and threads of one instance.
-const PROCESSES: u64 = 256;
+pub(super) const PROCESSES: u64 = 256;
 /// What it is called, to itself.
 const HOST_NAME: &[u8] = b"function";
 /// When memory runs out, functions go before anything else of the machine.

@@ -388,7 +388,6 @@ async fn folders_start_with_their_main_file() {
 async fn asgi_lifespan_runs_around_all_calls() {
     let host = Host::start().await;
     let source = "import json, os, time
-NAME = [os.getpid(), os.readlink('/proc/self/ns/pid')]
 async def app(scope, receive, send):
     if scope['type'] == 'lifespan':
         assert (await receive())['type'] == 'lifespan.startup'
@@ -399,7 +398,7 @@ async def app(scope, receive, send):
         await send({'type': 'lifespan.shutdown.complete'})
         return
     await send({'type': 'http.response.start', 'status': 200})
-    await send({'type': 'http.response.body', 'body': json.dumps([scope['state'], *NAME]).encode()})
+    await send({'type': 'http.response.body', 'body': json.dumps([scope['state'], os.getpid(), os.readlink('/proc/self/ns/pid')]).encode()})
 ";
     let mut guest = host.guest(&[("main.py", source)]).await;
     let (state, pid, namespace): (serde_json::Value, i32, String) =

@@ -91,7 +91,7 @@ async fn each_instance_has_a_scratch_folder_that_goes_with_it() {
     assert_eq!(one.get("/").await.answer().json()[1], true, "files do not stay between calls");
     let folder = std::path::PathBuf::from(told[0].as_str().unwrap());
     if host.runtime.machine().unwrap().private_tmp {
-        assert_eq!(folder, std::path::Path::new("/tmp"));
+        assert!(folder.starts_with("/tmp"));
         assert!(!folder.join("a").exists());
         return;
     }
@@ -114,7 +114,7 @@ async fn instances_run_side_by_side() {
     let spec = host
         .prepare(&[(
             "main.py",
-            "import time, uuid\nOWN = str(uuid.uuid4())\ndef handler(e, c):\n    time.sleep(0.2)\n    return OWN\n",
+            "import time, uuid\ndef after_fork():\n    global OWN\n    OWN = str(uuid.uuid4())\ndef handler(e, c):\n    time.sleep(0.2)\n    return OWN\n",
         )])
         .await
         .unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use evoke_core::manifest::Preload;
 use evoke_core::runtime::{Input, Runtime};
 use rustix::process::{Pid, Signal};
 
@@ -73,6 +74,10 @@ fn pids(outcome: &Outcome) -> Vec<i32> {
     outside(&namespace, &inside)
 }
 
+fn comm(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
 pub fn descendants(of: i32) -> BTreeSet<i32> {
     let mut found = BTreeSet::from([of]);
     loop {
@@ -132,17 +137,7 @@ async fn an_instance_that_timed_out_takes_its_descendants_along() {
     let (namespace, inside) = outcome.logs[0].1.split_once(' ').unwrap();
     let inside: Vec<i32> = inside.split(' ').map(|pid| pid.parse().unwrap()).collect();
     assert_eq!(inside.len(), 4);
-    // Whoever was in it is gone, and the namespace with them: nobody is found there any more.
-    let own = std::fs::read_link("/proc/self/ns/pid").unwrap();
-    if own.to_str() == Some(namespace) {
-        until(|| alive(&inside).is_empty()).await;
-    } else {
-        let is_there = |pid: i32| {
-            std::fs::read_link(format!("/proc/{pid}/ns/pid"))
-                .is_ok_and(|link| link.to_str() == Some(namespace))
-        };
-        until(|| !all_pids().any(is_there)).await;
-    }
+    until(|| !inside.iter().any(|&pid| lives(namespace, pid))).await;
 }
 
 #[tokio::test]
@@ -160,13 +155,14 @@ async fn shutdown_leaves_nothing() {
 #[tokio::test]
 async fn a_launcher_that_dies_takes_the_instances_along_and_is_started_again() {
     let host = Host::start().await;
-    let spec = host
+    let mut spec = host
         .prepare(&[(
             "main.py",
             "import os\ndef handler(e, c): return [os.readlink('/proc/self/ns/pid'), [os.getpid()]]\n",
         )])
         .await
         .unwrap();
+    spec.preload = Preload::None;
     let mut guest = host.start_spec(spec.clone()).await.unwrap();
     let mut pids = pids(&guest.get("/").await);
     let me = std::process::id() as i32;
@@ -181,6 +177,20 @@ async fn a_launcher_that_dies_takes_the_instances_along_and_is_started_again() {
     until(|| alive(&pids).is_empty()).await;
     let mut guest = host.start_spec(spec).await.unwrap();
     assert!(guest.get("/").await.response.is_some());
+}
+
+#[tokio::test]
+async fn a_launcher_that_dies_takes_zygotes_and_their_instances_along() {
+    let host = Host::start().await;
+    let mut guest = host.guest(&[("main.py", "def handler(event, context): pass\n")]).await;
+    // Launcher, zygote, instance, and a process 1 where there is a namespace.
+    let all: Vec<i32> = descendants(std::process::id() as i32).into_iter().collect();
+    assert!(all.len() >= 3, "{all:?}");
+    let launcher = all.iter().copied().find(|&pid| comm(pid) == "evoke-launcher").unwrap();
+    rustix::process::kill_process(Pid::from_raw(launcher).unwrap(), Signal::KILL).unwrap();
+    guest.instance.gone().await;
+    assert!(!guest.instance.is_usable());
+    until(|| alive(&all).is_empty()).await;
 }
 
 /// Not a test: the host that [`a_killed_host_leaves_nothing`] kills. Prints the process ids of an instance's brood.

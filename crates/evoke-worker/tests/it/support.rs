@@ -10,7 +10,7 @@ use evoke_core::egress::AllowList;
 use evoke_core::event::Event;
 use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
 use evoke_core::limits::Limits;
-use evoke_core::manifest::RuntimeKind;
+use evoke_core::manifest::{Preload, RuntimeKind};
 use evoke_core::outcome::Failure;
 use evoke_core::record::{Cause, LogStream};
 use evoke_core::runtime::{
@@ -77,6 +77,7 @@ impl Host {
             env: vec![("COLOUR".to_owned(), "green".to_owned())],
             egress: AllowList::default(),
             memory_bytes: 256 << 20,
+            preload: Preload::Module,
             start_timeout: Duration::from_secs(20),
         })
     }

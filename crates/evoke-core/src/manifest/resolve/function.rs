@@ -9,7 +9,7 @@ use super::Resolver;
 use crate::manifest::bounds::*;
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
-use crate::manifest::{Function, Subscription, TypePattern, raw, units};
+use crate::manifest::{Function, Preload, Subscription, TypePattern, raw, units};
 use crate::retry::{Backoff, RetryPolicy};
 
 impl Resolver<'_, '_> {
@@ -21,6 +21,7 @@ impl Resolver<'_, '_> {
         let timeout = self.timeout(&place, raw.timeout.as_ref());
         let memory_bytes = self.memory(&place, raw.memory.as_ref());
         let concurrency = self.count(&place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
+        let preload = raw.preload.as_ref().and_then(|preload| self.preload(&place, preload));
         let env = self.env(&place, &raw.env);
         let emits = self.emits(&place, raw.emits.as_ref());
         let egress = self.egress(&place, raw.egress.as_ref());
@@ -34,6 +35,7 @@ impl Resolver<'_, '_> {
             timeout: timeout.unwrap_or(Function::TIMEOUT_DEFAULT),
             memory_bytes: memory_bytes.unwrap_or(Function::MEMORY_DEFAULT),
             concurrency: concurrency.unwrap_or(Function::CONCURRENCY_DEFAULT),
+            preload: preload.unwrap_or_default(),
             env,
             emits,
             egress,
@@ -127,6 +129,21 @@ impl Resolver<'_, '_> {
         let number = number?;
         let value = self.within(place, key, number, number.value, 1..=i64::from(max), |n| n.to_string())?;
         u32::try_from(value).ok()
+    }
+
+    fn preload(&mut self, place: &str, preload: &At<String>) -> Option<Preload> {
+        match preload.value.as_str() {
+            "module" => Some(Preload::Module),
+            "none" => Some(Preload::None),
+            other => {
+                let message = format!("{place}: preload {other:?} is not known");
+                let known = ["module", "none"];
+                self.problems
+                    .add("invalid_value", preload.span.clone(), message)
+                    .maybe_help(did_you_mean(other, known.into_iter()));
+                None
+            }
+        }
     }
 
     fn env(&mut self, place: &str, env: &[(At<String>, At<String>)]) -> BTreeMap<String, String> {

@@ -5,7 +5,7 @@ def attack(facts):
     written = 0
     try:
         for number in range(40):
-            with open(f'/tmp/{number}', 'wb') as file:
+            with open(f'/tmp/file-{number}', 'wb') as file:
                 for _ in range(16):
                     file.write(bytes(1 << 20))
                     written += 1

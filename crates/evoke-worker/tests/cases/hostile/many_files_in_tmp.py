@@ -3,7 +3,7 @@
 def attack(facts):
     try:
         for number in range(40_000):
-            os.close(os.open(f'/tmp/{number}', os.O_CREAT | os.O_WRONLY))
+            os.close(os.open(f'/tmp/file-{number}', os.O_CREAT | os.O_WRONLY))
     except OSError as error:
         harm(error.errno != errno.ENOSPC, f'it ended with {error}')
         yield f'ENOSPC after {number} files'

@@ -4,10 +4,12 @@
     evoke.kv.put("order/7", {...}, ttl="10m", if_revision=0)
     evoke.functions.call("resize", "/thumb", json={...})
 
-`evoke.aio` has the same three, with methods to be awaited. What is refused raises a subclass of `evoke.Error`, which has
+`evoke.aio` has the same three, with methods to be awaited. `@evoke.after_fork` marks a function that is called once in each
+instance, before its first call. What is refused raises a subclass of `evoke.Error`, which has
 `code`, `status` and `detail`. docs/reference/functions.md describes it all.
 """
 
+from evoke._after_fork import after_fork
 from evoke._api import (
     Conflict,
     EmitRefused,
@@ -28,7 +30,7 @@ from evoke._api import (
 
 __all__ = [
     "Conflict", "EmitRefused", "Entry", "Error", "FunctionFailed", "InvalidRequest", "NotFound", "Overloaded",
-    "Response", "TimedOut", "TooLarge", "Unavailable", "aio", "events", "functions", "kv",
+    "Response", "TimedOut", "TooLarge", "Unavailable", "after_fork", "aio", "events", "functions", "kv",
 ]
 
 

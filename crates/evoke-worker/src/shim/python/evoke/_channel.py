@@ -9,20 +9,22 @@ from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_STREAM, socket
 from _struct import Struct
 from _thread import RLock, allocate_lock
 
-INIT, INVOKE, BODY, BODY_END, BODY_ABORT, CREDIT, CANCEL, ANSWER, STOP = range(1, 10)
-READY, INIT_ERROR, RESPONSE, DONE, ERROR, LOG, PLATFORM = range(17, 24)
+INIT, INVOKE, BODY, BODY_END, BODY_ABORT, CREDIT, CANCEL, ANSWER, STOP, FORK, REAP = range(1, 12)
+READY, INIT_ERROR, RESPONSE, DONE, ERROR, LOG, PLATFORM, HELLO, EXITED = range(17, 26)
+
+DESCRIPTOR = 3
 
 WINDOW_BYTES = 256 << 10
 CHUNK_BYTES = 64 << 10
 
-_HEADER = Struct("<IIB")
+HEADER = Struct("<IIB")
 _NUMBER = Struct("<I")
 
 
 class Channel:
     def __init__(self):
-        posix.set_inheritable(3, False)
-        self._socket = socket(AF_UNIX, SOCK_STREAM, 0, 3)
+        posix.set_inheritable(DESCRIPTOR, False)
+        self.socket = socket(AF_UNIX, SOCK_STREAM, 0, DESCRIPTOR)
         self._buffer = bytearray(CHUNK_BYTES)
         self._view = memoryview(self._buffer)
         self._filled = 0
@@ -42,13 +44,13 @@ class Channel:
 
     def send(self, kind, call, payload=b""):
         """Queues a frame; `flush` sends it."""
-        frame = _HEADER.pack(len(payload), call, kind) + payload
+        frame = HEADER.pack(len(payload), call, kind) + payload
         with self._sending:
             self._out.append(frame)
 
     def send_in(self, call, kind, payload):
         """Queues a frame of a call. False when the call is over."""
-        frame = _HEADER.pack(len(payload), call.id, kind) + payload
+        frame = HEADER.pack(len(payload), call.id, kind) + payload
         with self._sending:
             if call.over:
                 return False
@@ -76,16 +78,24 @@ class Channel:
             try:
                 while self._out:
                     out, self._out = self._out, []
-                    self._socket.sendall(b"".join(out))
+                    self.socket.sendall(b"".join(out))
             finally:
                 self._flushing = False
 
     def leave(self):
         """In a process that the function forked: the socket is its parent's alone."""
-        self._socket.close()
+        self.socket.close()
         self._out = []
         self._sending = RLock()
         self.call = None
+
+    def renew(self):
+        """In a process that was forked to be an instance: at the descriptor is a socket of its own now."""
+        self._out = []
+        self._sending = RLock()
+        self._state = allocate_lock()
+        self._filled = 0
+        self.inbox = []
 
     # Receiving.
 
@@ -134,7 +144,7 @@ class Channel:
     def _attach(self, loop):
         waiting = self._loops.get(loop)
         if waiting is None:
-            loop.add_reader(3, self._read_ready)
+            loop.add_reader(DESCRIPTOR, self._read_ready)
         self._loops[loop] = (waiting or 0) + 1
 
     def _detach(self, loop):
@@ -142,7 +152,7 @@ class Channel:
         # The loop that serves calls always has somebody waiting; others go away and must not be held on to.
         if self._loops[loop] == 0 and loop is not self.main_loop:
             del self._loops[loop]
-            loop.remove_reader(3)
+            loop.remove_reader(DESCRIPTOR)
 
     main_loop = None
 
@@ -172,13 +182,13 @@ class Channel:
                 pass  # the loop was closed
 
     def _read(self, flags):
-        got = self._socket.recv_into(self._view[self._filled :], 0, flags)
+        got = self.socket.recv_into(self._view[self._filled :], 0, flags)
         if got == 0:
             posix._exit(0)  # the host is gone
         filled = self._filled + got
         at = 0
         while filled - at >= 9:
-            length, call, kind = _HEADER.unpack_from(self._buffer, at)
+            length, call, kind = HEADER.unpack_from(self._buffer, at)
             end = at + 9 + length
             if end > filled:
                 if end - at > len(self._buffer):

@@ -12,7 +12,7 @@ _HINT = "define `def handler(event, context):`, or an ASGI or WSGI application n
 
 
 def load(init):
-    """Returns (contract, callable). Raises what the module raises, or a TypeError that says what is missing."""
+    """Returns (contract, callable, module). Raises what the module raises, or a TypeError that says what is missing."""
     source, name, handler = init["source"], init["name"], init["handler"]
     folder, _, file = source.rpartition("/")
     _set_path(folder, init["root"])
@@ -23,13 +23,13 @@ def load(init):
             raise TypeError(f"{name} has no {handler!r}, which the manifest names as handler")
         if not callable(found):
             raise TypeError(f"{name}: {handler} is a {type(found).__name__}, and cannot be called")
-        return _contract(found, application=handler in ("app", "application")), found
+        return _contract(found, application=handler in ("app", "application")), found, module
     found = getattr(module, "handler", None)
     if callable(found):
-        return _contract(found, application=False), found
+        return _contract(found, application=False), found, module
     application = getattr(module, "app", None)
     if callable(application):
-        return _contract(application, application=True), application
+        return _contract(application, application=True), application, module
     if found is not None:
         raise TypeError(f"{name}: handler is a {type(found).__name__}, not a function: {_HINT}")
     raise TypeError(f"{name} has no handler: {_HINT}")

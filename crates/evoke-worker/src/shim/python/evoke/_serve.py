@@ -6,7 +6,7 @@ from _thread import stack_size
 from posix import register_at_fork
 
 from evoke import _channel as wire
-from evoke import _api, _errors, _lambda, _load, _logs
+from evoke import _after_fork, _api, _errors, _lambda, _load, _logs
 from evoke._call import Call
 from evoke._channel import Channel
 from evoke._json import dumps, loads
@@ -32,7 +32,12 @@ def main():
     # Bundles are read-only.
     sys.dont_write_bytecode = True
     try:
-        contract, target = _load.load(init)
+        contract, target, module = _load.load(init)
+        if init["zygote"]:
+            init = _fork(channel, init, contract)
+            if init is None:
+                return
+        _after_fork.call(module)
     except BaseException as error:
         _refuse(channel, error)
         return
@@ -44,9 +49,27 @@ def main():
     channel.flush()
 
 
-def _ready(channel, contract):
+def _fork(channel, init, contract):
+    """Becomes a zygote, and returns in each instance that is forked from it. Where it must not be forked it is the one
+    instance itself. Returns what an instance is to load, which it has, or None."""
+    from evoke import _zygote
+
+    obstacle = _zygote.obstacle()
+    if obstacle:
+        print(f"evoke: each instance loads {init['name']} anew: {obstacle} when it is imported", file=sys.stderr)
+        return init
+    zygote = _zygote.Zygote(channel)
+    _ready(channel, contract, zygote=True)
+    zygote.run()
+    kind, _, payload = channel.wait_until(lambda: _next(channel))
+    return loads(payload) if kind == wire.INIT else None
+
+
+def _ready(channel, contract, zygote=False):
     version = ".".join(map(str, sys.version_info[:3]))
     ready = {"protocol": _PROTOCOL, "runtime": f"{sys.implementation.name} {version}", "contract": contract}
+    if zygote:
+        ready["zygote"] = True
     _logs.finish()
     channel.send(wire.READY, 0, dumps(ready).encode())
     channel.flush()
@@ -60,6 +83,9 @@ def _refuse(channel, error):
 
 
 def _leave(channel):
+    zygote = sys.modules.get("evoke._zygote")
+    if zygote is not None and zygote.is_forking():
+        return
     channel.leave()
     _logs.release()
 
