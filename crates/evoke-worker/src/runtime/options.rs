@@ -1,0 +1,71 @@
+//! How a runtime is set up, and why it could not be.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use evoke_core::egress::AddressPolicy;
+use evoke_core::limits::Limits;
+
+use crate::egress::Resolver;
+use crate::sandbox::Policy;
+
+/// How a [`ProcessRuntime`](crate::ProcessRuntime) is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A folder of its own: unpacked bundles, the shims, scratch folders of instances. Created when absent.
+    pub dir: PathBuf,
+    /// Program and arguments that end up in [`crate::launcher_main`]: the `evoke` executable with `worker launcher`.
+    pub launcher: Vec<OsString>,
+    /// The node's bounds.
+    pub limits: Limits,
+    /// The Node.js to use; found in `PATH` when `None`.
+    pub node: Option<PathBuf>,
+    /// The CPython to use; found in `PATH` when `None`.
+    pub python: Option<PathBuf>,
+    /// Which special addresses functions may connect to, if their manifest names them.
+    pub addresses: AddressPolicy,
+    /// Who knows the addresses of names that functions connect to.
+    pub resolver: Resolver,
+    /// Whether to run with less than all layers of the sandbox.
+    pub sandbox: Policy,
+}
+
+impl Options {
+    /// The default limits, interpreters from `PATH`, the system's resolver, no special address, the layers that there are.
+    pub fn new(dir: impl Into<PathBuf>, launcher: Vec<OsString>) -> Self {
+        Self {
+            dir: dir.into(),
+            launcher,
+            limits: Limits::default(),
+            node: None,
+            python: None,
+            addresses: AddressPolicy::default(),
+            resolver: Resolver::default(),
+            sandbox: Policy::Auto,
+        }
+    }
+}
+
+/// Why a [`ProcessRuntime`](crate::ProcessRuntime) could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its folder cannot be used.
+    #[error("worker folder {dir:?} cannot be used: {cause}")]
+    Folder {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The launcher did not start.
+    #[error("worker launcher {program:?} could not be started: {cause}")]
+    Launcher {
+        /// Its program.
+        program: OsString,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// Layers of the sandbox are missing, and all are required.
+    #[error("sandbox = \"required\", but this machine does not enforce {}", .0.join(", "))]
+    Sandbox(Vec<String>),
+}
