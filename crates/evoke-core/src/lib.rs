@@ -1,9 +1,9 @@
 //! The words of Evoke as types, its decisions as pure functions, and its seams.
 //!
 //! **What it is:** everything two crates have to agree on. Names and ids ([`id`]), time ([`time`]),
-//! CloudEvents ([`event`]), the manifest ([`manifest`]), how an execution ends ([`outcome`]), when it is
-//! tried again ([`retry`]), what is remembered of it ([`record`]), and the two seams behind which the
-//! outside world lies: [`store::Store`] and [`runtime::Runtime`].
+//! CloudEvents ([`event`]) and which of them a subscription takes ([`filter`]), the manifest ([`manifest`]), how an
+//! execution ends ([`outcome`]), when it is tried again ([`retry`]), what is remembered of it ([`record`]), and the two
+//! seams behind which the outside world lies: [`store::Store`] and [`runtime::Runtime`].
 //!
 //! **What it is not:** a place for I/O. Nothing here opens a file or a socket, reads a clock or draws a
 //! random number that was not handed in.
@@ -19,6 +19,7 @@
 pub mod body;
 pub mod egress;
 pub mod event;
+pub mod filter;
 pub mod id;
 pub mod limits;
 pub mod manifest;

@@ -4,6 +4,7 @@
 //! or says everything that is wrong with it. [`schema`] is for editors.
 
 pub mod bounds;
+mod literal;
 mod problem;
 pub mod raw;
 mod resolve;
@@ -19,13 +20,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::egress::AllowList;
+use crate::event::Event;
+use crate::filter::Filtered;
+use crate::filter::cesql::Expression;
+use crate::filter::pattern::Pattern;
 use crate::id::{AppName, FunctionName, RevisionId};
 use crate::retry::RetryPolicy;
 
+pub(crate) use problem::did_you_mean;
 pub use problem::{ManifestErrors, Problem, Span};
 pub use resolve::parse;
 pub use schema::schema;
-pub use table::At;
+pub use table::{At, Located, Place};
 
 /// What lies at a path of the app's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +54,25 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Who gets an event of type `ty`: the function, which of its `on` entries matched (from 0), and that entry.
-    pub fn subscribers<'m>(
+    /// Who is subscribed to the type of this event: the function, which of its `on` entries it is (from 0), and that entry.
+    /// [`Subscription::takes`] says whether it gets the event.
+    pub fn subscribed<'m, 'e>(
         &'m self,
-        ty: &'m str,
-    ) -> impl Iterator<Item = (&'m FunctionName, u32, &'m Subscription)> {
+        event: &'e Event,
+    ) -> impl Iterator<Item = (&'m FunctionName, u32, &'m Subscription)> + use<'m, 'e> {
         self.functions.iter().flat_map(move |(name, function)| {
             let numbered = (0_u32..).zip(&function.on);
-            numbered.filter(move |(_, on)| on.event.matches(ty)).map(move |(index, on)| (name, index, on))
+            let named = numbered.filter(|(_, on)| on.event.matches(event.ty()));
+            named.map(move |(index, on)| (name, index, on))
         })
+    }
+
+    /// Who gets this event.
+    pub fn subscribers<'m, 'e>(
+        &'m self,
+        event: &'e Event,
+    ) -> impl Iterator<Item = (&'m FunctionName, u32, &'m Subscription)> + use<'m, 'e> {
+        self.subscribed(event).filter(|(_, _, on)| on.takes(event))
     }
 
     /// The revision of a function whose source is in the bundle with this digest, or `None` when there is no such function.
@@ -157,11 +173,32 @@ impl Preload {
 pub struct Subscription {
     /// Event types that match.
     pub event: TypePattern,
+    /// Only those for which this is true. Left out of JSON where there is none, as is the pattern, so that a function
+    /// without them keeps its revision.
+    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Expression>,
+    /// Only those that match this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Pattern>,
     /// How often and when to try again.
     pub retry: RetryPolicy,
     /// Limit of one attempt, where it differs from the function's.
     #[serde(default, with = "units::optional_duration_text")]
     pub timeout: Option<Duration>,
+}
+
+impl Subscription {
+    /// Whether the event, whose type it names, passes both filters.
+    pub fn takes(&self, event: &Event) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.passes(event))
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.passes(event))
+    }
+
+    /// Why it does not take the event, whose type it names, or `None` when it does.
+    pub fn explain(&self, event: &Event) -> Option<Filtered> {
+        let filtered = self.filter.as_ref().and_then(|filter| filter.explain(event));
+        filtered.or_else(|| self.pattern.as_ref()?.explain(event))
+    }
 }
 
 /// An event type, or a prefix of types ending in `*`.

@@ -240,7 +240,7 @@ pub(crate) fn append_event(
     if event.extension_str(TraceParent::NAME).is_none() {
         event = event.with_extension(TraceParent::NAME, text(&TraceParent::header(cause)));
     }
-    let invocations = app.subscribers(event.ty()).map(|(target, subscription)| {
+    let invocations = app.subscribers(&event).map(|(target, subscription)| {
         let trigger = Trigger::Event { event: event.reference(), ty: event.ty().to_owned(), subscription };
         let (app, function) = (target.app.clone(), target.name.clone());
         let run = queued(inner.new_run_id(), app, function, trigger, cause.clone(), now);

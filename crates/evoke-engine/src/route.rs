@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use evoke_core::event::Event;
 use evoke_core::id::{AppName, FunctionName};
 use evoke_core::manifest::Function;
 use parking_lot::RwLock;
@@ -132,9 +133,9 @@ impl Snapshot {
 }
 
 impl App {
-    /// The subscriptions an event of type `ty` matches: the function, and the position among its `on` entries.
-    pub fn subscribers<'a>(&'a self, ty: &'a str) -> impl Iterator<Item = (&'a Arc<Target>, u32)> {
-        let matching = self.deployment.manifest.subscribers(ty);
+    /// The subscriptions that take the event: the function, and the position among its `on` entries.
+    pub fn subscribers<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = (&'a Arc<Target>, u32)> {
+        let matching = self.deployment.manifest.subscribers(event);
         matching.filter_map(|(name, at, _)| Some((self.functions.get(name)?, at)))
     }
 }

@@ -174,6 +174,13 @@ impl<'a> Problems<'a> {
         Found(self.found.last_mut().expect("a problem was just pushed"))
     }
 
+    /// A part of what a TOML string means, as a place in the file; `string` is the place of the string with its quotes.
+    pub fn within_string(&self, string: &Range<usize>, part: Range<usize>) -> Range<usize> {
+        let literal = self.text.get(string.clone()).unwrap_or_default();
+        let at = |decoded| string.start + super::literal::offset(literal, decoded);
+        at(part.start)..at(part.end)
+    }
+
     /// The line of a place, from 1.
     pub fn line(&self, span: &Range<usize>) -> u32 {
         from_1(self.lines.partition_point(|start| *start <= span.start))
@@ -222,7 +229,7 @@ impl Found<'_> {
 }
 
 /// `did you mean …?` when something known is close, otherwise the known ones (at most 12 of them).
-pub(super) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let nearest = known.clone().min_by_key(|name| distance(given, name));
     if let Some(near) = nearest.filter(|name| is_near(given, name)) {
         return Some(format!("did you mean {near}?"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::table::{At, Table};
+use super::table::{At, Located, Table};
 
 /// Keys the design knows and this version does not.
 const LATER_TOP: &[&str] =
@@ -22,7 +22,7 @@ const LATER_FUNCTION: &[&str] = &[
     "calls",
     "webhook",
 ];
-const LATER_ON: &[&str] = &["where", "pattern", "order", "delay"];
+const LATER_ON: &[&str] = &["order", "delay", "batch"];
 const LATER_ROUTE: &[&str] = &["decorators", "variants", "shadow"];
 
 /// The whole app: its functions, and the routes that lead to them.
@@ -109,6 +109,15 @@ pub struct Subscription {
     /// An event type, or a prefix of types ending in *.
     #[schemars(required, extend("examples" = ["purchase_complete", "user.*"]))]
     pub event: Option<At<String>>,
+    /// Only those for which this is TRUE: a CESQL expression over their attributes.
+    #[schemars(rename = "where", extend("examples" = ["subject LIKE 'order-%'"]))]
+    pub filter: Option<At<String>>,
+    /// Only those that match this: an EventBridge event pattern over attributes and data, as a table, or as JSON in a string.
+    #[schemars(
+        with = "Option<serde_json::Value>",
+        extend("type" = ["object", "string"], "examples" = [{"data": {"total": [{"numeric": [">", 0]}]}}])
+    )]
+    pub pattern: Option<Located>,
     /// How often and when to try again. What is left out is as in the function's `retry`.
     pub retry: Option<Retry>,
     /// Limit of one attempt, where it differs from the function's.
@@ -204,6 +213,8 @@ impl Subscription {
         let retry = format!("{}: retry", table.place);
         let subscription = Self {
             event: table.required_text("event", r#""purchase_complete""#),
+            filter: table.text("where", r#""subject LIKE 'order-%'""#),
+            pattern: table.json("pattern"),
             retry: table.table("retry", &retry, Retry::read),
             timeout: table.text("timeout", r#""10s""#),
         };

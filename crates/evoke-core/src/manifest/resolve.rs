@@ -4,6 +4,7 @@ mod egress;
 mod function;
 mod route;
 mod source;
+mod subscription;
 
 use std::collections::BTreeMap;
 use std::path::Path;

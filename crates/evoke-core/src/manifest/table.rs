@@ -1,6 +1,8 @@
 //! Reads a TOML table key by key, so that all problems of a file are found and not only the first: what a reader
 //! asks for is known, what is left over at the end is not.
 
+mod located;
+
 use std::ops::Range;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -8,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::problem::{Problems, did_you_mean, is_near};
+pub use located::{Located, Place};
 
 /// A value and where it stands in the file.
 #[derive(Debug, Clone)]
@@ -112,6 +115,17 @@ impl<'t, 'p, 'i> Table<'t, 'p, 'i> {
             }
         }
         Some(At { value: texts, span })
+    }
+
+    /// Anything that is also JSON.
+    pub fn json(&mut self, key: &'static str) -> Option<Located> {
+        let value = self.take(key)?;
+        located::locate(&value)
+            .map_err(|(span, what)| {
+                let message = self.sentence(&format!("{key} has {what}"));
+                self.problems.add("wrong_type", span, message);
+            })
+            .ok()
     }
 
     /// A table whose values are all strings, with its keys.

@@ -4,6 +4,7 @@
 mod body;
 mod egress;
 mod event;
+mod filter;
 mod id;
 mod manifest;
 mod retry;

@@ -40,6 +40,36 @@ async fn an_event_reaches_everyone_who_subscribed_and_nobody_else() {
     assert_eq!(world.runs().await.len(), 2);
 }
 
+/// Filters see the event as it is delivered, with what was filled in.
+#[tokio::test(start_paused = true)]
+async fn an_event_reaches_only_those_whose_filters_it_passes() {
+    let world = World::new().await;
+    world
+        .deploy(&[
+            ("matches", "on = [{ event = \"order\", where = \"EXISTS time AND id LIKE 'e%'\" }]"),
+            ("matched", "on = [{ event = \"order\", pattern = { data = { id = [{ prefix = \"e\" }] } } }]"),
+            ("other-id", "on = [{ event = \"order\", where = \"id = 'x'\" }]"),
+            ("other-data", "on = [{ event = \"order\", pattern = { data = { id = [\"x\"] } } }]"),
+            (
+                "one-of-two",
+                "on = [{ event = \"order\", where = \"TRUE\", pattern = { data = { id = [\"x\"] } } }]",
+            ),
+            ("fails", "on = [{ event = \"order\", where = \"priority != 3\" }]"),
+            ("twice", "on = [{ event = \"order\", where = \"id = 'e1'\" }, { event = \"*\" }]"),
+        ])
+        .await;
+    let published = world.publish("e1", "order").await;
+    let mut reached = Vec::new();
+    for run in &published.runs {
+        let run = world.ended(run).await;
+        let Trigger::Event { subscription, .. } = run.trigger else { panic!("{:?}", run.trigger) };
+        reached.push((run.function.to_string(), subscription));
+    }
+    reached.sort();
+    let expected = [("matched", 0), ("matches", 0), ("twice", 0), ("twice", 1)];
+    assert_eq!(reached, expected.map(|(name, at)| (name.to_owned(), at)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_same_event_twice_is_one_event() {
     let world = World::new().await;

@@ -121,6 +121,13 @@ pub struct Function {
 pub struct Subscription {
     /// An event type, or a prefix of types ending in `*`.
     pub event: String,
+    /// Only those for which this CESQL expression is true.
+    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Only those that match this EventBridge event pattern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub pattern: Option<serde_json::Value>,
     /// How often and when it is tried again.
     pub retry: Retry,
     /// Limit of one attempt, where it differs from the function's.
@@ -130,7 +137,13 @@ pub struct Subscription {
 
 impl From<&manifest::Subscription> for Subscription {
     fn from(on: &manifest::Subscription) -> Self {
-        Self { event: on.event.0.clone(), retry: (&on.retry).into(), timeout_ms: on.timeout.map(whole_ms) }
+        Self {
+            event: on.event.0.clone(),
+            filter: on.filter.as_ref().map(|filter| filter.source().to_owned()),
+            pattern: on.pattern.as_ref().map(|pattern| pattern.source().clone()),
+            retry: (&on.retry).into(),
+            timeout_ms: on.timeout.map(whole_ms),
+        }
     }
 }
 

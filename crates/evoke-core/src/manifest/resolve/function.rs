@@ -9,7 +9,7 @@ use super::Resolver;
 use crate::manifest::bounds::*;
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
-use crate::manifest::{Function, Preload, Subscription, TypePattern, raw, units};
+use crate::manifest::{Function, Preload, TypePattern, raw, units};
 use crate::retry::{Backoff, RetryPolicy};
 
 impl Resolver<'_, '_> {
@@ -59,7 +59,7 @@ impl Resolver<'_, '_> {
         None
     }
 
-    fn timeout(&mut self, place: &str, timeout: Option<&At<String>>) -> Option<Duration> {
+    pub(super) fn timeout(&mut self, place: &str, timeout: Option<&At<String>>) -> Option<Duration> {
         self.duration(place, "timeout", timeout, TIMEOUT_MIN..=TIMEOUT_MAX)
     }
 
@@ -201,40 +201,14 @@ impl Resolver<'_, '_> {
         seen
     }
 
-    fn subscriptions(
-        &mut self,
-        place: &str,
-        on: &[raw::Subscription],
-        retry: &RetryPolicy,
-    ) -> Vec<Subscription> {
-        let mut subscriptions: Vec<Subscription> = Vec::with_capacity(on.len());
-        if let Some(event) = on.first().and_then(|first| first.event.as_ref()) {
-            self.at_most(place, "on", on.len(), &event.span);
-        }
-        for (at, raw) in on.iter().take(PATTERNS_MAX).enumerate() {
-            let place = format!("{place}: on {}", at + 1);
-            let timeout = self.timeout(&place, raw.timeout.as_ref());
-            let retry = self.retry(&format!("{place}: retry"), raw.retry.as_ref(), retry);
-            let Some(text) = &raw.event else { continue };
-            let Some(event) = self.pattern(&format!("{place}: event"), text) else { continue };
-            if let Some(first) = subscriptions.iter().position(|other| other.event == event) {
-                let message = format!("{place}: event {:?} is the same as in on {}", text.value, first + 1);
-                let found = self.problems.add("duplicate", text.span.clone(), message);
-                found.help("each event would start the function twice; leave one of them out");
-            }
-            subscriptions.push(Subscription { event, retry, timeout });
-        }
-        subscriptions
-    }
-
-    fn at_most(&mut self, place: &str, key: &str, count: usize, span: &Range<usize>) {
+    pub(super) fn at_most(&mut self, place: &str, key: &str, count: usize, span: &Range<usize>) {
         if count > PATTERNS_MAX {
             let message = format!("{place}: {key} has {count} entries, the limit is {PATTERNS_MAX}");
             self.problems.add("out_of_range", span.clone(), message);
         }
     }
 
-    fn pattern(&mut self, place: &str, text: &At<String>) -> Option<TypePattern> {
+    pub(super) fn pattern(&mut self, place: &str, text: &At<String>) -> Option<TypePattern> {
         let pattern = text.value.as_str();
         let (reason, help) = if pattern.is_empty() {
             ("is empty", "write an event type, or * for all")
@@ -253,7 +227,12 @@ impl Resolver<'_, '_> {
         None
     }
 
-    fn retry(&mut self, place: &str, raw: Option<&raw::Retry>, inherited: &RetryPolicy) -> RetryPolicy {
+    pub(super) fn retry(
+        &mut self,
+        place: &str,
+        raw: Option<&raw::Retry>,
+        inherited: &RetryPolicy,
+    ) -> RetryPolicy {
         let Some(raw) = raw else { return inherited.clone() };
         let attempts = self.count(place, "attempts", raw.attempts.as_ref(), ATTEMPTS_MAX);
         let backoff = raw.backoff.as_ref().and_then(|backoff| self.backoff(place, backoff));

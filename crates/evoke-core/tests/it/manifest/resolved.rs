@@ -1,5 +1,6 @@
 //! What the rest of Evoke asks of a manifest.
 
+use evoke_core::event::Event;
 use evoke_core::id::FunctionName;
 use evoke_core::manifest::{Manifest, TypePattern};
 
@@ -34,7 +35,7 @@ fn pattern_is_a_type_or_a_prefix() {
 fn subscribers_are_every_entry_that_matches() {
     let shop = shop();
     let to = |ty| {
-        shop.subscribers(ty)
+        shop.subscribers(&Event::new("1", "/test", ty))
             .map(|(name, index, on)| (name.as_str(), index, on.event.0.as_str()))
             .collect::<Vec<_>>()
     };

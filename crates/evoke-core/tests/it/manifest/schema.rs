@@ -73,11 +73,14 @@ fn valid(schema: &Value, root: &Value, value: &Value) -> Result<(), String> {
                 valid(&root["$defs"][name], root, value)?;
                 true
             }
-            "type" => rule == type_name(value),
+            "type" => match rule {
+                Value::Array(types) => types.iter().any(|ty| ty == type_name(value)),
+                ty => ty == type_name(value),
+            },
             "const" => value == rule,
             "enum" => rule.as_array().unwrap().contains(value),
             // The others say something about values of the right type only.
-            _ if schema.get("type").is_some_and(|ty| ty != type_name(value)) => true,
+            _ if schema.get("type").is_some_and(|ty| ty.is_string() && ty != type_name(value)) => true,
             "minimum" => value.as_i64() >= rule.as_i64(),
             "maximum" => value.as_i64() <= rule.as_i64(),
             "minItems" => value.as_array().unwrap().len() as u64 >= rule.as_u64().unwrap(),
