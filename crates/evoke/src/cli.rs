@@ -38,6 +38,8 @@ pub enum Command {
     Invoke(InvokeArgs),
     /// Publish an event.
     Send(SendArgs),
+    /// Evaluate a filter, a CESQL expression or an event pattern, for an event.
+    Filter(FilterArgs),
     /// See the events that were accepted.
     Events {
         /// Which.
@@ -273,6 +275,26 @@ pub struct SendArgs {
     /// The app.
     #[command(flatten)]
     pub app: AppArgs,
+}
+
+/// `evoke filter`.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// A CESQL expression over the attributes of the event, as in `where` of evoke.toml.
+    #[arg(value_name = "EXPR", allow_hyphen_values = true, required_unless_present = "pattern")]
+    pub expression: Option<String>,
+
+    /// An event pattern as JSON instead, as in `pattern` of evoke.toml: a text, @FILE, or - for stdin.
+    #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "expression")]
+    pub pattern: Option<String>,
+
+    /// The event, a CloudEvent in JSON format: a text, @FILE, or - for stdin [default: one with only id, source and type].
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub event: Option<String>,
+
+    /// Exit with 1 when the event does not pass.
+    #[arg(long)]
+    pub exit_status: bool,
 }
 
 /// `evoke events …`.

@@ -6,6 +6,7 @@ pub mod dev;
 pub mod dlq;
 pub mod doctor;
 pub mod events;
+pub mod filter;
 pub mod functions;
 pub mod invoke;
 pub mod logs;
@@ -29,6 +30,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Deploy(args) => deploy::run(&args, format).await,
         Command::Invoke(args) => invoke::run(args, format).await,
         Command::Send(args) => send::run(args, format).await,
+        Command::Filter(args) => filter::run(&args, format),
         Command::Events { verb } => events::run(verb, format).await,
         Command::Runs { verb } => runs::run(verb, format).await,
         Command::Logs(args) => logs::run(args, format).await,

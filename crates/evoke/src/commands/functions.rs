@@ -51,6 +51,9 @@ pub async fn run(verb: FunctionsVerb, format: Format) -> Result {
 
 fn started_by(function: &Function) -> String {
     let routes = function.routes.iter().map(|route| format!("{} {}", methods(route), route.path));
-    let events = function.on.iter().map(|on| format!("event {}", on.event));
+    let events = function.on.iter().map(|on| {
+        let filtered = if on.filter.is_some() || on.pattern.is_some() { " (filtered)" } else { "" };
+        format!("event {}{filtered}", on.event)
+    });
     routes.chain(events).collect::<Vec<_>>().join(", ")
 }

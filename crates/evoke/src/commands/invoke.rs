@@ -41,7 +41,7 @@ pub async fn run(args: InvokeArgs, format: Format) -> Result {
 }
 
 fn request(client: &Client, app: &str, function: &str, args: &InvokeArgs) -> Result<RequestBuilder> {
-    let body = args.data.as_deref().map(payload::read).transpose()?;
+    let body = args.data.as_deref().map(|data| payload::read("--data", data)).transpose()?;
     let method = match &args.method {
         Some(method) => Method::from_bytes(method.to_ascii_uppercase().as_bytes())
             .map_err(|_| Error::usage(format!("--method {method:?} is no HTTP method")))?,

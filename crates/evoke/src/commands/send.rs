@@ -54,7 +54,7 @@ fn event(args: SendArgs) -> Result<Event> {
         event = event.with_subject(subject);
     }
     if let Some(data) = &args.data {
-        let data = payload::read(data)?;
+        let data = payload::read("--data", data)?;
         event = event.with_data(typed(data, &args.content_type)?, Some(args.content_type));
     }
     event.check().map_err(|cause| Error::usage(format!("this is no CloudEvent: {cause}")))?;

@@ -10,6 +10,7 @@ const COMMANDS: &[&str] = &[
     "deploy",
     "invoke",
     "send",
+    "filter",
     "events",
     "events ls",
     "events get",

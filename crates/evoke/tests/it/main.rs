@@ -8,6 +8,7 @@ mod commands;
 mod dev;
 mod doctor;
 mod evoke;
+mod filter;
 mod help;
 mod life;
 mod new;
