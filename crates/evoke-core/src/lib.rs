@@ -27,7 +27,9 @@ pub mod outcome;
 pub mod record;
 pub mod retry;
 pub mod runtime;
+pub mod secret;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod webhook;

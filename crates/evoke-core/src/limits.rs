@@ -23,6 +23,10 @@ pub struct Limits {
     pub key_bytes: usize,
     /// Bytes of one value.
     pub value_bytes: u64,
+    /// Bytes of one secret.
+    pub secret_bytes: usize,
+    /// Secrets of one app.
+    pub secrets: usize,
     /// Entries of one page of a list.
     pub page: usize,
     /// Sync calls of one function that may wait for an instance; one more is refused.
@@ -83,6 +87,8 @@ impl Default for Limits {
             effects_bytes: 8 << 20,
             key_bytes: 512,
             value_bytes: 1 << 20,
+            secret_bytes: 32 << 10,
+            secrets: 200,
             page: 1_000,
             waiting_calls: 1_000,
             waiting: Duration::from_secs(10),

@@ -26,6 +26,8 @@ use crate::filter::cesql::Expression;
 use crate::filter::pattern::Pattern;
 use crate::id::{AppName, FunctionName, RevisionId};
 use crate::retry::RetryPolicy;
+use crate::secret::SecretName;
+use crate::webhook::{Mapping, Scheme};
 
 pub(crate) use problem::did_you_mean;
 pub use problem::{ManifestErrors, Problem, Span};
@@ -51,6 +53,12 @@ pub struct Manifest {
     pub functions: BTreeMap<FunctionName, Function>,
     /// Its routes, in file order.
     pub routes: Vec<Route>,
+    /// Its webhooks, in file order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<Webhook>,
+    /// Its beacons, in file order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beacons: Vec<Beacon>,
 }
 
 impl Manifest {
@@ -103,6 +111,9 @@ pub struct Function {
     pub preload: Preload,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
+    /// Secrets that join its variables under their own names. Left out of JSON when empty, as `egress` is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretName>,
     /// Event types it may publish: exact, or a prefix ending in `*`.
     pub emits: Vec<TypePattern>,
     /// Where it may connect to. Left out of JSON when empty, so that a function without it keeps its revision.
@@ -225,4 +236,59 @@ pub struct Route {
     pub methods: Vec<String>,
     /// The function.
     pub to: FunctionName,
+}
+
+/// Where another service reports what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// The path, literal.
+    pub path: String,
+    /// How reports are signed.
+    pub scheme: Scheme,
+    /// The secrets any of which may have signed, the newest first.
+    pub secrets: Vec<SecretName>,
+    /// What the event is made of.
+    pub mapping: Mapping,
+    /// Bytes of a report at most.
+    pub body_bytes: u64,
+    /// Who may send after the handshake of the CloudEvents webhook specification; `*` is everybody.
+    #[serde(default)]
+    pub origins: Vec<String>,
+}
+
+impl Webhook {
+    /// Whether `origin` may send.
+    pub fn allows(&self, origin: &str) -> bool {
+        allows(&self.origins, origin)
+    }
+}
+
+/// Where pages report what happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beacon {
+    /// The path, literal.
+    pub path: String,
+    /// Type of the events.
+    pub event: String,
+    /// Source of the events.
+    pub source: String,
+    /// Origins whose pages may send; `*` is everybody.
+    pub origins: Vec<String>,
+    /// Reports a minute from one address at most.
+    pub rate: u32,
+    /// Reports a minute at most.
+    pub rate_total: u32,
+    /// Bytes of a report at most.
+    pub body_bytes: u64,
+}
+
+impl Beacon {
+    /// Whether pages of `origin` may send; `None` is a request that names none, which only `*` lets in.
+    pub fn allows(&self, origin: Option<&str>) -> bool {
+        allows(&self.origins, origin.unwrap_or_default())
+    }
+}
+
+fn allows(origins: &[String], origin: &str) -> bool {
+    origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
 }

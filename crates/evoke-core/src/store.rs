@@ -356,6 +356,10 @@ impl Space {
     pub fn answers() -> Self {
         Self("sys/answers".to_owned())
     }
+    /// Secrets, sealed, by `app/name`.
+    pub fn secrets() -> Self {
+        Self("sys/secrets".to_owned())
+    }
     /// The server's own settings, such as the hash of its token.
     pub fn server() -> Self {
         Self("sys/server".to_owned())

@@ -11,6 +11,7 @@ use evoke_core::id::{AppName, FunctionName, RevisionId};
 use evoke_core::manifest::{Function, Manifest, ManifestErrors, parse};
 use evoke_core::outcome::Failure;
 use evoke_core::runtime::{PrepareError, PreparedBundle};
+use evoke_core::secret::SecretName;
 use evoke_core::store::{Expect, ListQuery, SettleError, Space, StoreError, Value, ValueKind, Write};
 use evoke_core::time::Timestamp;
 use futures_util::StreamExt;
@@ -20,7 +21,7 @@ use crate::engine::Inner;
 use crate::route::RouteTaken;
 use crate::{Engine, pool};
 use contents::{Contents, MANIFEST};
-pub(crate) use current::{follow, load};
+pub(crate) use current::{follow, load, renew};
 use current::{spec_of, switch};
 
 /// An app as it is deployed now.
@@ -89,6 +90,9 @@ pub enum DeployError {
     /// Functions do not load.
     #[error("{} of the app's functions cannot be loaded", .0.len())]
     Functions(Vec<(FunctionName, Failure)>),
+    /// Secrets it needs have no value.
+    #[error("{}", missing_secrets(.0))]
+    Secrets(Vec<SecretName>),
     /// Another app has the same route.
     #[error("route {route} is already taken by app {owner}")]
     RouteTaken {
@@ -131,6 +135,10 @@ impl Engine {
             return Err(DeployError::Bundle(format!(
                 "the app has {subscriptions} subscriptions, the limit is {limit}"
             )));
+        }
+        let missing = inner.vault.missing(&manifest);
+        if !missing.is_empty() {
+            return Err(DeployError::Secrets(missing));
         }
         let digest = inner.store.put_object(bundle.clone()).await?;
         let Former { expect, deployment: former } = Former::read(inner, &manifest.app).await?;
@@ -237,6 +245,12 @@ fn documents(next: &Deployment, changed: &[FunctionName], expect: Expect) -> Vec
     [current].into_iter().chain(revisions).collect()
 }
 
+fn missing_secrets(names: &[SecretName]) -> String {
+    let names: Vec<&str> = names.iter().map(SecretName::as_str).collect();
+    let these = if names.len() == 1 { "secret" } else { "secrets" };
+    format!("{these} {} not set; set each with `evoke secrets set NAME`", names.join(", "))
+}
+
 fn prepared(deployment: &Deployment) -> PreparedBundle {
     let sources =
         deployment.manifest.functions.values().map(|function| (function.runtime, function.source.clone()));
@@ -261,12 +275,12 @@ async fn try_out(inner: &Inner, next: &Deployment, changed: &[FunctionName]) -> 
     Err(DeployError::Functions(failures))
 }
 
-fn json_value(of: &impl Serialize) -> Value {
+pub(crate) fn json_value(of: &impl Serialize) -> Value {
     let bytes = serde_json::to_vec(of).expect("documents are maps with text keys, texts and numbers");
     Value { kind: ValueKind::Json, bytes: bytes.into() }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, StoreError> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(key: &str, value: &Value) -> Result<T, StoreError> {
     serde_json::from_slice(&value.bytes)
         .map_err(|error| StoreError::Corrupt(format!("document {key}: {error}")))
 }

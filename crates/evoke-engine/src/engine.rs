@@ -20,7 +20,8 @@ use crate::place::Places;
 use crate::queue::Agenda;
 use crate::recorder::Recorder;
 use crate::route::Directory;
-use crate::{deploy, pool, queue, recorder};
+use crate::secrets::{SealingKey, Vault};
+use crate::{deploy, pool, queue, recorder, secrets};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -36,6 +37,8 @@ pub struct Parts {
     pub retention: Retention,
     /// Seed of ids and jitter; random in production.
     pub seed: u64,
+    /// What secrets are sealed with.
+    pub secrets_key: SealingKey,
 }
 
 /// Why an engine does not start.
@@ -71,6 +74,7 @@ pub(crate) struct Inner {
     pub agenda: Agenda,
     pub recorder: Recorder,
     pub keys_in_use: KeysInUse,
+    pub vault: Vault,
     /// Everything that runs for the sake of a caller or an event.
     pub work: TaskTracker,
     /// The engine's own loops.
@@ -118,7 +122,7 @@ impl Inner {
 impl Engine {
     /// Loads what is deployed and starts to work off what is queued.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { store, runtime, clock, limits, retention, seed } = parts;
+        let Parts { store, runtime, clock, limits, retention, seed, secrets_key } = parts;
         let (recorder, records) = recorder::channel();
         let inner = Arc::new(Inner {
             places: Places::new(limits.instances),
@@ -130,6 +134,7 @@ impl Engine {
             agenda: Agenda::default(),
             recorder,
             keys_in_use: KeysInUse::default(),
+            vault: Vault::new(secrets_key),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -143,11 +148,14 @@ impl Engine {
         });
         // From before the load, so that nothing falls between the two.
         let deployments = inner.store.watch(&Space::apps());
+        let secrets = inner.store.watch(&Space::secrets());
+        secrets::load(&inner).await?;
         deploy::load(&inner).await?;
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
         inner.loops.spawn(pool::reap(inner.clone()));
         inner.loops.spawn(deploy::follow(inner.clone(), deployments));
+        inner.loops.spawn(secrets::follow(inner.clone(), secrets));
         inner.loops.spawn(recorder::write(inner.clone(), records));
         inner.loops.spawn(recorder::sweep(inner.clone()));
         Ok(Self(inner))

@@ -22,9 +22,12 @@ mod platform;
 mod pool;
 mod queue;
 mod recorder;
+pub mod report;
 pub mod route;
+pub mod secrets;
 mod settle;
 mod trace;
 
 pub use engine::{Engine, Parts, StartError};
+pub use secrets::SealingKey;
 pub use trace::TraceParent;

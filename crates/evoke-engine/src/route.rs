@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use evoke_core::event::Event;
 use evoke_core::id::{AppName, FunctionName};
-use evoke_core::manifest::Function;
+use evoke_core::manifest::{Function, Manifest};
 use parking_lot::RwLock;
 use percent_encoding::percent_decode_str;
 
@@ -21,12 +21,23 @@ use crate::pool::Pool;
 pub struct RouteMatch {
     /// The app.
     pub app: AppName,
-    /// The function.
-    pub function: FunctionName,
+    /// Who takes it.
+    pub to: Destination,
     /// Path parameters, percent-decoded, in path order.
     pub params: Vec<(String, String)>,
     /// The route's path as declared.
     pub pattern: String,
+}
+
+/// Who takes what came to a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A function.
+    Function(FunctionName),
+    /// A webhook of the app, by its place in the manifest.
+    Webhook(usize),
+    /// A beacon of the app, by its place in the manifest.
+    Beacon(usize),
 }
 
 /// Why no route matched.
@@ -163,21 +174,29 @@ struct Place {
 struct RouteEntry {
     methods: Vec<String>,
     app: AppName,
-    function: FunctionName,
+    to: Destination,
     pattern: String,
     params: Vec<String>,
 }
 
 impl RouteTable {
     fn add(&mut self, deployment: &Deployment) -> Result<(), RouteTaken> {
-        let app = &deployment.manifest.app;
-        for route in &deployment.manifest.routes {
-            let (path, params) = normalise(&route.path);
+        let Manifest { app, routes, webhooks, beacons, .. } = &deployment.manifest;
+        let routes = routes
+            .iter()
+            .map(|route| (&route.path, route.methods.clone(), Destination::Function(route.to.clone())));
+        let reported = |path, to| (path, vec!["POST".to_owned()], to);
+        let webhooks = webhooks.iter().enumerate();
+        let webhooks = webhooks.map(|(at, webhook)| reported(&webhook.path, Destination::Webhook(at)));
+        let beacons = beacons.iter().enumerate();
+        let beacons = beacons.map(|(at, beacon)| reported(&beacon.path, Destination::Beacon(at)));
+        for (route, methods, to) in routes.chain(webhooks).chain(beacons) {
+            let (path, params) = normalise(route);
             let index = match self.by_path.get(&path) {
                 Some(index) => *index,
                 None => {
                     let index = self.places.len();
-                    let taken = |_| RouteTaken { route: route.path.clone(), owner: app.clone() };
+                    let taken = |_| RouteTaken { route: route.clone(), owner: app.clone() };
                     self.router.insert(&path, index).map_err(taken)?;
                     self.places.push(Place::default());
                     self.by_path.insert(path, index);
@@ -185,22 +204,12 @@ impl RouteTable {
                 }
             };
             let place = &mut self.places[index];
-            if let Some(other) =
-                place.entries.iter().find(|e| e.app != *app && overlap(&e.methods, &route.methods))
+            if let Some(other) = place.entries.iter().find(|e| e.app != *app && overlap(&e.methods, &methods))
             {
-                let methods = if route.methods.is_empty() { "*".to_owned() } else { route.methods.join(",") };
-                return Err(RouteTaken {
-                    route: format!("{methods} {}", route.path),
-                    owner: other.app.clone(),
-                });
+                let methods = if methods.is_empty() { "*".to_owned() } else { methods.join(",") };
+                return Err(RouteTaken { route: format!("{methods} {route}"), owner: other.app.clone() });
             }
-            place.entries.push(RouteEntry {
-                methods: route.methods.clone(),
-                app: app.clone(),
-                function: route.to.clone(),
-                pattern: route.path.clone(),
-                params,
-            });
+            place.entries.push(RouteEntry { methods, app: app.clone(), to, pattern: route.clone(), params });
         }
         Ok(())
     }
@@ -226,7 +235,7 @@ impl RouteTable {
             found.params.iter().map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned());
         Ok(RouteMatch {
             app: entry.app.clone(),
-            function: entry.function.clone(),
+            to: entry.to.clone(),
             params: entry.params.iter().cloned().zip(values).collect(),
             pattern: entry.pattern.clone(),
         })

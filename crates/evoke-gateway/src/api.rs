@@ -12,6 +12,7 @@ mod event;
 mod log;
 mod problem;
 mod run;
+mod secret;
 mod time;
 mod tree;
 
@@ -26,6 +27,7 @@ pub use event::{CloudEvent, EventList, Published, PublishedEvent, StoredEvent};
 pub use log::{LogLine, LogList};
 pub use problem::{EndedBy, Limit, Problem, ProblemItem};
 pub use run::{Attempt, Run, RunList, Trigger};
+pub use secret::{Secret, SecretList};
 pub use time::Time;
 pub use tree::{EventNode, RunNode, RunTree, TreeNode};
 

@@ -13,6 +13,7 @@ mod guard;
 mod invoke;
 mod logs;
 mod runs;
+mod secrets;
 mod server;
 mod tree;
 
@@ -66,6 +67,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(logs::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::redrive))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::remove))
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {

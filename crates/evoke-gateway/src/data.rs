@@ -3,13 +3,14 @@
 use axum::body::Body as HttpBody;
 use axum::response::{IntoResponse, Response};
 use evoke_core::manifest::Route;
-use evoke_engine::route::{NoRoute, RouteMatch};
+use evoke_engine::route::{Destination, NoRoute, RouteMatch};
 use http::header::ALLOW;
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::call::{self, Callee};
 use crate::gateway::Shared;
 use crate::problem::{Failures, Refusal, draining, kind};
+use crate::report::{self, Reported};
 
 /// Answers one request.
 pub(crate) async fn answer(shared: &Shared, request: Request<HttpBody>) -> Response {
@@ -17,6 +18,9 @@ pub(crate) async fn answer(shared: &Shared, request: Request<HttpBody>) -> Respo
         Ok(Found::Function(callee)) => {
             let tell = if shared.tell_failures { Failures::Told } else { Failures::Coded };
             call::answer(shared, callee, request, tell).await.unwrap_or_else(Refusal::into_response)
+        }
+        Ok(Found::Report(to)) => {
+            report::answer(shared, &to, request).await.unwrap_or_else(Refusal::into_response)
         }
         Ok(Found::Methods(methods)) => {
             let mut response = StatusCode::NO_CONTENT.into_response();
@@ -31,6 +35,8 @@ pub(crate) async fn answer(shared: &Shared, request: Request<HttpBody>) -> Respo
 
 enum Found {
     Function(Callee),
+    /// A webhook or a beacon: a report, or OPTIONS to ask whether one may be sent.
+    Report(Reported),
     /// The answer to OPTIONS where no function wants to give it.
     Methods(Vec<String>),
 }
@@ -45,9 +51,17 @@ fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<Found, Refusal> 
         return Err(Refusal::new(kind::METHOD_NOT_ALLOWED, detail));
     }
     let allowed = match shared.engine.route(method.as_str(), path) {
-        Ok(matched) => {
+        Ok(RouteMatch { app, to: Destination::Webhook(at), .. }) => {
+            return Ok(Found::Report(Reported::Webhook { app, at }));
+        }
+        Ok(RouteMatch { app, to: Destination::Beacon(at), .. }) => {
+            return Ok(Found::Report(Reported::Beacon { app, at }));
+        }
+        Ok(matched @ RouteMatch { to: Destination::Function(_), .. }) => {
             let method = if answers_for_get(shared, method, &matched) { Method::GET } else { method.clone() };
-            let RouteMatch { app, function, params, .. } = matched;
+            let RouteMatch { app, to: Destination::Function(function), params, .. } = matched else {
+                unreachable!("the pattern above is of a function")
+            };
             let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
             return Ok(Found::Function(Callee { app, function, params, method, path_and_query }));
         }
@@ -58,6 +72,15 @@ fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<Found, Refusal> 
     };
     let allowed = with_options(allowed);
     if method == Method::OPTIONS {
+        match shared.engine.route("POST", path) {
+            Ok(RouteMatch { app, to: Destination::Webhook(at), .. }) => {
+                return Ok(Found::Report(Reported::Webhook { app, at }));
+            }
+            Ok(RouteMatch { app, to: Destination::Beacon(at), .. }) => {
+                return Ok(Found::Report(Reported::Beacon { app, at }));
+            }
+            _ => {}
+        }
         return Ok(Found::Methods(allowed));
     }
     let detail = format!("the route {path} takes {}, not {method}", allowed.join(", "));

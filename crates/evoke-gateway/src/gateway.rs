@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::TokenHash;
 use crate::body::Cap;
 use crate::problem::{Refusal, kind};
+use crate::report::Rates;
 
 /// What a gateway is made of; [`Gateway::serve`](crate::Gateway::serve) runs it.
 pub struct Gateway {
@@ -89,6 +90,7 @@ pub(crate) struct Shared {
     pub stop: CancellationToken,
     pub followers: Arc<Semaphore>,
     pub deployments: Semaphore,
+    pub rates: Rates,
     held_kib: Semaphore,
 }
 
@@ -103,6 +105,7 @@ impl Shared {
             stop,
             followers: Arc::new(Semaphore::new(bounds.followers)),
             deployments: Semaphore::new(bounds.deployments),
+            rates: Rates::default(),
             held_kib: Semaphore::new(held_kib.min(Semaphore::MAX_PERMITS)),
             bounds,
         }

@@ -20,6 +20,7 @@ mod data;
 mod gateway;
 mod headers;
 mod problem;
+mod report;
 mod serve;
 
 pub use control::openapi;

@@ -60,6 +60,12 @@ pub enum Command {
         #[command(subcommand)]
         verb: DlqVerb,
     },
+    /// Set, list and remove secrets: values that functions and webhooks need and nobody else may see.
+    Secrets {
+        /// Which.
+        #[command(subcommand)]
+        verb: SecretsVerb,
+    },
     /// See the functions that are deployed.
     Functions {
         /// Which.
@@ -425,6 +431,37 @@ pub enum DlqVerb {
 pub enum FunctionsVerb {
     /// List functions with their revision, limits, subscriptions and routes.
     Ls {
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+}
+
+/// `evoke secrets …`.
+#[derive(Debug, Subcommand)]
+pub enum SecretsVerb {
+    /// List the names of secrets, never their values.
+    Ls {
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Set a secret to what is read from stdin, without the line end at its end. Functions that use it get fresh instances.
+    Set {
+        /// Its name, that of the environment variable functions get it in.
+        name: String,
+        /// Read it from a file instead. There is no option for the value itself: others on the machine can read a command
+        /// line.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Remove a secret.
+    Rm {
+        /// Its name.
+        name: String,
         /// The app.
         #[command(flatten)]
         app: AppArgs,

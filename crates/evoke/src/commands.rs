@@ -12,6 +12,7 @@ pub mod invoke;
 pub mod logs;
 pub mod new;
 pub mod runs;
+pub mod secrets;
 pub mod send;
 pub mod serve;
 
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Runs { verb } => runs::run(verb, format).await,
         Command::Logs(args) => logs::run(args, format).await,
         Command::Dlq { verb } => dlq::run(verb, format).await,
+        Command::Secrets { verb } => secrets::run(verb, format).await,
         Command::Functions { verb } => functions::run(verb, format).await,
         Command::Doctor(args) => doctor::run(&args, format).await,
         Command::Completions(args) => completions::run(&args, format),

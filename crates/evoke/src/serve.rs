@@ -1,6 +1,7 @@
 //! The server, put together: store, listeners, runtime, engine, gateway; and taken apart again in the other direction.
 
 pub mod failure;
+mod key;
 mod listeners;
 mod log;
 
@@ -73,6 +74,7 @@ impl Server {
 
         let token =
             auth::load_or_create(store.as_ref(), &options.data, clock.now()).await.map_err(failure::token)?;
+        let secrets_key = key::load_or_create(&options.data).map_err(failure::key)?;
         let workers = evoke_worker::Options {
             limits: limits.clone(),
             sandbox: options.sandbox,
@@ -87,6 +89,7 @@ impl Server {
             limits,
             retention: Retention::default(),
             seed: seed::random(),
+            secrets_key,
         };
         let engine = Engine::start(parts).await.map_err(failure::engine)?;
 

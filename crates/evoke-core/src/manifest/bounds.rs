@@ -10,6 +10,24 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 pub const FUNCTIONS_MAX: usize = 1_000;
 /// Routes of an app.
 pub const ROUTES_MAX: usize = 1_000;
+/// Webhooks of an app.
+pub const WEBHOOKS_MAX: usize = 100;
+/// Secrets a function or a webhook may name.
+pub const SECRETS_MAX: usize = 50;
+/// The shortest tolerance of a webhook's time.
+pub const TOLERANCE_MIN: Duration = Duration::from_secs(1);
+/// The longest tolerance of a webhook's time.
+pub const TOLERANCE_MAX: Duration = Duration::from_secs(60 * 60);
+/// The largest body of a webhook that may be asked for.
+pub const WEBHOOK_BYTES_MAX: u64 = 6 << 20;
+/// Beacons of an app.
+pub const BEACONS_MAX: usize = 100;
+/// The largest body of a beacon that may be asked for.
+pub const BEACON_BYTES_MAX: u64 = 64 << 10;
+/// The most reports a minute a beacon may take.
+pub const BEACON_RATE_MAX: u32 = 100_000;
+/// Origins a webhook or a beacon may name.
+pub const ORIGINS_MAX: usize = 100;
 /// Methods of a route.
 pub const METHODS_MAX: usize = 32;
 /// `on` entries of a function, and patterns of its `emits`.

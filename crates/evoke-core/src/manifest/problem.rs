@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Problems reported of one file; further ones are left out.
 const PROBLEMS_MAX: usize = 50;
+/// Names a help lists; no table has more keys.
+const KNOWN_MAX: usize = 24;
 /// Characters of a message or help; they quote the file, which may have a line of a megabyte.
 const SENTENCE_CHARS_MAX: usize = 400;
 
@@ -228,15 +230,15 @@ impl Found<'_> {
     }
 }
 
-/// `did you mean …?` when something known is close, otherwise the known ones (at most 12 of them).
+/// `did you mean …?` when something known is close, otherwise the known ones (at most [`KNOWN_MAX`]).
 pub(crate) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let nearest = known.clone().min_by_key(|name| distance(given, name));
     if let Some(near) = nearest.filter(|name| is_near(given, name)) {
         return Some(format!("did you mean {near}?"));
     }
-    let mut names: Vec<&str> = known.take(13).collect();
-    if names.len() == 13 {
-        names[12] = "…";
+    let mut names: Vec<&str> = known.take(KNOWN_MAX + 1).collect();
+    if names.len() > KNOWN_MAX {
+        names[KNOWN_MAX] = "…";
     }
     (!names.is_empty()).then(|| format!("known are {}", names.join(", ")))
 }

@@ -1,10 +1,13 @@
 //! Raw → resolved: every rule that is more than a type, each broken one reported with its place.
 
+mod beacon;
 mod egress;
 mod function;
 mod route;
+mod secret;
 mod source;
 mod subscription;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,7 +73,9 @@ impl Resolver<'_, '_> {
         }
         let declared: Vec<&str> = file.functions.iter().map(|(name, _)| name.value.as_str()).collect();
         let routes = self.routes(&file.routes, &declared);
-        Some(Manifest { app: app?, functions, routes })
+        let webhooks = self.webhooks(&file.webhooks, &routes);
+        let beacons = self.beacons(&file.beacons, &routes, &webhooks);
+        Some(Manifest { app: app?, functions, routes, webhooks, beacons })
     }
 
     fn edition(&mut self, file: &raw::File) {

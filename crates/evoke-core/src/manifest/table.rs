@@ -128,6 +128,33 @@ impl<'t, 'p, 'i> Table<'t, 'p, 'i> {
             .ok()
     }
 
+    /// An array of strings that must be there.
+    pub fn required_texts(&mut self, key: &'static str, example: &str) -> Option<At<Vec<At<String>>>> {
+        self.require(key, format!("write {key} = {example}"));
+        self.texts(key, example)
+    }
+
+    /// A string, or an array of strings.
+    pub fn text_or_texts(&mut self, key: &'static str, example: &str) -> Option<At<Vec<At<String>>>> {
+        match self.entries.get(key).map(Spanned::get_ref) {
+            Some(DeValue::String(_)) => {
+                let text = self.text(key, example)?;
+                Some(At { span: text.span.clone(), value: vec![text] })
+            }
+            _ => self.texts(key, example),
+        }
+    }
+
+    /// A string or an array of strings that must be there.
+    pub fn required_text_or_texts(
+        &mut self,
+        key: &'static str,
+        example: &str,
+    ) -> Option<At<Vec<At<String>>>> {
+        self.require(key, format!("write {key} = {example}"));
+        self.text_or_texts(key, example)
+    }
+
     /// A table whose values are all strings, with its keys.
     pub fn text_map(&mut self, key: &'static str, example: &str) -> Vec<(At<String>, At<String>)> {
         let mut pairs = Vec::new();

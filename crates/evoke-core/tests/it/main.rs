@@ -10,3 +10,4 @@ mod manifest;
 mod retry;
 mod store;
 mod time;
+mod webhook;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evoke_core::id::FunctionName;
+use evoke_core::id::{AppName, FunctionName};
 use evoke_core::manifest::Function;
 use evoke_core::runtime::InstanceSpec;
 use evoke_core::store::{ListQuery, Space};
@@ -77,13 +77,41 @@ pub(super) fn switch(inner: &Inner, deployment: Arc<Deployment>) {
     }
 }
 
+/// Starts instances of `app` anew where its secrets changed.
+pub(crate) async fn renew(inner: &Inner, app: &AppName) {
+    let _turn = inner.directory.changing.lock().await;
+    let snapshot = inner.directory.snapshot();
+    let Some(former) = snapshot.apps.get(app) else { return };
+    match snapshot.routes_with(&former.deployment) {
+        Ok(routes) => {
+            let renewed = App::new(inner, former.deployment.clone(), Some(former));
+            let mut apps = snapshot.apps.clone();
+            apps.insert(app.clone(), Arc::new(renewed));
+            inner.directory.replace(Snapshot { apps, routes });
+        }
+        Err(RouteTaken { route, .. }) => tracing::error!(%app, route, "its own route is taken"),
+    }
+}
+
+/// Variables and secrets, sorted.
+fn environment(inner: &Inner, app: &AppName, settings: &Function) -> Vec<(String, String)> {
+    let mut env = settings.env.clone();
+    for name in &settings.secrets {
+        if let Some(value) = inner.vault.get(app, name) {
+            env.insert(name.to_string(), value.reveal().to_owned());
+        }
+    }
+    env.into_iter().collect()
+}
+
 impl App {
     /// What runs the deployment; pools of revisions that stay are taken over from `former`.
     fn new(inner: &Inner, deployment: Arc<Deployment>, former: Option<&App>) -> Self {
         let functions = deployment.manifest.functions.iter().map(|(name, settings)| {
             let spec = spec_of(inner, &deployment, name, settings);
             let kept = former.and_then(|former| former.functions.get(name)).map(|target| target.pool.clone());
-            let pool = kept.filter(|pool| pool.spec.revision == spec.revision);
+            // Not only the revision: secrets are part of what instances are started with.
+            let pool = kept.filter(|pool| *pool.spec == spec);
             let pool = pool.unwrap_or_else(|| Pool::new(inner, spec, settings.concurrency));
             let (app, settings) = (deployment.manifest.app.clone(), settings.clone());
             (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool }))
@@ -111,7 +139,7 @@ pub(super) fn spec_of(
         bundle: deployment.bundle.clone(),
         source: settings.source.clone(),
         handler: settings.handler.clone(),
-        env: settings.env.clone().into_iter().collect(),
+        env: environment(inner, &deployment.manifest.app, settings),
         egress: settings.egress.clone(),
         memory_bytes: settings.memory_bytes,
         preload: settings.preload,

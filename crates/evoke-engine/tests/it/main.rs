@@ -8,6 +8,7 @@ mod effects;
 mod events;
 mod idempotency;
 mod pool;
+mod reports;
 mod routes;
 mod simulation;
 mod support;

@@ -1,4 +1,4 @@
-use evoke_engine::route::NoRoute;
+use evoke_engine::route::{Destination, NoRoute};
 
 use crate::support::{World, app, bundle, manifest};
 
@@ -17,7 +17,10 @@ async fn the_most_specific_path_wins_then_the_method_decides() {
     }
     world.engine.deploy(&app(), bundle(&text)).await.unwrap();
     let to = |method: &str, path: &str| {
-        world.engine.route(method, path).map(|found| (found.function.to_string(), found.params))
+        world.engine.route(method, path).map(|found| match found.to {
+            Destination::Function(function) => (function.to_string(), found.params),
+            other => panic!("{other:?}"),
+        })
     };
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(to("GET", "/orders/new"), Ok(("new".to_owned(), vec![])));

@@ -17,7 +17,7 @@ use evoke_core::testing::store::MemoryStore;
 use evoke_core::time::{Clock, Timestamp};
 use evoke_engine::call::{Answered, CallError, CallRequest};
 use evoke_engine::ingest::Published;
-use evoke_engine::{Engine, Parts};
+use evoke_engine::{Engine, Parts, SealingKey};
 use http::{HeaderMap, Method};
 
 pub struct World {
@@ -86,6 +86,7 @@ impl World {
             limits,
             retention: Retention::default(),
             seed,
+            secrets_key: SealingKey::new([7; 32]),
         };
         let engine = Engine::start(parts).await.unwrap();
         Self { engine, runtime, store, clock }

@@ -11,6 +11,8 @@ use evoke_core::store::StoreError;
 use evoke_engine::call::CallError;
 use evoke_engine::deploy::DeployError;
 use evoke_engine::ingest::{LaterError, PublishError};
+use evoke_engine::report::ReportError;
+use evoke_engine::secrets::SecretError;
 
 use super::Refusal;
 use super::kind::{self, Kind};
@@ -117,6 +119,34 @@ impl From<PublishError> for Refusal {
     }
 }
 
+impl From<ReportError> for Refusal {
+    /// Why a report was refused stays in the log: whoever tries to forge one learns nothing.
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::NotFound(_) => Self::new(kind::NO_ROUTE, error.to_string()),
+            ReportError::Refused(_) => Self::new(kind::REPORT_REFUSED, "the report was not accepted"),
+            ReportError::Invalid(cause) => Self::new(kind::INVALID_EVENT, cause.to_string()),
+            ReportError::Publish(error) => error.into(),
+        }
+    }
+}
+
+impl From<SecretError> for Refusal {
+    fn from(error: SecretError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SecretError::TooLarge { limit, .. } => {
+                Self::new(kind::TOO_LARGE, detail).limit("secret_bytes", limit as u64)
+            }
+            SecretError::TooMany { limit, .. } => {
+                Self::new(kind::TOO_LARGE, detail).limit("secrets", limit as u64)
+            }
+            SecretError::Randomness(_) => Self::new(kind::INTERNAL, detail),
+            SecretError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<DeployError> for Refusal {
     fn from(error: DeployError) -> Self {
         let detail = error.to_string();
@@ -145,6 +175,7 @@ impl From<DeployError> for Refusal {
                     failures.into_iter().map(|(function, failure)| does_not_load(&function, failure));
                 Self::new(kind::FUNCTIONS_DO_NOT_LOAD, detail).errors(errors.collect())
             }
+            DeployError::Secrets(_) => Self::new(kind::SECRETS_MISSING, detail),
             DeployError::RouteTaken { .. } => Self::new(kind::ROUTE_TAKEN, detail),
             DeployError::Concurrent(_) => Self::new(kind::CONCURRENT_DEPLOY, detail),
             DeployError::Draining => draining(),

@@ -50,6 +50,10 @@ kinds! {
         "The client stopped sending before the end of the body.";
     UNAUTHORIZED: UNAUTHORIZED, false, None, "unauthorized", "no valid token",
         "The control API wants `Authorization: Bearer evoke_…` with the token in `admin.token` in the server's data directory.";
+    REPORT_REFUSED: UNAUTHORIZED, false, None, "report_refused", "not accepted",
+        "What came to a webhook was not signed as it must be, or too long ago. The server's log says what was wrong; the sender is not told.";
+    ORIGIN_REFUSED: FORBIDDEN, false, None, "origin_refused", "origin refused",
+        "A beacon takes reports of pages of the origins its `origins` names only.";
     NOT_FOUND: NOT_FOUND, false, None, "not_found", "no such path",
         "The control API has nothing at this path.";
     NO_ROUTE: NOT_FOUND, false, None, "no_route", "no route",
@@ -60,6 +64,8 @@ kinds! {
         "The app has no function of this name.";
     UNKNOWN_RUN: NOT_FOUND, false, None, "unknown_run", "unknown run",
         "The app has no run of this id, or it is older than runs are kept.";
+    UNKNOWN_SECRET: NOT_FOUND, false, None, "unknown_secret", "unknown secret",
+        "The app has no secret of this name.";
     UNKNOWN_EVENT: NOT_FOUND, false, None, "unknown_event", "unknown event",
         "The app has no event of this id, or it is older than events are kept.";
     NOT_DEPLOYED: NOT_FOUND, false, PLATFORM, "not_deployed", "no longer deployed",
@@ -92,6 +98,8 @@ kinds! {
         "The manifest names another app than the path. Nothing was changed.";
     INVALID_SOURCE: UNPROCESSABLE_ENTITY, false, None, "invalid_source", "invalid source",
         "A source file is missing or cannot be translated; `errors` has its place. Nothing was changed.";
+    SECRETS_MISSING: UNPROCESSABLE_ENTITY, false, None, "secrets_missing", "secrets are not set",
+        "The manifest names secrets that have no value yet; the detail lists them. Set each with `evoke secrets set`. Nothing was changed.";
     FUNCTIONS_DO_NOT_LOAD: UNPROCESSABLE_ENTITY, false, None, "functions_do_not_load", "functions do not load",
         "Functions were loaded once to see whether they can be, and could not; `errors` lists each. Nothing was changed.";
     OVERLOADED: TOO_MANY_REQUESTS, true, PLATFORM, "overloaded", "overloaded",

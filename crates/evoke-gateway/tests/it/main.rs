@@ -14,6 +14,7 @@ mod events;
 mod later;
 mod logs;
 mod problems;
+mod reports;
 mod routes;
 mod runs;
 mod support;

@@ -16,7 +16,7 @@ use evoke_core::testing::clock::TokioClock;
 use evoke_core::testing::runtime::{Guest, ScriptedRuntime};
 use evoke_core::testing::store::MemoryStore;
 use evoke_core::time::{Clock, Timestamp};
-use evoke_engine::{Engine, Parts};
+use evoke_engine::{Engine, Parts, SealingKey};
 use evoke_gateway::auth::Token;
 use evoke_gateway::{Bounds, Gateway};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -162,6 +162,7 @@ impl World {
             limits: setup.limits,
             retention: Retention::default(),
             seed: 1,
+            secrets_key: SealingKey::new([7; 32]),
         };
         let engine = Engine::start(parts).await.unwrap();
         let token = Token::generate().unwrap();

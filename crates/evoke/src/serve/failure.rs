@@ -7,11 +7,18 @@ use evoke_core::store::StoreError;
 use evoke_gateway::auth::AuthError;
 use evoke_store::OpenError;
 
+use super::key::KeyError;
 use crate::exit::Error;
 
 /// The data folder cannot be used.
 pub fn store(cause: &OpenError) -> Error {
     Error::failed(cause.code(), cause.to_string())
+}
+
+/// The key of the secrets cannot be used.
+pub fn key(cause: KeyError) -> Error {
+    Error::failed("secrets_key", cause.to_string())
+        .help("restore it from a backup; or move it away and set all secrets again with `evoke secrets set`")
 }
 
 /// A listener cannot be opened.

@@ -21,6 +21,10 @@ const COMMANDS: &[&str] = &[
     "dlq",
     "dlq ls",
     "dlq redrive",
+    "secrets",
+    "secrets ls",
+    "secrets set",
+    "secrets rm",
     "functions",
     "functions ls",
     "doctor",
@@ -45,7 +49,8 @@ fn the_reference_names_every_command_and_option() {
     let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
     let reference = std::fs::read_to_string(reference).unwrap();
     let here = std::env::temp_dir();
-    for command in COMMANDS.iter().filter(|command| !["events", "runs", "dlq", "functions"].contains(command))
+    for command in
+        COMMANDS.iter().filter(|command| !["events", "runs", "dlq", "secrets", "functions"].contains(command))
     {
         assert!(
             reference.contains(&format!("evoke {command}").trim_end().to_owned()),

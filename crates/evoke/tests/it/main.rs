@@ -12,3 +12,4 @@ mod filter;
 mod help;
 mod life;
 mod new;
+mod reports;

@@ -23,6 +23,8 @@ impl Resolver<'_, '_> {
         let concurrency = self.count(&place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
         let preload = raw.preload.as_ref().and_then(|preload| self.preload(&place, preload));
         let env = self.env(&place, &raw.env);
+        let secrets = self.secrets(&place, raw.secrets.as_ref());
+        self.secrets_beside_env(&place, raw);
         let emits = self.emits(&place, raw.emits.as_ref());
         let egress = self.egress(&place, raw.egress.as_ref());
         let retry = self.retry(&format!("{place}: retry"), raw.retry.as_ref(), &RetryPolicy::default());
@@ -37,6 +39,7 @@ impl Resolver<'_, '_> {
             concurrency: concurrency.unwrap_or(Function::CONCURRENCY_DEFAULT),
             preload: preload.unwrap_or_default(),
             env,
+            secrets,
             emits,
             egress,
             on,
@@ -63,7 +66,7 @@ impl Resolver<'_, '_> {
         self.duration(place, "timeout", timeout, TIMEOUT_MIN..=TIMEOUT_MAX)
     }
 
-    fn duration(
+    pub(super) fn duration(
         &mut self,
         place: &str,
         key: &str,
@@ -78,12 +81,20 @@ impl Resolver<'_, '_> {
     }
 
     fn memory(&mut self, place: &str, text: Option<&At<String>>) -> Option<u64> {
+        self.size(place, "memory", text, MEMORY_MIN..=MEMORY_MAX)
+    }
+
+    pub(super) fn size(
+        &mut self,
+        place: &str,
+        key: &str,
+        text: Option<&At<String>>,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
         let text = text?;
         match units::parse_bytes(&text.value) {
-            Ok(value) => {
-                self.within(place, "memory", text, value, MEMORY_MIN..=MEMORY_MAX, units::format_bytes)
-            }
-            Err(error) => self.unit_error(place, "memory", text, &error),
+            Ok(value) => self.within(place, key, text, value, range, units::format_bytes),
+            Err(error) => self.unit_error(place, key, text, &error),
         }
     }
 
@@ -100,7 +111,7 @@ impl Resolver<'_, '_> {
         None
     }
 
-    fn within<T: PartialOrd + Copy>(
+    pub(super) fn within<T: PartialOrd + Copy>(
         &mut self,
         place: &str,
         key: &str,
@@ -125,7 +136,13 @@ impl Resolver<'_, '_> {
         None
     }
 
-    fn count(&mut self, place: &str, key: &str, number: Option<&At<i64>>, max: u32) -> Option<u32> {
+    pub(super) fn count(
+        &mut self,
+        place: &str,
+        key: &str,
+        number: Option<&At<i64>>,
+        max: u32,
+    ) -> Option<u32> {
         let number = number?;
         let value = self.within(place, key, number, number.value, 1..=i64::from(max), |n| n.to_string())?;
         u32::try_from(value).ok()

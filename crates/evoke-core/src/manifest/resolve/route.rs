@@ -44,7 +44,7 @@ impl Resolver<'_, '_> {
         routes
     }
 
-    fn path_syntax(&mut self, place: &str, path: &At<String>) -> bool {
+    pub(super) fn path_syntax(&mut self, place: &str, path: &At<String>) -> bool {
         let Err((reason, help)) = check_path(&path.value) else { return true };
         let message = format!("{place}: path {:?} {reason}", path.value);
         self.problems.add("invalid_value", path.span.clone(), message).help(help);

@@ -38,8 +38,10 @@ fn manifests_of_the_examples_are_accepted() {
 fn reference_has_a_row_for_every_key_with_its_default() {
     let (page, schema) = (page(), schema());
     let tables = ["/properties", "/properties/app/properties"].map(str::to_owned).into_iter();
-    let tables = tables
-        .chain(["Function", "Subscription", "Retry", "Route"].map(|ty| format!("/$defs/{ty}/properties")));
+    let tables = tables.chain(
+        ["Function", "Subscription", "Retry", "Route", "Webhook", "Beacon"]
+            .map(|ty| format!("/$defs/{ty}/properties")),
+    );
     for table in tables {
         for (key, rule) in schema.pointer(&table).unwrap().as_object().unwrap() {
             let default = rule.get("default").map(|default| format!("`{default}`")).unwrap_or_default();

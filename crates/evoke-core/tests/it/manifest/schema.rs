@@ -41,6 +41,8 @@ fn keys_are_those_the_reader_knows() {
         ("[[functions.a.on]]\nzzzzzzzzzz = 1", schema["$defs"]["Subscription"]["properties"].clone()),
         ("[functions.a.retry]\nzzzzzzzzzz = 1", schema["$defs"]["Retry"]["properties"].clone()),
         ("[[routes]]\nzzzzzzzzzz = 1", schema["$defs"]["Route"]["properties"].clone()),
+        ("[[webhooks]]\nzzzzzzzzzz = 1", schema["$defs"]["Webhook"]["properties"].clone()),
+        ("[[beacons]]\nzzzzzzzzzz = 1", schema["$defs"]["Beacon"]["properties"].clone()),
     ];
     for (text, properties) in tables {
         let errors = read(text).unwrap_err();
@@ -73,6 +75,7 @@ fn valid(schema: &Value, root: &Value, value: &Value) -> Result<(), String> {
                 valid(&root["$defs"][name], root, value)?;
                 true
             }
+            "anyOf" => rule.as_array().unwrap().iter().any(|one| valid(one, root, value).is_ok()),
             "type" => match rule {
                 Value::Array(types) => types.iter().any(|ty| ty == type_name(value)),
                 ty => ty == type_name(value),
