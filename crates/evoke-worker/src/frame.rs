@@ -16,6 +16,13 @@ pub const CHUNK_BYTES: usize = 64 << 10;
 pub const PLATFORM_IN_FLIGHT: usize = 64;
 /// Bytes of those requests together.
 pub const PLATFORM_BYTES_IN_FLIGHT: usize = 16 << 20;
+/// Bytes that may wait to be read by a worker before it gets further answers. It may ask meanwhile, up to
+/// [`PLATFORM_IN_FLIGHT`].
+pub const UNREAD_BYTES: usize = 1 << 20;
+/// Bytes that may wait to be read by a worker that is still listened to: the largest `INVOKE` and `ANSWER` with room to spare.
+pub const UNREAD_BYTES_MAX: usize = 32 << 20;
+/// Bytes of the text of `BODY_ABORT` and `CANCEL`.
+pub const REASON_BYTES: usize = 1 << 10;
 
 /// What a frame is. The numbers are those on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,7 +105,7 @@ impl Kind {
         match self {
             Self::Stop | Self::Reap | Self::Hello => 0,
             Self::Credit | Self::Exited => 4,
-            Self::BodyAbort | Self::Cancel => 1 << 10,
+            Self::BodyAbort | Self::Cancel => REASON_BYTES,
             Self::Fork => 16 << 10,
             Self::Ready | Self::Log => 64 << 10,
             Self::Body | Self::BodyEnd => WINDOW_BYTES,

@@ -81,7 +81,8 @@ impl Instance for ProcessInstance {
         let early = std::mem::take(&mut self.early);
         let exchange = Exchange::new(self.last_call, call, parts, self.bounds, &self.source, early);
         let (ended, idle) = exchange.run().await;
-        self.idle = idle;
+        // What is behind the end of this call must not be held against the next.
+        self.idle = idle && is_silent(&parts.process, &mut parts.link, &self.function);
         ended
     }
 
@@ -96,16 +97,22 @@ impl Instance for ProcessInstance {
                 _ = process.exited() => return,
                 // A socket that fails is noticed by the next call; what counts here is that nothing wrong is said.
                 _ = link.read(), if self.idle && !link.is_closed() => {
-                    if let Err(cause) = between_calls(link, &self.function) {
-                        tracing::warn!(function = %self.function, %cause, "an idle instance broke the worker protocol");
-                        self.idle = false;
-                        process.kill();
-                    }
+                    self.idle = is_silent(process, link, &self.function);
                 }
                 () = output.read(between_lines(&self.function)) => {}
             }
         }
     }
+}
+
+/// Whether nothing wrong has come while no call was running. A process that said such a thing is killed.
+fn is_silent(process: &Process, link: &mut Link, function: &str) -> bool {
+    let said = between_calls(link, function);
+    if let Err(cause) = &said {
+        tracing::warn!(function, %cause, "an idle instance broke the worker protocol");
+        process.kill();
+    }
+    said.is_ok()
 }
 
 /// Nothing but log lines may come while no call is running.

@@ -31,6 +31,8 @@ mod runtime;
 pub mod sandbox;
 pub mod shim;
 mod sys;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod zygote;
 
 pub use egress::Resolver;

@@ -24,7 +24,7 @@ use tokio_util::sync::WaitForCancellationFuture;
 
 use super::{Bounds, EXIT, Parts, verdict};
 use crate::frame::message::{self, CallError, Done, Platform};
-use crate::frame::{Frame, FrameError, Kind};
+use crate::frame::{Frame, FrameError, Kind, UNREAD_BYTES, UNREAD_BYTES_MAX};
 use crate::logs;
 
 use answers::Answers;
@@ -156,7 +156,8 @@ impl<'a> Exchange<'a> {
     ) -> Turn {
         let Self { call, parts, reports, upload, download, answers, end, .. } = self;
         let Parts { link, output, .. } = &mut **parts;
-        let listening = reports.is_empty() && end.is_none() && !link.is_closed();
+        let unread = link.unwritten_bytes();
+        let listening = reports.is_empty() && end.is_none() && !link.is_closed() && unread < UNREAD_BYTES_MAX;
         let mut lines = Vec::new();
         let turn = tokio::select! {
             biased;
@@ -164,7 +165,7 @@ impl<'a> Exchange<'a> {
             () = cancelled, if may_cancel => Turn::Cancelled,
             _ = call.up.reserve(), if !reports.is_empty() => Turn::RoomForReport,
             () = download.room(), if download.has_pending() => Turn::RoomForBody,
-            answer = answers.next(), if !answers.is_empty() => Turn::Answer(answer),
+            answer = answers.next(), if !answers.is_empty() && unread < UNREAD_BYTES => Turn::Answer(answer),
             chunk = upload.chunk(), if upload.wants_chunk() && !link.has_unwritten() => Turn::Chunk(chunk),
             done = link.turn(listening) => Turn::Link(done),
             // Last, so that a process that writes without end holds up nothing but itself.

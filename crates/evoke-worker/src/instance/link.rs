@@ -46,6 +46,11 @@ impl Link {
         !self.encoder.unwritten().is_empty()
     }
 
+    /// What the worker has not read yet, as far as it is known here.
+    pub(crate) fn unwritten_bytes(&self) -> usize {
+        self.encoder.unwritten().len()
+    }
+
     /// Waits until something has been read, or the socket closed. Safe to drop and call again.
     pub(crate) async fn read(&mut self) -> io::Result<()> {
         let read = self.stream.read_buf(self.decoder.space(READ_BYTES)).await;

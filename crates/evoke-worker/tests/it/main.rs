@@ -20,4 +20,5 @@ mod orphans;
 mod prepare;
 mod protocol;
 mod runtime;
+mod scripts;
 mod streaming;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use evoke_core::body::{Body, BodyError};
 
-use crate::frame::{CHUNK_BYTES, Encoder, FrameError, Kind, WINDOW_BYTES};
+use crate::frame::{CHUNK_BYTES, Encoder, FrameError, Kind, REASON_BYTES, WINDOW_BYTES};
+use crate::logs;
 
 /// A request body and how much of it may be sent.
 #[derive(Debug)]
@@ -62,7 +63,8 @@ impl Upload {
                 self.send(call, encoder);
             }
             Some(Err(cause)) => {
-                encoder.frame(Kind::BodyAbort, call, cause.to_string().as_bytes());
+                let reason = logs::clean(cause.to_string().as_bytes(), REASON_BYTES);
+                encoder.frame(Kind::BodyAbort, call, reason.as_bytes());
                 self.cut_short = Some(cause);
                 self.body = None;
             }
@@ -93,5 +95,19 @@ impl Upload {
             self.credit -= part.len();
             encoder.frame(Kind::Body, call, &part);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_longer_than_its_frame_may_be_is_cut() {
+        let (mut upload, mut encoder) =
+            (Upload::new(Body::Full(Bytes::from_static(b"x"))), Encoder::default());
+        upload.take(Some(Err(BodyError::Aborted("é".repeat(100_000)))), 1, &mut encoder);
+        assert!(encoder.unwritten().len() <= crate::frame::HEADER_BYTES + REASON_BYTES);
+        assert!(std::str::from_utf8(&encoder.unwritten()[crate::frame::HEADER_BYTES..]).is_ok());
     }
 }
