@@ -47,6 +47,8 @@ pub struct Limits {
     pub bundle_bytes: u64,
     /// Files of a deployed bundle.
     pub bundle_files: usize,
+    /// Connections of one instance to its runtime API (runtime `provided`), and so requests it may have under way.
+    pub runtime_api_connections: usize,
     /// Connections of one instance to the outside.
     pub egress_connections: usize,
     /// Connections of all instances to the outside.
@@ -99,6 +101,7 @@ impl Default for Limits {
             log_lines: 10_000,
             bundle_bytes: 64 << 20,
             bundle_files: 10_000,
+            runtime_api_connections: 64,
             egress_connections: 128,
             egress_connections_all: 1_024,
             egress_names: 1_024,

@@ -149,6 +149,8 @@ pub enum RuntimeKind {
     Node,
     /// CPython, `.py` or a folder with a `main.py`.
     Python,
+    /// An executable named `bootstrap`, or a folder with one, that speaks the AWS Lambda runtime API.
+    Provided,
 }
 
 impl RuntimeKind {
@@ -157,6 +159,7 @@ impl RuntimeKind {
         match self {
             Self::Node => "node",
             Self::Python => "python",
+            Self::Provided => "provided",
         }
     }
 }

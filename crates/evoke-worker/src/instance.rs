@@ -2,9 +2,12 @@
 
 mod exchange;
 mod link;
-mod output;
+pub(crate) mod output;
+pub(crate) mod problem;
+pub(crate) mod reports;
+pub(crate) mod returned;
 mod start;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::time::Duration;
 
@@ -23,10 +26,10 @@ use exchange::Exchange;
 use link::Link;
 use output::Output;
 
-pub(crate) use start::{Loaded, Setup, start};
+pub(crate) use start::{Loaded, Setup, start, with_refusals};
 
 /// How long a process whose socket closed, or that was killed, may take to be gone.
-const EXIT: Duration = Duration::from_secs(2);
+pub(crate) const EXIT: Duration = Duration::from_secs(2);
 /// How long an idle process may take to follow `STOP`.
 const STOP: Duration = Duration::from_millis(500);
 

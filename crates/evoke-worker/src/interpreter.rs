@@ -17,6 +17,37 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Bytes of that answer.
 const ANSWER_BYTES: u64 = 4 << 10;
 
+/// What needs an interpreter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// JavaScript and TypeScript, on Node.js.
+    Node,
+    /// Python, on CPython.
+    Python,
+}
+
+impl Language {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Node, Self::Python];
+
+    /// That of a runtime's functions; `None` where they are programs themselves.
+    pub const fn of(runtime: RuntimeKind) -> Option<Self> {
+        match runtime {
+            RuntimeKind::Node => Some(Self::Node),
+            RuntimeKind::Python => Some(Self::Python),
+            RuntimeKind::Provided => None,
+        }
+    }
+
+    /// The runtime of its functions.
+    pub const fn runtime(self) -> RuntimeKind {
+        match self {
+            Self::Node => RuntimeKind::Node,
+            Self::Python => RuntimeKind::Python,
+        }
+    }
+}
+
 /// A program that can run instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interpreter {
@@ -63,13 +94,13 @@ const PYTHON: Wanted = Wanted {
 
 /// Finds the interpreter, `configured` or from `PATH`. The error says what to install. Waits for the programs' answers.
 pub(crate) async fn find(
-    kind: RuntimeKind,
+    language: Language,
     configured: Option<&Path>,
     launcher: &Launcher,
 ) -> Result<Interpreter, String> {
-    let wanted = match kind {
-        RuntimeKind::Node => &NODE,
-        RuntimeKind::Python => &PYTHON,
+    let wanted = match language {
+        Language::Node => &NODE,
+        Language::Python => &PYTHON,
     };
     let candidates = match configured {
         Some(path) => vec![path.to_owned()],

@@ -21,12 +21,14 @@
 
 mod egress;
 pub mod frame;
+mod function_url;
 mod instance;
 mod interpreter;
 pub mod launcher;
 mod logs;
 mod netns;
 pub mod prepare;
+mod provided;
 mod runtime;
 pub mod sandbox;
 pub mod shim;
@@ -36,5 +38,6 @@ pub mod testing;
 mod zygote;
 
 pub use egress::Resolver;
+pub use interpreter::Language;
 pub use launcher::main as launcher_main;
 pub use runtime::{Options, ProcessRuntime, StartError, open_files};

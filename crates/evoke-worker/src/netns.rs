@@ -6,6 +6,7 @@
 //! stays in the namespace it was made in, whoever holds it. What the host does with them is [`crate::egress`].
 //!
 //! * a TCP listener on each port of the function's list;
+//! * for a function that speaks HTTP to the platform, a TCP listener on 127.0.0.1;
 //! * UDP sockets for DNS, on port 53 of 127.0.0.1 and of every name server the machine's `resolv.conf` names;
 //! * raw sockets that get nothing but the kernel's own refusals: the RST by which it answers a SYN to a port on which nobody
 //!   listens. So the host knows what the function tried to reach, without a socket on all 65,535 ports.
@@ -29,11 +30,13 @@ pub(crate) const RESOLV_CONF: &str = "nameserver 127.0.0.1\nsearch .\noptions nd
 
 /// Name servers of a `resolv.conf` that count; the C library reads as many.
 const NAME_SERVERS_MAX: usize = 3;
-/// Listeners, DNS on each name server and on loopback, raw sockets of both families.
-const SOCKETS_MAX: usize = EGRESS_PORTS_MAX + NAME_SERVERS_MAX + 1 + 2;
+/// Listeners, the platform's listener, DNS on each name server and on loopback, raw sockets of both families.
+const SOCKETS_MAX: usize = EGRESS_PORTS_MAX + 1 + NAME_SERVERS_MAX + 1 + 2;
 /// Connections that wait until the host accepts them, per port.
 const BACKLOG: i32 = 128;
 const DNS_PORT: u16 = 53;
+/// Where the platform is, unless the function's list has that port: then on the next that it does not have.
+const PLATFORM_PORT: u16 = 9001;
 /// The loopback interface is the first of every namespace.
 const LOOPBACK: i32 = 1;
 
@@ -44,12 +47,16 @@ pub(crate) struct Inside {
     pub ports: Vec<u16>,
     /// Addresses on which DNS is answered, besides 127.0.0.1.
     pub name_servers: Vec<IpAddr>,
+    /// Port of 127.0.0.1 on which the platform listens, if the function is to find it there.
+    pub platform: Option<u16>,
 }
 
 /// The sockets of a namespace, here in the host.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     pub listeners: Vec<OwnedFd>,
+    /// The one that leads to the platform.
+    pub platform: Option<OwnedFd>,
     pub dns: Vec<OwnedFd>,
     /// Gets IPv4 packets with their header.
     pub refused_v4: Option<OwnedFd>,
@@ -62,7 +69,15 @@ impl Inside {
     pub(crate) fn new(ports: impl IntoIterator<Item = u16>) -> Self {
         let ports = ports.into_iter().take(EGRESS_PORTS_MAX).collect();
         let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        Self { ports, name_servers: name_servers(&resolv_conf) }
+        Self { ports, name_servers: name_servers(&resolv_conf), platform: None }
+    }
+
+    /// With the platform on a port of 127.0.0.1, which is returned.
+    pub(crate) fn with_platform(mut self) -> (Self, u16) {
+        let port =
+            (PLATFORM_PORT..=u16::MAX).find(|port| !self.ports.contains(port)).unwrap_or(PLATFORM_PORT);
+        self.platform = Some(port);
+        (self, port)
     }
 
     /// Makes routes and sockets, and sends them through `host`. For a process that is alone in a new network namespace,
@@ -74,13 +89,18 @@ impl Inside {
             made.push(listener(*port)?);
         }
         let listeners = made.len();
+        if let Some(port) = self.platform {
+            made.push(listener_on(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?);
+        }
+        let platform = made.len() - listeners;
         made.push(dns_socket(Ipv4Addr::LOCALHOST.into())?);
         // Without those of a family the kernel does not have: nobody can ask them either.
         made.extend(self.name_servers.iter().filter_map(|server| dns_socket(*server).ok()));
-        let dns = made.len() - listeners;
+        let dns = made.len() - listeners - platform;
         made.push(refusals(AddressFamily::INET, V4_REFUSALS)?);
         made.extend(refusals(AddressFamily::INET6, V6_REFUSALS));
-        let counts = [listeners, dns, made.len() - listeners - dns].map(|count| count as u8);
+        let raw = made.len() - listeners - platform - dns;
+        let counts = [listeners, platform, dns, raw].map(|count| count as u8);
         hand_over(host, counts, &made)
     }
 
@@ -179,13 +199,17 @@ fn listener(port: u16) -> io::Result<OwnedFd> {
             rustix::net::bind(&socket, &SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
             socket
         }
-        Err(_) => {
-            let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-            sockopt::set_socket_reuseaddr(&socket, true)?;
-            rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
-            socket
-        }
+        Err(_) => return listener_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
     };
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// Listens on one address of IPv4. Port 0 is any that is free.
+pub(crate) fn listener_on(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
 }
@@ -240,7 +264,7 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 }
 
 /// One message: how many there are of each kind, and the sockets themselves.
-fn hand_over(host: BorrowedFd<'_>, counts: [u8; 3], sockets: &[OwnedFd]) -> io::Result<()> {
+fn hand_over(host: BorrowedFd<'_>, counts: [u8; 4], sockets: &[OwnedFd]) -> io::Result<()> {
     let mut borrowed = [host; SOCKETS_MAX];
     let Some(borrowed) = borrowed.get_mut(..sockets.len()) else {
         return Err(io::Error::from_raw_os_error(libc::E2BIG));
@@ -271,7 +295,7 @@ impl Sockets {
 }
 
 fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Sockets>> {
-    let mut counts = [0; 3];
+    let mut counts = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = rustix::net::recvmsg(
@@ -287,15 +311,17 @@ fn receive(from: BorrowedFd<'_>) -> io::Result<Option<Sockets>> {
         RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
         _ => Vec::new(),
     });
-    let [listeners, dns, raw] = counts.map(usize::from);
+    let [listeners, platform, dns, raw] = counts.map(usize::from);
     let sockets = Sockets {
         listeners: fds.by_ref().take(listeners).collect(),
+        platform: if platform > 0 { fds.next() } else { None },
         dns: fds.by_ref().take(dns).collect(),
         refused_v4: fds.next(),
         refused_v6: fds.next(),
     };
     let whole = got.bytes == counts.len()
         && sockets.listeners.len() == listeners
+        && sockets.platform.is_some() == (platform > 0)
         && sockets.dns.len() == dns
         && sockets.refused_v4.is_some()
         && sockets.refused_v6.is_some() == (raw > 1);
@@ -313,5 +339,11 @@ mod tests {
         let expected: [IpAddr; 2] = [[10, 0, 0, 2].into(), Ipv6Addr::LOCALHOST.into()];
         assert_eq!(name_servers(text), expected);
         assert_eq!(name_servers(""), Vec::<IpAddr>::new());
+    }
+
+    #[test]
+    fn the_platform_is_on_a_port_the_function_does_not_dial() {
+        let (inside, port) = Inside { ports: vec![9001, 443, 9002], ..Inside::default() }.with_platform();
+        assert_eq!((inside.platform, port), (Some(9003), 9003));
     }
 }

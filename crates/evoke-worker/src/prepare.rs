@@ -6,6 +6,7 @@
 
 mod archive;
 mod entry;
+mod executable;
 mod resolve;
 mod script;
 
@@ -18,9 +19,10 @@ use evoke_core::manifest::RuntimeKind;
 use evoke_core::runtime::{PrepareError, PreparedBundle};
 
 pub use entry::{Entry, find as find_entry};
+pub(crate) use executable::script_interpreter;
 
 /// Changes whenever the same bundle would be prepared differently: older results are made anew.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// Where prepared bundles are kept.
 #[derive(Debug, Clone)]
@@ -109,7 +111,9 @@ fn seal(folder: &Path) -> io::Result<()> {
         if entry.file_type()?.is_dir() {
             seal(&entry.path())?;
         } else {
-            std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(0o444))?;
+            // What can be executed stays so.
+            let executable = entry.metadata()?.permissions().mode() & 0o111;
+            std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(0o444 | executable))?;
         }
     }
     // The topmost folder is renamed, which needs write permission on some file systems; it follows the same rule then.

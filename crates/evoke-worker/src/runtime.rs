@@ -7,8 +7,9 @@ mod open_files;
 mod options;
 mod place;
 mod programs;
+mod provided;
+mod spawn;
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,10 +22,10 @@ use evoke_core::record::LogStream;
 use evoke_core::runtime::{Instance, InstanceSpec, PrepareError, PreparedBundle, Runtime};
 use tokio_util::task::TaskTracker;
 
-use crate::egress::{self, Egress};
+use crate::egress;
 use crate::instance::{self, Loaded, ProcessInstance, Setup};
+use crate::interpreter::Language;
 use crate::launcher::{Launcher, Process};
-use crate::netns::{self, Sockets};
 use crate::prepare::Bundles;
 use crate::sandbox::{Machine, Policy};
 use crate::shim::Shims;
@@ -32,9 +33,10 @@ use crate::zygote::{ForkError, Ground, Source, Zygote, Zygotes};
 
 use command::{Numbers, PRIVATE_TMP};
 use connect::{Ends, connect};
-use folders::{Scratch, make_folders, on_disk_thread, remove};
+use folders::{Scratch, make_folders, on_disk_thread};
 use place::Place;
 use programs::Programs;
+use spawn::Spawned;
 
 pub use open_files::open_files;
 pub use options::{Options, StartError};
@@ -84,9 +86,9 @@ impl ProcessRuntime {
             );
         }
         let programs = Arc::new(Programs::new(node, python, shims.python()));
-        for kind in [RuntimeKind::Node, RuntimeKind::Python] {
+        for language in Language::ALL {
             let (programs, launcher) = (Arc::clone(&programs), launcher.clone());
-            tasks.spawn(async move { programs.interpreter(kind, &launcher).await.err() });
+            tasks.spawn(async move { programs.interpreter(language, &launcher).await.err() });
         }
         Ok(Self {
             programs,
@@ -111,9 +113,9 @@ impl ProcessRuntime {
     pub async fn interpreters(&self) -> Vec<(RuntimeKind, Result<(PathBuf, (u32, u32)), String>)> {
         let Some(launcher) = self.launcher.lock().clone() else { return Vec::new() };
         let mut all = Vec::new();
-        for kind in [RuntimeKind::Node, RuntimeKind::Python] {
-            let found = self.programs.interpreter(kind, &launcher).await;
-            all.push((kind, found.map(|found| (PathBuf::from(&found.program), found.version))));
+        for language in Language::ALL {
+            let found = self.programs.interpreter(language, &launcher).await;
+            all.push((language.runtime(), found.map(|found| (PathBuf::from(&found.program), found.version))));
         }
         all
     }
@@ -122,8 +124,11 @@ impl ProcessRuntime {
         let launcher = self.launcher.lock().clone();
         let launcher =
             launcher.ok_or_else(|| Failure::new(FailureCode::Draining, "the server is shutting down"))?;
+        let Some(language) = Language::of(spec.runtime) else {
+            return Box::pin(self.start_provided(spec, &launcher)).await;
+        };
         if can_be_forked(spec) {
-            let load = Box::pin(self.load(spec, &launcher, true));
+            let load = Box::pin(self.load(spec, language, &launcher, true));
             match self.zygotes.of(spec, load).await? {
                 Source::Instance(instance) => return Ok(instance),
                 Source::Zygote(zygote) => match self.fork(spec, &zygote).await? {
@@ -135,7 +140,7 @@ impl ProcessRuntime {
                 Source::Itself => {}
             }
         }
-        match Box::pin(self.load(spec, &launcher, false)).await?.0 {
+        match Box::pin(self.load(spec, language, &launcher, false)).await?.0 {
             Loaded::Instance(instance) => Ok(Box::new(instance)),
             Loaded::Zygote(..) => {
                 Err(init_error("its process is a zygote, and was not to be one".to_owned()))
@@ -147,42 +152,22 @@ impl ProcessRuntime {
     async fn load(
         &self,
         spec: &Arc<InstanceSpec>,
+        language: Language,
         launcher: &Launcher,
         zygote: bool,
     ) -> Result<(Loaded, Ground), Failure> {
-        let interpreter = self.programs.interpreter(spec.runtime, launcher).await.map_err(init_error)?;
+        let interpreter = self.programs.interpreter(language, launcher).await.map_err(init_error)?;
         let place = Place::find(&self.bundles, spec)?;
-        let scratch = if launcher.machine().private_tmp { None } else { Some(self.scratch.make()?) };
+        let scratch = self.scratch_for(launcher)?;
         let tmp = scratch.clone().unwrap_or_else(|| PathBuf::from(PRIVATE_TMP));
-        let (ends, mut stdio) = connect()?;
-        let io = |cause: std::io::Error| init_error(format!("its process cannot be connected: {cause}"));
-        let sockets = if launcher.machine().isolates_network() {
-            let (ours, theirs) = netns::hand_over_pair().map_err(io)?;
-            stdio.network = Some(theirs);
-            Some(ours)
-        } else {
-            None
-        };
         let number = self.numbers.of(spec);
-        let spawn = command::command(spec, number, &self.shims, interpreter, &place, scratch.clone());
+        let spawn =
+            command::interpreted(spec, language, number, &self.shims, interpreter, &place, scratch.clone());
         let memory_bytes = spawn.confinement.as_ref().map_or(spec.memory_bytes, |held| held.memory_bytes);
         let ground = Ground { tmp, memory_bytes, launcher: launcher.downgrade() };
-        let process = match launcher.spawn(spawn, stdio).await {
-            Ok(process) => process,
-            Err(cause) => {
-                remove(scratch).await;
-                return Err(init_error(format!("its process could not be started: {cause}")));
-            }
-        };
-        let mut death = process.death();
-        self.tasks.spawn(async move {
-            death.seen().await;
-            remove(scratch).await;
-        });
+        let Spawned { process, ends, egress, .. } = self.spawn(spec, launcher, spawn, scratch).await?;
         let mut setup = self.setup(spec, &place, process, ends, zygote, Vec::new());
-        if let Some(sockets) = sockets {
-            setup.egress = self.egress_of(spec, sockets).await.map_err(io)?;
-        }
+        setup.egress = egress;
         Ok((Box::pin(instance::start(setup)).await?, ground))
     }
 
@@ -233,14 +218,6 @@ impl ProcessRuntime {
             zygote,
             early,
         }
-    }
-
-    /// The host's half of its network; `None` for a process that died before it had one, which [`instance::start`] explains.
-    async fn egress_of(&self, spec: &InstanceSpec, sockets: OwnedFd) -> std::io::Result<Option<Egress>> {
-        let arrived = tokio::time::timeout(spec.start_timeout, Sockets::arrive(sockets)).await??;
-        let serve =
-            |sockets| Egress::serve(sockets, spec.function.to_string(), spec.egress.clone(), &self.egress);
-        arrived.map(serve).transpose()
     }
 }
 

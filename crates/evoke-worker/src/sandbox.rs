@@ -23,6 +23,8 @@ pub(crate) use enter::{Ending, Setup, Started, Told, start};
 pub(crate) use place::{Place, place};
 pub(crate) use probe::Sandbox;
 
+/// Name of the layer that is a user per function.
+const OWN_USER: &str = "uid";
 /// Name of the layer that is the network.
 const NETWORK: &str = "network";
 
@@ -72,6 +74,18 @@ pub(crate) struct Confinement {
     pub network: Inside,
 }
 
+/// Who can reach a function's runtime API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuntimeApi {
+    /// The function alone: it is in its own network.
+    Namespace,
+    /// On the machine's loopback interface, processes of the function's user.
+    FunctionUser,
+    /// On the machine's loopback interface, processes of the server's user: functions have none of their own.
+    ServerUser,
+}
+
 /// What a running launcher has found out about its machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -87,6 +101,24 @@ impl Machine {
     /// Whether functions have networks of their own.
     pub fn isolates_network(&self) -> bool {
         self.layers.iter().any(|layer| layer.name == NETWORK && layer.enforced)
+    }
+
+    /// Who can reach the runtime API of a function of the runtime `provided`.
+    pub fn runtime_api(&self) -> RuntimeApi {
+        match (self.isolates_network(), self.has_own_users()) {
+            (true, _) => RuntimeApi::Namespace,
+            (false, true) => RuntimeApi::FunctionUser,
+            (false, false) => RuntimeApi::ServerUser,
+        }
+    }
+
+    fn has_own_users(&self) -> bool {
+        self.layers.iter().any(|layer| layer.name == OWN_USER && layer.enforced)
+    }
+
+    /// The user that the processes of function `number` are, as the host sees it.
+    pub(crate) fn user_of(&self, number: u32) -> u32 {
+        if self.has_own_users() { privileges::uid_of(number) } else { rustix::process::geteuid().as_raw() }
     }
 
     /// The layers that are missing.

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use evoke_core::manifest::RuntimeKind;
+use crate::interpreter::Language;
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => { &[$(($path, include_str!(concat!("shim/", $path)))),*] };
@@ -78,10 +78,10 @@ impl Shims {
     }
 
     /// The program to start.
-    pub fn main(&self, kind: RuntimeKind) -> PathBuf {
-        self.dir.join(match kind {
-            RuntimeKind::Node => "node/main.cjs",
-            RuntimeKind::Python => "python/main.py",
+    pub fn main(&self, language: Language) -> PathBuf {
+        self.dir.join(match language {
+            Language::Node => "node/main.cjs",
+            Language::Python => "python/main.py",
         })
     }
 }

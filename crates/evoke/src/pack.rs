@@ -2,6 +2,7 @@
 
 pub mod files;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -13,7 +14,8 @@ use crate::output::words;
 /// A packed app.
 #[derive(Debug, Clone)]
 pub struct Bundle {
-    /// A tar, not compressed: files by path in byte order, all owned by nobody, from 1970, mode 0644.
+    /// A tar, not compressed: files by path in byte order, all owned by nobody, from 1970, mode 0644,
+    /// or 0755 for what can be executed.
     pub tar: Bytes,
     /// SHA-256 of the tar, lower-case hex.
     pub digest: String,
@@ -81,14 +83,16 @@ pub fn pack(root: &Path, limits: &Limits) -> Result<Bundle, PackError> {
     let mut tar = tar::Builder::new(Vec::new());
     let read = |path: &Path, cause| PackError::Read { path: path.to_owned(), cause };
     for (within, path) in &found.files {
-        let size = path.metadata().map_err(|cause| read(path, cause))?.len();
-        if tar.get_ref().len() as u64 + size > limits.bundle_bytes {
+        let metadata = path.metadata().map_err(|cause| read(path, cause))?;
+        if tar.get_ref().len() as u64 + metadata.len() > limits.bundle_bytes {
             return Err(too_large(&found, limits.bundle_bytes));
         }
         let bytes = std::fs::read(path).map_err(|cause| read(path, cause))?;
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Regular);
-        header.set_mode(0o644);
+        // Nothing else of its mode means anything elsewhere.
+        let is_executable = metadata.permissions().mode() & 0o111 != 0;
+        header.set_mode(if is_executable { 0o755 } else { 0o644 });
         header.set_mtime(0);
         header.set_uid(0);
         header.set_gid(0);

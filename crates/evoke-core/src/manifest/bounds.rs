@@ -46,6 +46,8 @@ pub const PATTERN_CHARS_MAX: usize = 256;
 pub const PATH_BYTES_MAX: usize = 1_024;
 /// Bytes of the path of a source.
 pub const SOURCE_BYTES_MAX: usize = 1_024;
+/// Bytes of the handler of a function of the runtime provided.
+pub const HANDLER_BYTES_MAX: usize = 128;
 /// The shortest limit of an attempt.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// The longest limit of an attempt.

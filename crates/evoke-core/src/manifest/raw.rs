@@ -59,11 +59,12 @@ pub struct Function {
     #[schemars(required, extend("examples" = ["checkout.ts", "notify.py", "reports"]))]
     pub source: Option<At<String>>,
     /// What runs it. Follows from the source: `.js .mjs .cjs .ts .mts` or a folder with a package.json is node; `.py` or
-    /// a folder with a requirements.txt or main.py is python.
-    #[schemars(extend("enum" = ["node", "python"]))]
+    /// a folder with a requirements.txt or main.py is python; an executable named bootstrap, or a folder with one, is
+    /// provided.
+    #[schemars(extend("enum" = ["node", "python", "provided"]))]
     pub runtime: Option<At<String>>,
-    /// The export to call, when the usual one is not meant.
-    #[schemars(regex(pattern = "^[A-Za-z_$][A-Za-z0-9_$]*$"), extend("examples" = ["on_event"]))]
+    /// The export to call, when the usual one is not meant. For provided, what the bootstrap finds in `_HANDLER`.
+    #[schemars(regex(pattern = r"^\S{1,128}$"), extend("examples" = ["on_event"]))]
     pub handler: Option<At<String>>,
     /// Limit of one attempt, 1ms to 15m.
     #[schemars(regex(pattern = DURATION_PATTERN), extend("default" = "10s", "examples" = ["250ms", "10s", "1m30s"]))]

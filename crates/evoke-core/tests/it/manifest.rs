@@ -29,6 +29,10 @@ const FILES: &[&str] = &[
     "both/package.json",
     "both/main.py",
     "empty/README",
+    "run",
+    "rust/bootstrap",
+    "ric/bootstrap",
+    "ric/requirements.txt",
 ];
 
 fn files(path: &Path) -> Option<FileKind> {

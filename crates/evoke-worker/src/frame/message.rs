@@ -10,7 +10,7 @@ use evoke_core::record::{Cause, LogStream};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-pub use head::{HeaderBounds, Headers, HeadersOut};
+pub use head::{HOP_BY_HOP, HeaderBounds, Headers, HeadersOut, header_map, latin1};
 
 use super::{FrameError, Kind};
 

@@ -9,20 +9,19 @@ mod download;
 mod invoke;
 mod upload;
 
-use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use evoke_core::event::{Event, json};
+use evoke_core::event::Event;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Input, Report, Response};
 use http::{Method, StatusCode, header};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFuture;
 
-use super::{Bounds, EXIT, Parts, verdict};
+use super::reports::Reports;
+use super::{Bounds, EXIT, Parts, returned, verdict};
 use crate::frame::message::{self, CallError, Done, Platform};
 use crate::frame::{Frame, FrameError, Kind, UNREAD_BYTES, UNREAD_BYTES_MAX};
 use crate::logs;
@@ -43,8 +42,7 @@ pub(super) struct Exchange<'a> {
     bounds: Bounds,
     /// The `source` of returned events that name none.
     source: &'a str,
-    /// Taken in, but there was no room at the receiver.
-    reports: VecDeque<Report>,
+    reports: Reports,
     upload: Upload,
     download: Download,
     answers: Answers,
@@ -79,7 +77,7 @@ impl<'a> Exchange<'a> {
         source: &'a str,
         early: Vec<(LogStream, String)>,
     ) -> Self {
-        let reports = early.into_iter().map(|(stream, line)| Report::Log { stream, line }).collect();
+        let reports = Reports::new(call.up.clone(), early);
         let (upload, download) = invoke::split(&mut call);
         let answers = Answers::default();
         Self { id, call, parts, bounds, source, reports, upload, download, answers, end: None }
@@ -138,7 +136,7 @@ impl<'a> Exchange<'a> {
                     tracing::warn!(%cause, "the socket to a worker failed");
                     return Ok(self.crashed().await);
                 }
-                Turn::RoomForReport => self.hand_over(),
+                Turn::RoomForReport => self.reports.hand_over(),
                 Turn::RoomForBody => self.download.hand_over(self.id, &mut self.parts.link.encoder),
                 Turn::Answer(answer) => answer.write(self.id, &mut self.parts.link.encoder),
                 Turn::Chunk(chunk) => self.upload.take(chunk, self.id, &mut self.parts.link.encoder),
@@ -154,7 +152,7 @@ impl<'a> Exchange<'a> {
         cancelled: Pin<&mut WaitForCancellationFuture<'_>>,
         may_cancel: bool,
     ) -> Turn {
-        let Self { call, parts, reports, upload, download, answers, end, .. } = self;
+        let Self { parts, reports, upload, download, answers, end, .. } = self;
         let Parts { link, output, .. } = &mut **parts;
         let unread = link.unwritten_bytes();
         let listening = reports.is_empty() && end.is_none() && !link.is_closed() && unread < UNREAD_BYTES_MAX;
@@ -163,7 +161,7 @@ impl<'a> Exchange<'a> {
             biased;
             () = timer => Turn::Time,
             () = cancelled, if may_cancel => Turn::Cancelled,
-            _ = call.up.reserve(), if !reports.is_empty() => Turn::RoomForReport,
+            () = reports.room(), if !reports.is_empty() => Turn::RoomForReport,
             () = download.room(), if download.has_pending() => Turn::RoomForBody,
             answer = answers.next(), if !answers.is_empty() && unread < UNREAD_BYTES => Turn::Answer(answer),
             chunk = upload.chunk(), if upload.wants_chunk() && !link.has_unwritten() => Turn::Chunk(chunk),
@@ -171,7 +169,7 @@ impl<'a> Exchange<'a> {
             // Last, so that a process that writes without end holds up nothing but itself.
             () = output.read(|stream, line| lines.push(Report::Log { stream, line })), if reports.is_empty() => Turn::Output,
         };
-        reports.extend(lines);
+        lines.into_iter().for_each(|line| reports.push(line));
         turn
     }
 
@@ -198,7 +196,7 @@ impl<'a> Exchange<'a> {
                 let (stream, line) = message::log(payload)?;
                 let line = logs::clean(line.as_bytes(), self.bounds.log_line_bytes);
                 self.parts.output.note(stream, &line);
-                self.report(Report::Log { stream, line });
+                self.reports.push(Report::Log { stream, line });
             }
             Kind::Response => {
                 let head: message::ResponseHead<'_> = message::parse(kind, payload)?;
@@ -211,7 +209,7 @@ impl<'a> Exchange<'a> {
                 // A small answer has arrived as a whole: no need for a channel.
                 let next = if head.body { self.parts.link.frame()? } else { None };
                 let (body, left) = self.download.begin(call, head.body, next)?;
-                self.report(Report::Response(Response { status, headers, body }));
+                self.reports.push(Report::Response(Response { status, headers, body }));
                 if let Some(frame) = left {
                     self.take(frame)?;
                 }
@@ -224,12 +222,17 @@ impl<'a> Exchange<'a> {
             Kind::Platform => {
                 let platform = Platform::parse(payload.clone())?;
                 let report = self.answers.ask(platform, self.bounds.headers)?;
-                self.report(report);
+                self.reports.push(report);
             }
             Kind::Done => {
                 self.download.check_done(call)?;
                 let done: Done = message::parse(kind, payload)?;
-                self.end = Some(self.returned(done.events));
+                let events =
+                    returned::events(done.events, &self.call.run, self.source, self.bounds.publish_events);
+                self.end = Some(match events {
+                    Ok(events) => End::Done { events },
+                    Err(failure) => End::Failed { failure, fatal: false },
+                });
                 self.take_output();
             }
             Kind::Error => {
@@ -251,67 +254,13 @@ impl<'a> Exchange<'a> {
         matches!(&self.call.input, Input::Request(request) if request.method == Method::HEAD)
     }
 
-    /// Makes whole events of what a handler returned.
-    fn returned(&self, values: Vec<serde_json::Value>) -> End {
-        let fail = |message: String| End::Failed {
-            failure: Failure::new(FailureCode::FunctionError, message),
-            fatal: false,
-        };
-        let limit = self.bounds.publish_events;
-        if values.len() > limit {
-            return fail(format!("the handler returned {} events, above the limit of {limit}", values.len()));
-        }
-        let mut events = Vec::with_capacity(values.len());
-        for (at, mut value) in values.into_iter().enumerate() {
-            if let Some(members) = value.as_object_mut() {
-                let mut fill = |name: &str, text: String| {
-                    let slot = members.entry(name).or_insert(serde_json::Value::Null);
-                    if slot.is_null() {
-                        *slot = text.into();
-                    }
-                };
-                fill("specversion", evoke_core::event::SPEC_VERSION.to_owned());
-                // The same in every attempt, so that an event published twice is one event.
-                fill("id", format!("{}-{at}", self.call.run));
-                fill("source", self.source.to_owned());
-            }
-            match json::parse_value(value) {
-                Ok(event) => events.push(event),
-                Err(cause) => {
-                    return fail(format!(
-                        "the handler returned something that is no event (number {at}): {cause}"
-                    ));
-                }
-            }
-        }
-        End::Done { events }
-    }
-
-    fn report(&mut self, report: Report) {
-        if !self.reports.is_empty() {
-            return self.reports.push_back(report);
-        }
-        // A receiver that is gone wants no reports.
-        if let Err(TrySendError::Full(report)) = self.call.up.try_send(report) {
-            self.reports.push_back(report);
-        }
-    }
-
-    fn hand_over(&mut self) {
-        while let Some(report) = self.reports.pop_front() {
-            if let Err(TrySendError::Full(report)) = self.call.up.try_send(report) {
-                return self.reports.push_front(report);
-            }
-        }
-    }
-
     /// What is in the pipes now was written during this call.
     fn take_output(&mut self) {
         let mut lines = Vec::new();
         let mut keep = |stream, line| lines.push(Report::Log { stream, line });
         self.parts.output.drain(&mut keep);
         self.parts.output.finish(&mut keep);
-        lines.into_iter().for_each(|line| self.report(line));
+        lines.into_iter().for_each(|line| self.reports.push(line));
     }
 
     async fn finish(&mut self, end: End) -> (Ended, bool) {
@@ -362,7 +311,7 @@ impl<'a> Exchange<'a> {
             _ => "the call was cancelled",
         };
         self.download.abort(words);
-        self.hand_over();
+        self.reports.hand_over();
         (ended, false)
     }
 }

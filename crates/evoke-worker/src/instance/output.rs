@@ -107,7 +107,7 @@ impl Output {
     }
 
     /// A call begins: what it is refused is told even if an earlier one was refused the same.
-    pub(super) fn begin_call(&mut self) {
+    pub(crate) fn begin_call(&mut self) {
         if let Some(egress) = &mut self.egress {
             egress.start_over();
         }

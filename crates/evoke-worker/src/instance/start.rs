@@ -138,7 +138,11 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
 }
 
 /// There is no log of a function that did not load, so what it was refused of the network goes with the failure.
-fn with_refusals(mut failure: Failure, early: &[(LogStream, String)], output: &mut Output) -> Failure {
+pub(crate) fn with_refusals(
+    mut failure: Failure,
+    early: &[(LogStream, String)],
+    output: &mut Output,
+) -> Failure {
     let mut lines = early.to_vec();
     output.drain(|stream, line| lines.push((stream, line)));
     for (_, line) in lines.iter().filter(|(stream, _)| *stream == LogStream::Platform) {

@@ -13,7 +13,7 @@ const SHOWN_LINES: usize = 3;
 const OUT_OF_HEAP: [&str; 2] = ["JavaScript heap out of memory", "Allocation failed - process out of memory"];
 
 /// The process ended although nobody wanted it to. `tail` is the last of what it wrote to standard error.
-pub(super) fn exited(exit: Exit, tail: &[&str]) -> Failure {
+pub(crate) fn exited(exit: Exit, tail: &[&str]) -> Failure {
     if tail.iter().any(|line| OUT_OF_HEAP.iter().any(|words| line.contains(words))) {
         return Failure::new(FailureCode::OutOfMemory, "the JavaScript heap reached its limit");
     }
@@ -76,7 +76,7 @@ fn signal_name(signal: i32) -> String {
 }
 
 /// The handler failed, and says how.
-pub(super) fn call_error(error: CallError) -> Failure {
+pub(crate) fn call_error(error: CallError) -> Failure {
     let code = match error.code.as_deref() {
         Some("out_of_memory") => FailureCode::OutOfMemory,
         _ => FailureCode::FunctionError,
@@ -85,7 +85,7 @@ pub(super) fn call_error(error: CallError) -> Failure {
 }
 
 /// The function could not be loaded, and its worker says why.
-pub(super) fn init_error(error: InitError) -> Failure {
+pub(crate) fn init_error(error: InitError) -> Failure {
     let message = typed(&error.ty, &error.message);
     let message = match (error.file, error.line) {
         (Some(file), Some(line)) => format!("{file}:{line}: {message}"),
@@ -96,7 +96,7 @@ pub(super) fn init_error(error: InitError) -> Failure {
 }
 
 /// The worker did what no worker may.
-pub(super) fn violation(cause: &FrameError) -> Failure {
+pub(crate) fn violation(cause: &FrameError) -> Failure {
     Failure::new(FailureCode::ProtocolViolation, cause.to_string())
 }
 

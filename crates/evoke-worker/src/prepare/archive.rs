@@ -1,6 +1,8 @@
 //! Unpacking a tar that anybody may have made.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use evoke_core::limits::Limits;
@@ -13,7 +15,7 @@ use super::unwritable;
 const PATH_BYTES_MAX: usize = 512;
 const DEPTH_MAX: usize = 32;
 
-/// Writes the archive's files below `to`. Only files and folders are taken; a path that leads elsewhere, a second file of
+/// Writes the archive's files below `to`. Only files and folders are taken, and of a file's mode whether it can be executed; a path that leads elsewhere, a second file of
 /// one name, or more than the limits allow is an error.
 pub(super) fn unpack(tar: &[u8], to: &Path, limits: &Limits) -> Result<(), PrepareError> {
     let broken = |cause: std::io::Error| PrepareError::Archive(format!("not a readable tar: {cause}"));
@@ -50,7 +52,12 @@ pub(super) fn unpack(tar: &[u8], to: &Path, limits: &Limits) -> Result<(), Prepa
         if let Some(folder) = target.parent() {
             make_folder(folder)?;
         }
+        let is_executable = entry.header().mode().map_err(broken)? & 0o111 != 0;
         bytes_left -= write_file(&mut entry, &path, &target, bytes_left, limits)?;
+        if is_executable {
+            std::fs::set_permissions(&target, Permissions::from_mode(0o755))
+                .map_err(|cause| unwritable(&target, &cause))?;
+        }
     }
     Ok(())
 }

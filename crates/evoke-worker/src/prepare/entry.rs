@@ -5,12 +5,15 @@ use std::path::{Component, Path, PathBuf};
 use evoke_core::manifest::RuntimeKind;
 use evoke_core::runtime::PrepareError;
 
+use super::executable;
 use super::resolve::{self, translated};
 
 /// Files a Node.js folder starts with, when its `package.json` names none.
 const NODE_FILES: [&str; 6] = ["index.ts", "index.mts", "index.mjs", "index.js", "index.cjs", "index.cts"];
 /// Files a Python folder starts with.
 const PYTHON_FILES: [&str; 4] = ["main.py", "app.py", "handler.py", "lambda_function.py"];
+/// The executable of a folder of the runtime provided.
+const BOOTSTRAP: [&str; 1] = ["bootstrap"];
 
 /// What a worker loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,10 @@ pub fn find(bundle: &Path, kind: RuntimeKind, source: &Path) -> Result<Entry, Pr
             .find(|made| bundle.join(made).is_file())
             .unwrap_or_else(|| source.clone()),
         RuntimeKind::Python => source.clone(),
+        RuntimeKind::Provided => {
+            executable::check(bundle, &source)?;
+            source.clone()
+        }
     };
     Ok(Entry { source, load })
 }
@@ -59,12 +66,14 @@ pub(super) fn find_source(bundle: &Path, kind: RuntimeKind, source: &Path) -> Re
             None => first(bundle, &source, &NODE_FILES),
         },
         RuntimeKind::Python => first(bundle, &source, &PYTHON_FILES),
+        RuntimeKind::Provided => first(bundle, &source, &BOOTSTRAP),
     };
     found.ok_or_else(|| match kind {
         RuntimeKind::Node => {
             missing(&source.join("index.ts (or index.js, or the file that main in package.json names)"))
         }
         RuntimeKind::Python => missing(&source.join("main.py")),
+        RuntimeKind::Provided => missing(&source.join("bootstrap")),
     })
 }
 

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use evoke_core::manifest::RuntimeKind;
 use tokio::sync::OnceCell;
 
-use crate::interpreter::{self, Interpreter};
+use crate::interpreter::{self, Interpreter, Language};
 use crate::launcher::Launcher;
 
 /// Node.js and CPython, where they were found.
@@ -34,16 +33,16 @@ impl Programs {
     /// The interpreter, looked for until it was found once: it may be installed while we run.
     pub(super) async fn interpreter(
         &self,
-        kind: RuntimeKind,
+        language: Language,
         launcher: &Launcher,
     ) -> Result<&Interpreter, String> {
-        let (cell, configured) = match kind {
-            RuntimeKind::Node => (&self.node, self.configured_node.as_deref()),
-            RuntimeKind::Python => (&self.python, self.configured_python.as_deref()),
+        let (cell, configured) = match language {
+            Language::Node => (&self.node, self.configured_node.as_deref()),
+            Language::Python => (&self.python, self.configured_python.as_deref()),
         };
         let find = || async {
-            let found = interpreter::find(kind, configured, launcher).await?;
-            if kind == RuntimeKind::Python {
+            let found = interpreter::find(language, configured, launcher).await?;
+            if language == Language::Python {
                 interpreter::compile(&found, &self.python_shim, launcher).await;
             }
             Ok(found)

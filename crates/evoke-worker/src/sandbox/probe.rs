@@ -11,7 +11,7 @@ use super::cgroup::{Cgroups, Group, Missing};
 use super::files::{self, Rules};
 use super::root::{self, Root};
 use super::seccomp::Filters;
-use super::{Confinement, Layer, Machine, NETWORK, enter, privileges};
+use super::{Confinement, Layer, Machine, NETWORK, OWN_USER, enter, privileges};
 use crate::netns::Inside;
 
 /// Bytes of a reason.
@@ -173,7 +173,7 @@ impl Sandbox {
                 "use Linux 6.2 or newer with landlock among its lsm=",
             ),
             layer(
-                "uid",
+                OWN_USER,
                 "each function is a user of its own",
                 &own_uid,
                 "start the server as root, with mount namespaces",
@@ -233,7 +233,7 @@ impl Sandbox {
             let kept = Tier { landlock: tier.landlock, ..Tier::default() };
             sandbox.tier = kept;
             for layer in &mut layers {
-                if ["uid", "user", "pid", "mount", "proc", "ipc", "uts", "cgroup", NETWORK]
+                if [OWN_USER, "user", "pid", "mount", "proc", "ipc", "uts", "cgroup", NETWORK]
                     .contains(&layer.name.as_str())
                 {
                     layer.enforced = false;

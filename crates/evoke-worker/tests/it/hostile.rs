@@ -96,7 +96,7 @@ async fn no_probe_does_harm() {
 
     let source = "import os\ndef handler(e, c): return [os.readlink('/proc/self/ns/pid'), os.getpid()]\n";
     let spec = host.prepare(&[("main.py", source)]).await.unwrap();
-    let other_bundle = host.dir.path().join("workers/bundles/1").join(&spec.bundle);
+    let other_bundle = host.dir.path().join("workers/bundles/2").join(&spec.bundle);
     let mut neighbour = host.start_spec(spec).await.unwrap();
     let (namespace, inside): (String, i32) =
         serde_json::from_value(neighbour.get("/").await.answer().json()).unwrap();

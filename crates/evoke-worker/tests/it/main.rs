@@ -19,6 +19,7 @@ mod logs;
 mod orphans;
 mod prepare;
 mod protocol;
+mod provided;
 mod runtime;
 mod scripts;
 mod streaming;

@@ -55,7 +55,7 @@ async fn what_leads_out_of_the_bundle_is_refused() {
         let told = refuse(&host, bytes).await;
         assert!(told.starts_with(message), "{told}");
     }
-    let bundles = host.dir.path().join("workers/bundles/1");
+    let bundles = host.dir.path().join("workers/bundles/2");
     assert_eq!(std::fs::read_dir(&bundles).unwrap().count(), 0, "nothing half-made stays");
 }
 
@@ -81,7 +81,7 @@ async fn a_prepared_bundle_is_read_only_and_made_once() {
     let host = Host::start().await;
     let files = [("fn/main.ts", "export const handler = (): number => 1;"), ("data.json", "{}")];
     let spec = host.prepare(&files).await.unwrap();
-    let folder = host.dir.path().join("workers/bundles/1").join(&spec.bundle);
+    let folder = host.dir.path().join("workers/bundles/2").join(&spec.bundle);
     for file in ["fn/main.ts", "fn/main.ts.mjs", "data.json"] {
         let mode = std::fs::metadata(folder.join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o444, "{file}");
@@ -97,7 +97,7 @@ async fn one_bundle_prepared_from_many_sides_is_made_once() {
     let files = [("main.ts", "export const handler = (): number => 1;")];
     let all = futures_util::future::join_all((0..8).map(|_| host.prepare(&files))).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");
-    assert_eq!(std::fs::read_dir(host.dir.path().join("workers/bundles/1")).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(host.dir.path().join("workers/bundles/2")).unwrap().count(), 1);
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn a_source_that_is_not_there_is_named() {
 #[tokio::test]
 async fn what_a_crash_left_half_made_is_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let left = dir.path().join("bundles/1/.abc-1/sub");
+    let left = dir.path().join("bundles/2/.abc-1/sub");
     std::fs::create_dir_all(&left).unwrap();
     std::fs::write(left.join("file"), "x").unwrap();
     std::fs::create_dir_all(dir.path().join("scratch/7")).unwrap();
@@ -172,7 +172,7 @@ async fn what_a_crash_left_half_made_is_removed() {
         evoke_worker::ProcessRuntime::start(evoke_worker::Options::new(dir.path(), vec![LAUNCHER.into()]))
             .await
             .unwrap();
-    assert_eq!(std::fs::read_dir(dir.path().join("bundles/1")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(dir.path().join("bundles/2")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(dir.path().join("bundles")).unwrap().count(), 1);
     assert_eq!(std::fs::read_dir(dir.path().join("scratch")).unwrap().count(), 0);
     runtime.shutdown().await;

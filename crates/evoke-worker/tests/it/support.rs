@@ -61,7 +61,15 @@ impl Host {
         source: &str,
         files: &[(&str, &str)],
     ) -> Result<InstanceSpec, PrepareError> {
-        let tar = tar(files);
+        self.prepare_tar(runtime, source, tar(files)).await
+    }
+
+    pub async fn prepare_tar(
+        &self,
+        runtime: RuntimeKind,
+        source: &str,
+        tar: Bytes,
+    ) -> Result<InstanceSpec, PrepareError> {
         let digest = digest(&tar);
         let bundle =
             PreparedBundle { digest: digest.clone(), sources: vec![(runtime, PathBuf::from(source))] };
@@ -305,12 +313,18 @@ pub fn event() -> Event {
 }
 
 pub fn tar(files: &[(&str, &str)]) -> Bytes {
+    tar_of(&files.iter().map(|(path, content)| (*path, content.as_bytes())).collect::<Vec<_>>())
+}
+
+/// Programs and scripts are executable.
+pub fn tar_of(files: &[(&str, &[u8])]) -> Bytes {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, content) in files {
-        let mut header = tar::Header::new_ustar();
+        let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, path, content.as_bytes()).unwrap();
+        let is_executable = content.starts_with(b"#!") || content.starts_with(b"\x7fELF");
+        header.set_mode(if is_executable { 0o755 } else { 0o644 });
+        tar.append_data(&mut header, path, *content).unwrap();
     }
     tar.into_inner().unwrap().into()
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use evoke_core::manifest::RuntimeKind;
 use evoke_core::runtime::Runtime as _;
-use evoke_worker::sandbox::Machine;
+use evoke_worker::sandbox::{Machine, RuntimeApi};
 use evoke_worker::{Options, ProcessRuntime};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -31,6 +31,8 @@ const SYNC_BYTES: usize = 4096;
 struct Report {
     sandbox: Machine,
     programs: Vec<Program>,
+    /// Who can reach the runtime API of a function that is a program of its own.
+    runtime_api: RuntimeApi,
     data: Data,
     open_files: OpenFiles,
 }
@@ -84,10 +86,7 @@ async fn examine(data: &Path) -> Result<Report> {
     runtime.shutdown().await;
     let _ = std::fs::remove_dir_all(&scratch);
     let programs = found.into_iter().map(|(kind, found)| {
-        let runtime = match kind {
-            RuntimeKind::Node => "node",
-            RuntimeKind::Python => "python",
-        };
+        let runtime = kind.as_str();
         match found {
             Ok((path, (major, minor))) => Program {
                 runtime,
@@ -99,8 +98,10 @@ async fn examine(data: &Path) -> Result<Report> {
         }
     });
     let limits = evoke_worker::open_files();
+    let sandbox = machine.expect("the runtime has been started and not yet shut down");
     Ok(Report {
-        sandbox: machine.expect("the runtime has been started and not yet shut down"),
+        runtime_api: sandbox.runtime_api(),
+        sandbox,
         programs: programs.collect(),
         data: look_at(data),
         open_files: OpenFiles { soft: limits.0, hard: limits.1 },
@@ -156,6 +157,16 @@ fn print(report: &Report) -> Result<()> {
         let text = place.or_else(|| program.why_not.clone()).unwrap_or_default();
         machine.row([Cell::styled(program.runtime, words::NAME), version.into(), text.into()]);
     }
+    let reach = match report.runtime_api {
+        RuntimeApi::Namespace => "any executable; its runtime API is in its own network",
+        RuntimeApi::FunctionUser => {
+            "any executable; its runtime API is on the machine's loopback, for processes of its own user"
+        }
+        RuntimeApi::ServerUser => {
+            "any executable; its runtime API is on the machine's loopback, for every process of this user"
+        }
+    };
+    machine.row([Cell::styled(RuntimeKind::Provided.as_str(), words::NAME), "".into(), reach.into()]);
     let data = &report.data;
     let exists = if data.exists { "there" } else { "not made yet" };
     machine.row([Cell::styled("data", words::NAME), exists.into(), data.path.display().to_string().into()]);

@@ -10,7 +10,7 @@ use crate::evoke::{Server, eventually, folder, http, write};
 
 /// Puts the file `go` beside the functions of every bundle, which is all of the host's files that they see.
 fn let_go(data: &Path) {
-    for bundle in std::fs::read_dir(data.join("workers/bundles/1")).unwrap() {
+    for bundle in std::fs::read_dir(data.join("workers/bundles/2")).unwrap() {
         let bundle = bundle.unwrap().path();
         std::fs::set_permissions(&bundle, std::fs::Permissions::from_mode(0o755)).unwrap();
         write(&bundle, "go", "");

@@ -9,7 +9,7 @@ use super::Resolver;
 use crate::manifest::bounds::*;
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
-use crate::manifest::{Function, Preload, TypePattern, raw, units};
+use crate::manifest::{Function, Preload, RuntimeKind, TypePattern, raw, units};
 use crate::retry::{Backoff, RetryPolicy};
 
 impl Resolver<'_, '_> {
@@ -17,7 +17,8 @@ impl Resolver<'_, '_> {
     pub(super) fn function(&mut self, name: &str, raw: &raw::Function) -> Option<Function> {
         let place = format!("function {name}");
         let source = self.source(&place, raw.source.as_ref(), raw.runtime.as_ref());
-        let handler = raw.handler.as_ref().and_then(|handler| self.handler(&place, handler));
+        let runtime = source.as_ref().map(|(_, runtime)| *runtime);
+        let handler = raw.handler.as_ref().and_then(|handler| self.handler(&place, handler, runtime));
         let timeout = self.timeout(&place, raw.timeout.as_ref());
         let memory_bytes = self.memory(&place, raw.memory.as_ref());
         let concurrency = self.count(&place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
@@ -47,8 +48,11 @@ impl Resolver<'_, '_> {
         })
     }
 
-    fn handler(&mut self, place: &str, handler: &At<String>) -> Option<String> {
+    fn handler(&mut self, place: &str, handler: &At<String>, runtime: Option<RuntimeKind>) -> Option<String> {
         let name = handler.value.as_str();
+        if runtime == Some(RuntimeKind::Provided) {
+            return self.provided_handler(place, handler);
+        }
         let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '$');
         if starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$') {
             return Some(name.to_owned());
@@ -59,6 +63,20 @@ impl Resolver<'_, '_> {
             Some((_, export)) => format!("the file is given by source; write handler = \"{export}\""),
             None => "write the name of a function that the source exports".to_owned(),
         });
+        None
+    }
+
+    /// Whatever the bootstrap makes of it; the rule is that of AWS Lambda's `Handler`.
+    fn provided_handler(&mut self, place: &str, handler: &At<String>) -> Option<String> {
+        let name = handler.value.as_str();
+        let is_shown = |c: char| !c.is_whitespace() && !c.is_control();
+        if (1..=HANDLER_BYTES_MAX).contains(&name.len()) && name.chars().all(is_shown) {
+            return Some(name.to_owned());
+        }
+        let message =
+            format!("{place}: handler {name:?} is empty, has spaces, or more than {HANDLER_BYTES_MAX} bytes");
+        let found = self.problems.add("invalid_value", handler.span.clone(), message);
+        found.help("write what the bootstrap expects in its variable _HANDLER");
         None
     }
 

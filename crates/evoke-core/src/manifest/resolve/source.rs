@@ -8,8 +8,11 @@ use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
 use crate::manifest::{FileKind, RuntimeKind};
 
-const RUNTIMES: [RuntimeKind; 2] = [RuntimeKind::Node, RuntimeKind::Python];
-const RUNTIMES_LATER: [&str; 2] = ["wasm", "provided"];
+const RUNTIMES: [RuntimeKind; 3] = [RuntimeKind::Node, RuntimeKind::Python, RuntimeKind::Provided];
+const RUNTIMES_LATER: [&str; 1] = ["wasm"];
+/// What the executable of the runtime provided is called.
+const BOOTSTRAP: &str = "bootstrap";
+const SAY_WHICH: &str = r#"write runtime = "node", runtime = "python" or runtime = "provided""#;
 
 impl Resolver<'_, '_> {
     /// The source as a path within the app, and its runtime.
@@ -58,7 +61,7 @@ impl Resolver<'_, '_> {
             let message = format!("{place}: runtime {name} is not supported yet by this version of Evoke");
             self.problems
                 .add("unsupported_value", runtime.span.clone(), message)
-                .help("known are node, python");
+                .help("known are node, python, provided");
             return None;
         }
         let message = format!("{place}: runtime {name:?} is not known");
@@ -109,16 +112,14 @@ impl Resolver<'_, '_> {
                 ("is for the runtime wasm, which this version of Evoke does not support yet", None)
             }
             _ if runtime_given => return None,
+            None if path.ends_with(BOOTSTRAP) => return Some(RuntimeKind::Provided),
             Some(_) => (
                 "has an extension that names no runtime",
                 Some(
-                    "known are .js .mjs .cjs .ts .mts for node and .py for python; otherwise write runtime = \"…\"",
+                    "known are .js .mjs .cjs .ts .mts for node, .py for python and the name bootstrap for provided; otherwise write runtime = \"…\"",
                 ),
             ),
-            None => (
-                "has no extension that names a runtime",
-                Some(r#"write runtime = "node" or runtime = "python""#),
-            ),
+            None => ("has no extension that names a runtime", Some(SAY_WHICH)),
         };
         let message = format!("{place}: source {:?} {message}", source.value);
         let found = self.problems.add("unknown_runtime", source.span.clone(), message);
@@ -141,10 +142,14 @@ impl Resolver<'_, '_> {
         let python = has("requirements.txt") || has("main.py");
         let message = match (node, python) {
             _ if runtime_given => return None,
+            // Whoever puts one there means it; what else is there are the files of its own language.
+            _ if has(BOOTSTRAP) => return Some(RuntimeKind::Provided),
             (true, false) => return Some(RuntimeKind::Node),
             (false, true) => return Some(RuntimeKind::Python),
             (true, true) => "has files of both node and python",
-            (false, false) => "has neither a package.json (node) nor a requirements.txt or main.py (python)",
+            (false, false) => {
+                "has neither a package.json (node) nor a requirements.txt or main.py (python) nor a bootstrap (provided)"
+            }
         };
         self.problems
             .add(
@@ -152,7 +157,7 @@ impl Resolver<'_, '_> {
                 source.span.clone(),
                 format!("{place}: the folder {:?} {message}", source.value),
             )
-            .help(r#"write runtime = "node" or runtime = "python""#);
+            .help(SAY_WHICH);
         None
     }
 }

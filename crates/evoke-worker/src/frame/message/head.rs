@@ -22,7 +22,8 @@ impl Serialize for HeadersOut<'_> {
     }
 }
 
-fn latin1(bytes: &[u8]) -> Cow<'_, str> {
+/// A value as text: each byte is one character.
+pub fn latin1(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => Cow::Borrowed(text),
         _ => Cow::Owned(bytes.iter().map(|&byte| char::from(byte)).collect()),
@@ -47,7 +48,7 @@ pub struct HeaderBounds {
 }
 
 /// What is said about one connection only, never about the message; the host's listener says its own.
-const HOP_BY_HOP: [HeaderName; 6] = [
+pub const HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
@@ -59,31 +60,32 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 impl Headers<'_> {
     /// Checks them, and drops those that belong to a connection.
     pub fn check(&self, kind: Kind, bounds: HeaderBounds) -> Result<HeaderMap, FrameError> {
-        let malformed = |message: String| FrameError::Malformed { kind, message };
-        let (fields, limit) = (self.0.len(), bounds.fields);
-        if fields > limit {
-            return Err(malformed(format!("{fields} header fields are above the limit of {limit}")));
-        }
-        let bytes: usize = self.0.iter().map(|(name, value)| name.0.len() + value.0.len()).sum();
-        if bytes > bounds.bytes {
-            return Err(malformed(format!(
-                "{bytes} bytes of header fields are above the limit of {}",
-                bounds.bytes
-            )));
-        }
-        let mut map = HeaderMap::with_capacity(fields);
-        for (Text(name), Text(value)) in &self.0 {
-            let name = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| malformed(format!("{:?} is not the name of a header field", cut(name))))?;
-            let value = from_latin1(value).ok_or_else(|| {
-                malformed(format!("header field {name} has a value that HTTP does not allow"))
-            })?;
-            if !HOP_BY_HOP.contains(&name) {
-                map.append(name, value);
-            }
-        }
-        Ok(map)
+        let fields: Vec<(&str, &str)> = self.0.iter().map(|(name, value)| (&*name.0, &*value.0)).collect();
+        header_map(&fields, bounds).map_err(|message| FrameError::Malformed { kind, message })
     }
+}
+
+/// Header fields of a function's answer, without those that belong to a connection. The error says which rule they break.
+pub fn header_map(fields: &[(&str, &str)], bounds: HeaderBounds) -> Result<HeaderMap, String> {
+    let (count, limit) = (fields.len(), bounds.fields);
+    if count > limit {
+        return Err(format!("{count} header fields are above the limit of {limit}"));
+    }
+    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > bounds.bytes {
+        return Err(format!("{bytes} bytes of header fields are above the limit of {}", bounds.bytes));
+    }
+    let mut map = HeaderMap::with_capacity(count);
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| format!("{:?} is not the name of a header field", cut(name)))?;
+        let value = from_latin1(value)
+            .ok_or_else(|| format!("header field {name} has a value that HTTP does not allow"))?;
+        if !HOP_BY_HOP.contains(&name) {
+            map.append(name, value);
+        }
+    }
+    Ok(map)
 }
 
 fn from_latin1(text: &str) -> Option<HeaderValue> {

@@ -4,15 +4,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use evoke_core::runtime::{PlatformRequest, PlatformResponse, Report};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::frame::message::{self, AnswerHead, HeaderBounds, HeadersOut, Platform, PlatformHead};
 use crate::frame::{Encoder, FrameError, Kind, PLATFORM_BYTES_IN_FLIGHT, PLATFORM_IN_FLIGHT};
+use crate::instance::problem::{NOBODY, problem};
 
 /// The requests that have not been answered.
 #[derive(Debug, Default)]
@@ -92,22 +92,6 @@ impl Future for Open {
             answer.unwrap_or_else(|_| problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", NOBODY));
         Poll::Ready((Answered { request: self.request, response }, self.bytes))
     }
-}
-
-const NOBODY: &str = "the attempt is over, nobody answers any more";
-
-fn problem(status: StatusCode, code: &'static str, detail: &str) -> PlatformResponse {
-    let body = serde_json::json!({
-        "type": format!("/problems/{code}"),
-        "title": code.replace('_', " "),
-        "status": status.as_u16(),
-        "detail": detail,
-        "code": code,
-    });
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert("evoke-problem", HeaderValue::from_static(code));
-    PlatformResponse { status, headers, body: Bytes::from(body.to_string()) }
 }
 
 impl Answered {
