@@ -128,6 +128,10 @@ name_type!(
     /// A function's name, unique in its app.
     FunctionName, "function"
 );
+name_type!(
+    /// A schedule's name, unique in its app.
+    ScheduleName, "schedule"
+);
 id_type!(
     /// One invocation, and the record kept of it: `run_` and a ULID.
     RunId

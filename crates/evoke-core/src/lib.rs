@@ -2,7 +2,7 @@
 //!
 //! **What it is:** everything two crates have to agree on. Names and ids ([`id`]), time ([`time`]),
 //! CloudEvents ([`event`]) and which of them a subscription takes ([`filter`]), the manifest ([`manifest`]), how an
-//! execution ends ([`outcome`]), when it is tried again ([`retry`]), what is remembered of it ([`record`]), and the two
+//! execution ends ([`outcome`]), when it ([`retry`]), when a schedule fires ([`schedule`]), what is remembered of it ([`record`]), and the two
 //! seams behind which the outside world lies: [`store::Store`] and [`runtime::Runtime`].
 //!
 //! **What it is not:** a place for I/O. Nothing here opens a file or a socket, reads a clock or draws a
@@ -27,6 +27,7 @@ pub mod outcome;
 pub mod record;
 pub mod retry;
 pub mod runtime;
+pub mod schedule;
 pub mod secret;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -24,8 +24,9 @@ use crate::event::Event;
 use crate::filter::Filtered;
 use crate::filter::cesql::Expression;
 use crate::filter::pattern::Pattern;
-use crate::id::{AppName, FunctionName, RevisionId};
+use crate::id::{AppName, FunctionName, RevisionId, ScheduleName};
 use crate::retry::RetryPolicy;
+use crate::schedule::Schedule;
 use crate::secret::SecretName;
 use crate::webhook::{Mapping, Scheme};
 
@@ -59,6 +60,9 @@ pub struct Manifest {
     /// Its beacons, in file order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beacons: Vec<Beacon>,
+    /// Its schedules by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedules: BTreeMap<ScheduleName, Schedule>,
 }
 
 impl Manifest {

@@ -360,6 +360,10 @@ impl Space {
     pub fn secrets() -> Self {
         Self("sys/secrets".to_owned())
     }
+    /// How far schedules got, by `app/schedule`.
+    pub fn schedules() -> Self {
+        Self("sys/schedules".to_owned())
+    }
     /// The server's own settings, such as the hash of its token.
     pub fn server() -> Self {
         Self("sys/server".to_owned())

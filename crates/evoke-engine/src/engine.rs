@@ -21,7 +21,7 @@ use crate::queue::Agenda;
 use crate::recorder::Recorder;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
-use crate::{deploy, pool, queue, recorder, secrets};
+use crate::{deploy, pool, queue, recorder, schedule, secrets};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -153,6 +153,7 @@ impl Engine {
         deploy::load(&inner).await?;
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
+        inner.loops.spawn(schedule::fire(inner.clone()));
         inner.loops.spawn(pool::reap(inner.clone()));
         inner.loops.spawn(deploy::follow(inner.clone(), deployments));
         inner.loops.spawn(secrets::follow(inner.clone(), secrets));

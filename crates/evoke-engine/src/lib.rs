@@ -24,6 +24,7 @@ mod queue;
 mod recorder;
 pub mod report;
 pub mod route;
+pub mod schedule;
 pub mod secrets;
 mod settle;
 mod trace;

@@ -60,6 +60,7 @@ impl Engine {
 #[derive(Default)]
 pub(crate) struct Directory {
     current: RwLock<Arc<Snapshot>>,
+    switched: tokio::sync::Notify,
     /// Whoever makes the next snapshot of the current one holds this until it has switched, or one of two changes at the
     /// same moment would be lost.
     pub changing: tokio::sync::Mutex<()>,
@@ -70,10 +71,16 @@ impl Directory {
         self.current.read().clone()
     }
 
+    /// Waits until there is another snapshot than when this was called.
+    pub fn changed(&self) -> impl Future<Output = ()> + use<'_> {
+        self.switched.notified()
+    }
+
     /// Switches to `next` and retires the pools it does not have.
     pub fn replace(&self, next: Snapshot) {
         let next = Arc::new(next);
         let former = std::mem::replace(&mut *self.current.write(), next.clone());
+        self.switched.notify_waiters();
         for target in former.targets() {
             let kept = next
                 .target(&target.app, &target.name)

@@ -13,6 +13,7 @@ mod guard;
 mod invoke;
 mod logs;
 mod runs;
+mod schedules;
 mod secrets;
 mod server;
 mod tree;
@@ -56,6 +57,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(apps::functions))
         .routes(routes!(apps::function))
         .routes(routes!(apps::revisions))
+        .routes(routes!(schedules::list))
         .routes(routes!(deploy::deploy))
         .routes(routes!(invoke::invoke).map(|_| invoke))
         .routes(routes!(invoke::invoke_path).map(|_| invoke_path))

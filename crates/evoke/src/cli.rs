@@ -72,6 +72,8 @@ pub enum Command {
         #[command(subcommand)]
         verb: FunctionsVerb,
     },
+    /// See the schedules of an app, and when they fire next.
+    Schedules(AppArgs),
     /// See what this machine gives a server: the sandbox, interpreters, the disk.
     Doctor(DoctorArgs),
     /// Print a completion script for a shell.

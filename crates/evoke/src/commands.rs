@@ -12,6 +12,7 @@ pub mod invoke;
 pub mod logs;
 pub mod new;
 pub mod runs;
+pub mod schedules;
 pub mod secrets;
 pub mod send;
 pub mod serve;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Dlq { verb } => dlq::run(verb, format).await,
         Command::Secrets { verb } => secrets::run(verb, format).await,
         Command::Functions { verb } => functions::run(verb, format).await,
+        Command::Schedules(args) => schedules::run(args, format).await,
         Command::Doctor(args) => doctor::run(&args, format).await,
         Command::Completions(args) => completions::run(&args, format),
         Command::Worker { .. } => unreachable!("main starts workers before there is a runtime"),

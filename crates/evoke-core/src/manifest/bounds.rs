@@ -8,6 +8,10 @@ use super::Function;
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// Functions of an app.
 pub const FUNCTIONS_MAX: usize = 1_000;
+/// Schedules of an app.
+pub const SCHEDULES_MAX: usize = 100;
+/// Bytes of the data of a schedule, as JSON.
+pub const SCHEDULE_DATA_BYTES_MAX: usize = 64 << 10;
 /// Routes of an app.
 pub const ROUTES_MAX: usize = 1_000;
 /// Webhooks of an app.

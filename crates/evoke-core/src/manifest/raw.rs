@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use super::table::{At, Located, Table};
 
 /// Keys the design knows and this version does not.
-const LATER_TOP: &[&str] = &["schedules", "buckets", "queues", "secrets", "state", "decorators", "quotas"];
+const LATER_TOP: &[&str] = &["buckets", "queues", "secrets", "state", "decorators", "quotas"];
 const LATER_FUNCTION: &[&str] =
     &["class", "state", "buckets", "schedule", "schedules", "decorators", "queue", "calls", "webhook"];
 const LATER_ON: &[&str] = &["order", "delay", "batch"];
@@ -36,6 +36,9 @@ pub struct File {
     /// Paths of the data listener where pages report what happened, as with navigator.sendBeacon.
     #[schemars(with = "Option<Vec<Beacon>>")]
     pub beacons: Vec<Beacon>,
+    /// Schedules by name: each publishes an event when it fires. Names are as those of functions.
+    #[schemars(with = "Option<BTreeMap<String, Schedule>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
+    pub schedules: Vec<(At<String>, Schedule)>,
 }
 
 const NAME_PATTERN: &str = "^[a-z][a-z0-9_-]{0,62}$";
@@ -122,6 +125,30 @@ pub struct Subscription {
     /// Limit of one attempt, where it differs from the function's.
     #[schemars(regex(pattern = DURATION_PATTERN), extend("examples" = ["1m"]))]
     pub timeout: Option<At<String>>,
+}
+
+/// When something fires, and the event it publishes then.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Schedule {
+    /// A cron expression of 5 or 6 fields, `[second] minute hour day month weekday`. Either this or `every`.
+    #[schemars(extend("examples" = ["0 3 * * *", "*/10 * * * * *", "0 9 * * MON-FRI"]))]
+    pub cron: Option<At<String>>,
+    /// The time zone that the fields of `cron` mean, by its IANA name.
+    #[schemars(extend("default" = "UTC", "examples" = ["Europe/Zurich"]))]
+    pub timezone: Option<At<String>>,
+    /// An interval, 1s to 366d. It fires at multiples of it since 1970, UTC.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("examples" = ["10s", "1h"]))]
+    pub every: Option<At<String>>,
+    /// Type of the event. schedule.NAME when left out.
+    #[schemars(extend("examples" = ["report_due"]))]
+    pub event: Option<At<String>>,
+    /// Data of the event.
+    #[schemars(with = "Option<serde_json::Value>", extend("examples" = [{"kind": "full"}]))]
+    pub data: Option<Located>,
+    /// How long after its time the last run that was missed is still made up, 0s to 1d.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("default" = "1d"))]
+    pub catch_up: Option<At<String>>,
 }
 
 /// How often and when to try again. After the last attempt comes the dead letter.
@@ -250,6 +277,7 @@ impl File {
             routes: table.tables("routes", "routes", |_, nth| format!("route {nth}"), Route::read),
             webhooks: table.tables("webhooks", "webhooks", |_, nth| format!("webhook {nth}"), Webhook::read),
             beacons: table.tables("beacons", "beacons", |_, nth| format!("beacon {nth}"), Beacon::read),
+            schedules: table.named_tables("schedules", "schedule", Schedule::read),
         };
         table.finish(LATER_TOP);
         file
@@ -305,6 +333,21 @@ impl Subscription {
         };
         table.finish(LATER_ON);
         subscription
+    }
+}
+
+impl Schedule {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let schedule = Self {
+            cron: table.text("cron", r#""0 3 * * *""#),
+            timezone: table.text("timezone", r#""Europe/Zurich""#),
+            every: table.text("every", r#""10s""#),
+            event: table.text("event", r#""report_due""#),
+            data: table.json("data"),
+            catch_up: table.text("catch_up", r#""1h""#),
+        };
+        table.finish(&[]);
+        schedule
     }
 }
 

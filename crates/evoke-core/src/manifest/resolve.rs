@@ -4,6 +4,7 @@ mod beacon;
 mod egress;
 mod function;
 mod route;
+mod schedule;
 mod secret;
 mod source;
 mod subscription;
@@ -75,7 +76,8 @@ impl Resolver<'_, '_> {
         let routes = self.routes(&file.routes, &declared);
         let webhooks = self.webhooks(&file.webhooks, &routes);
         let beacons = self.beacons(&file.beacons, &routes, &webhooks);
-        Some(Manifest { app: app?, functions, routes, webhooks, beacons })
+        let schedules = self.schedules(&file.schedules, &file.functions);
+        Some(Manifest { app: app?, functions, routes, webhooks, beacons, schedules })
     }
 
     fn edition(&mut self, file: &raw::File) {

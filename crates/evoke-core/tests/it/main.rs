@@ -8,6 +8,7 @@ mod filter;
 mod id;
 mod manifest;
 mod retry;
+mod schedule;
 mod store;
 mod time;
 mod webhook;

@@ -10,5 +10,6 @@ mod idempotency;
 mod pool;
 mod reports;
 mod routes;
+mod schedule;
 mod simulation;
 mod support;

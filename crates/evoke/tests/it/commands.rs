@@ -277,3 +277,26 @@ fn times_out(text: &str) -> String {
     }
     out
 }
+
+#[test]
+fn schedules_start_functions_and_are_listed_with_their_next_times() {
+    let (server, app) = (Server::start(), plain());
+    let manifest = std::fs::read_to_string(app.path().join("evoke.toml")).unwrap();
+    let scheduled = "\n[[functions.note.on]]\nevent = \"schedule.tick\"\n[schedules.tick]\nevery = \"1s\"\n";
+    write(app.path(), "evoke.toml", &(manifest + scheduled));
+    server.evoke(app.path(), &["deploy"]).ok();
+    let run = eventually("a run that the schedule started", || {
+        let runs = server.evoke(app.path(), &["runs", "ls", "--function", "note", "--json"]).ok().json();
+        runs["runs"].as_array()?.iter().find(|run| run["state"] == "completed").cloned()
+    });
+    assert_eq!(run["trigger"]["source"], "/plain/schedules/tick", "{run}");
+    let list = server.evoke(app.path(), &["schedules", "--json"]).ok().json();
+    let tick = &list["schedules"][0];
+    assert_eq!(
+        (&tick["name"], &tick["timer"], &tick["event"]),
+        (&json!("tick"), &json!("every 1s"), &json!("schedule.tick"))
+    );
+    assert_eq!(tick["next"].as_array().unwrap().len(), 3);
+    let text = server.evoke(app.path(), &["schedules"]).ok().stdout;
+    assert!(text.starts_with("SCHEDULE  FIRES     EVENT          LAST"), "{text}");
+}

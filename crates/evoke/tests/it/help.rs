@@ -27,6 +27,7 @@ const COMMANDS: &[&str] = &[
     "secrets rm",
     "functions",
     "functions ls",
+    "schedules",
     "doctor",
     "completions",
 ];

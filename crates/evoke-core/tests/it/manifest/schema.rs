@@ -40,6 +40,7 @@ fn keys_are_those_the_reader_knows() {
         ("[functions.a]\nzzzzzzzzzz = 1", schema["$defs"]["Function"]["properties"].clone()),
         ("[[functions.a.on]]\nzzzzzzzzzz = 1", schema["$defs"]["Subscription"]["properties"].clone()),
         ("[functions.a.retry]\nzzzzzzzzzz = 1", schema["$defs"]["Retry"]["properties"].clone()),
+        ("[schedules.a]\nzzzzzzzzzz = 1", schema["$defs"]["Schedule"]["properties"].clone()),
         ("[[routes]]\nzzzzzzzzzz = 1", schema["$defs"]["Route"]["properties"].clone()),
         ("[[webhooks]]\nzzzzzzzzzz = 1", schema["$defs"]["Webhook"]["properties"].clone()),
         ("[[beacons]]\nzzzzzzzzzz = 1", schema["$defs"]["Beacon"]["properties"].clone()),
