@@ -1,15 +1,17 @@
-//! From the need for an instance to its first answer: forked from a zygote beside loading the function itself, in one run, so
-//! that the ratio counts and not the machine. Then what twenty forked instances hold of memory.
+//! From the need for an instance to its first answer, in the full sandbox: forked from a zygote beside loading the function
+//! itself, in one run, so that the ratio counts and not the machine. Then what twenty forked instances hold of memory.
 //!
-//! `cargo bench -p evoke-worker --bench start`. A sample that imports a package needs it below `target/bench` and is left out
-//! without: `pip install --target target/bench/python numpy`.
+//! `cargo bench -p evoke-worker --bench start`. A sample that imports packages needs them below `target/bench` and is left out
+//! without: `pip install --target target/bench/python numpy pillow`, `npm install --prefix target/bench/node express`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use evoke_core::body::Body;
 use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
+use evoke_core::limits::Limits;
 use evoke_core::manifest::{Preload, RuntimeKind};
 use evoke_core::record::Cause;
 use evoke_core::runtime::{
@@ -25,79 +27,136 @@ use tokio_util::sync::CancellationToken;
 const STARTS: usize = 40;
 const HELD: usize = 20;
 
-/// Name, file, a folder below `target/bench` that it needs, source (which learns that folder as `{packages}`).
-const SAMPLES: [(&str, &str, &str, &str); 3] = [
-    ("python bare", "bare.py", "", ""),
-    (
-        "python numpy",
-        "numeric.py",
-        "python/numpy",
-        "import sys; sys.path.insert(0, '{packages}/python')\nimport numpy\n",
-    ),
-    ("python 200 MiB", "data.py", "", "data = bytearray(b'x') * (200 << 20)\n"),
+/// One function to measure.
+struct Sample {
+    name: &'static str,
+    file: &'static str,
+    /// What it needs below `target/bench`.
+    needs: &'static [&'static str],
+    source: &'static str,
+}
+
+const SAMPLES: [Sample; 5] = [
+    Sample { name: "python bare", file: "bare.py", needs: &[], source: PYTHON },
+    Sample {
+        name: "python numpy+Pillow",
+        file: "imports.py",
+        needs: &["python/numpy", "python/PIL"],
+        source: "import numpy, PIL.Image\nimport os\ndef handler(event, context):\n    return [os.getpid(), os.getppid()]\n",
+    },
+    Sample {
+        name: "python 200 MiB",
+        file: "data.py",
+        needs: &[],
+        source: "data = bytearray(b'x') * (200 << 20)\nimport os\ndef handler(event, context):\n    return [os.getpid(), os.getppid()]\n",
+    },
+    Sample { name: "node bare", file: "bare.mjs", needs: &[], source: NODE },
+    Sample {
+        name: "node express",
+        file: "express.mjs",
+        needs: &["node/node_modules"],
+        source: "import express from 'express';\nexpress().get('/', () => {});\nexport const handler = async () => [process.pid, process.ppid];\n",
+    },
 ];
-const ANSWER: &str = "import os\ndef handler(event, context):\n    return [os.getpid(), os.getppid()]\n";
+const PYTHON: &str = "import os\ndef handler(event, context):\n    return [os.getpid(), os.getppid()]\n";
+const NODE: &str = "export const handler = async () => [process.pid, process.ppid];\n";
 
 #[tokio::main]
 async fn main() {
     let dir = tempfile::tempdir().expect("a temporary folder can be made");
     let launcher = vec![env!("CARGO_BIN_EXE_evoke-launcher").into()];
-    let runtime =
-        ProcessRuntime::start(Options::new(dir.path(), launcher)).await.expect("the launcher starts");
-    let packages = Path::new(env!("CARGO_BIN_EXE_evoke-launcher"))
-        .ancestors()
-        .nth(2)
-        .expect("a program is in a folder")
-        .join("bench");
+    let mut options = Options::new(dir.path(), launcher);
+    // Packages are in the bundle, as nothing else can be seen in the sandbox.
+    options.limits = Limits { bundle_bytes: 1 << 30, bundle_files: 100_000, ..Limits::default() };
+    let runtime = ProcessRuntime::start(options).await.expect("the launcher starts");
+    let missing: Vec<String> = runtime
+        .machine()
+        .iter()
+        .flat_map(|machine| machine.missing().map(|layer| layer.name.clone()))
+        .collect();
+    println!("layers of the sandbox that are missing: {missing:?}");
+    runtime.forks(RuntimeKind::Node).await.expect("Node.js can be forked");
+    let target = Path::new(env!("CARGO_BIN_EXE_evoke-launcher")).ancestors().nth(2);
+    let packages = target.expect("a program is in a folder").join("bench");
     let present: Vec<_> = SAMPLES
         .into_iter()
-        .filter(|(_, _, needs, _)| packages.join(needs).exists() || needs.is_empty())
+        .filter(|sample| sample.needs.iter().all(|needs| packages.join(needs).exists()))
         .collect();
     prepare(&runtime, &packages, &present).await;
-    println!("{:<16} {:>20} {:>20} {:>7}", "need → answer", "itself min / p50", "forked min / p50", "ratio");
-    for (name, file, ..) in &present {
+    println!(
+        "{:<20} {:>20} {:>20} {:>20} {:>7}",
+        "need → answer", "itself min / p50", "forked min / p50", "p99", "ratio"
+    );
+    for sample in &present {
         // The first has to start the zygote.
-        drop(first_answer(&runtime, spec(file, Preload::Module)).await);
+        drop(first_answer(&runtime, spec(sample.file, Preload::Module)).await);
         let (mut itself, mut forked) = (Vec::new(), Vec::new());
         for _ in 0..STARTS {
-            itself.push(first_answer(&runtime, spec(file, Preload::None)).await.1);
-            forked.push(first_answer(&runtime, spec(file, Preload::Module)).await.1);
+            itself.push(first_answer(&runtime, spec(sample.file, Preload::None)).await.1);
+            forked.push(first_answer(&runtime, spec(sample.file, Preload::Module)).await.1);
         }
         itself.sort();
         forked.sort();
         let ms = |times: &[Duration], at: usize| times[at].as_secs_f64() * 1000.0;
         let show = |times: &[Duration]| format!("{:.1} / {:.1} ms", ms(times, 0), ms(times, STARTS / 2));
         let ratio = ms(&itself, STARTS / 2) / ms(&forked, STARTS / 2);
-        println!("{name:<16} {:>20} {:>20} {ratio:>6.1}x", show(&itself), show(&forked));
+        let last = format!("{:.1} ms", ms(&forked, STARTS - 1));
+        println!("{:<20} {:>20} {:>20} {last:>20} {ratio:>6.1}x", sample.name, show(&itself), show(&forked));
     }
     println!("\n{HELD} instances and their zygote, proportional set size");
-    for (name, file, ..) in &present {
+    for sample in &present {
         let (mut held, mut pids) = (Vec::new(), Vec::new());
         for _ in 0..HELD {
-            let (instance, _, answer) = first_answer(&runtime, spec(file, Preload::Module)).await;
+            let (instance, _, answer) = first_answer(&runtime, spec(sample.file, Preload::Module)).await;
             held.push(instance);
             pids.extend(answer);
         }
         pids.sort_unstable();
         pids.dedup();
-        let kib: u64 = pids.into_iter().filter_map(pss_kib).sum();
-        println!("{name:<16} {:>10} MiB", kib >> 10);
+        let kib: u64 = programs().into_iter().filter_map(pss_kib).sum();
+        assert_eq!(pids.len(), HELD + 1, "instances of one zygote");
+        println!("{:<20} {:>10} MiB", sample.name, kib >> 10);
     }
     runtime.shutdown().await;
 }
 
-async fn prepare(runtime: &ProcessRuntime, packages: &Path, samples: &[(&str, &str, &str, &str)]) {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (_, file, _, source) in samples {
-        let source = source.replace("{packages}", &packages.to_string_lossy()) + ANSWER;
+/// One bundle for each sample, named as its file.
+async fn prepare(runtime: &ProcessRuntime, packages: &Path, samples: &[Sample]) {
+    for sample in samples {
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.follow_symlinks(false);
         let mut header = tar::Header::new_ustar();
-        header.set_size(source.len() as u64);
-        tar.append_data(&mut header, file, source.as_bytes()).expect("memory does not fail to be written");
+        header.set_size(sample.source.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, sample.file, sample.source.as_bytes())
+            .expect("memory can be written to");
+        let language = if sample.file.ends_with(".py") { "python" } else { "node/node_modules" };
+        let into = if sample.file.ends_with(".py") { "site-packages" } else { "node_modules" };
+        if !sample.needs.is_empty() {
+            append(&mut tar, &packages.join(language), Path::new(into));
+        }
+        let tar = tar.into_inner().expect("memory can be written to");
+        let sources = vec![(kind(sample.file), PathBuf::from(sample.file))];
+        let bundle = PreparedBundle { digest: sample.file.to_owned(), sources };
+        runtime.prepare(&bundle, tar.into()).await.expect("the samples can be prepared");
     }
-    let tar = tar.into_inner().expect("memory does not fail to be written");
-    let sources = samples.iter().map(|(_, file, ..)| (RuntimeKind::Python, PathBuf::from(file))).collect();
-    let bundle = PreparedBundle { digest: "bench".to_owned(), sources };
-    runtime.prepare(&bundle, tar.into()).await.expect("the samples can be prepared");
+}
+
+/// Ordinary files only, as in what is deployed.
+fn append(tar: &mut tar::Builder<Vec<u8>>, folder: &Path, into: &Path) {
+    for entry in std::fs::read_dir(folder).expect("the packages can be read").flatten() {
+        let (path, into) = (entry.path(), into.join(entry.file_name()));
+        let kind = entry.file_type().expect("the packages can be read");
+        if kind.is_dir() {
+            append(tar, &path, &into);
+        } else if kind.is_file() {
+            tar.append_path_with_name(&path, &into).expect("the packages can be read");
+        }
+    }
+}
+
+fn kind(file: &str) -> RuntimeKind {
+    if file.ends_with(".py") { RuntimeKind::Python } else { RuntimeKind::Node }
 }
 
 fn spec(file: &str, preload: Preload) -> InstanceSpec {
@@ -105,8 +164,8 @@ fn spec(file: &str, preload: Preload) -> InstanceSpec {
         app: AppName::new("bench").expect("a name"),
         function: FunctionName::new("start").expect("a name"),
         revision: RevisionId::from_text(file),
-        runtime: RuntimeKind::Python,
-        bundle: "bench".to_owned(),
+        runtime: kind(file),
+        bundle: file.to_owned(),
         source: PathBuf::from(file),
         handler: None,
         env: Vec::new(),
@@ -131,6 +190,31 @@ async fn first_answer(
     let Ok(Report::Response(response)) = reports.try_recv() else { panic!("no answer") };
     let Body::Full(body) = response.body else { panic!("a small answer comes as a whole") };
     (instance, took, serde_json::from_slice(&body).expect("process ids"))
+}
+
+/// The processes of the pid namespace in which there are most: the zygotes of other samples have no instances.
+fn programs() -> Vec<i32> {
+    let mut namespaces: HashMap<_, Vec<i32>> = HashMap::new();
+    for pid in descendants() {
+        namespaces.entry(std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()).or_default().push(pid);
+    }
+    namespaces.into_values().max_by_key(Vec::len).unwrap_or_default()
+}
+
+/// Everything below the launcher.
+fn descendants() -> Vec<i32> {
+    let mut found = vec![std::process::id() as i32];
+    let mut at = 0;
+    while let Some(&pid) = found.get(at) {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        }
+        at += 1;
+    }
+    // This process and the launcher are none.
+    found.split_off(2.min(found.len()))
 }
 
 fn pss_kib(pid: i32) -> Option<u64> {

@@ -106,7 +106,8 @@ impl Kind {
             Self::Stop | Self::Reap | Self::Hello => 0,
             Self::Credit | Self::Exited => 4,
             Self::BodyAbort | Self::Cancel => REASON_BYTES,
-            Self::Fork => 16 << 10,
+            // A path.
+            Self::Fork => (4 << 10) - 1,
             Self::Ready | Self::Log => 64 << 10,
             Self::Body | Self::BodyEnd => WINDOW_BYTES,
             Self::InitError | Self::Error => 256 << 10,

@@ -1,5 +1,6 @@
 //! [`ProcessRuntime`]: the seam of core, implemented with processes.
 
+mod ahead;
 mod command;
 mod connect;
 mod folders;
@@ -8,6 +9,7 @@ mod options;
 mod place;
 mod programs;
 mod provided;
+mod self_test;
 mod spawn;
 
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ use evoke_core::manifest::{Preload, RuntimeKind};
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Instance, InstanceSpec, PrepareError, PreparedBundle, Runtime};
+use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 use crate::egress;
@@ -31,6 +34,7 @@ use crate::sandbox::{Machine, Policy};
 use crate::shim::Shims;
 use crate::zygote::{ForkError, Ground, Source, Zygote, Zygotes};
 
+use ahead::{Ahead, Booted};
 use command::{Numbers, PRIVATE_TMP};
 use connect::{Ends, connect};
 use folders::{Scratch, make_folders, on_disk_thread};
@@ -41,11 +45,22 @@ use spawn::Spawned;
 pub use open_files::open_files;
 pub use options::{Options, StartError};
 
+/// What an instance is to be made of.
+#[derive(Debug, Clone, Copy)]
+struct Need<'a> {
+    spec: &'a Arc<InstanceSpec>,
+    language: Language,
+    place: &'a Place,
+    launcher: &'a Launcher,
+}
+
 /// Runs each instance as a child process.
 #[derive(Debug)]
 pub struct ProcessRuntime {
     limits: Limits,
     programs: Arc<Programs>,
+    /// Why Node.js cannot be forked, once it was tried.
+    node_forks: OnceCell<Result<(), String>>,
     /// Taken at shutdown: the launcher ends when nobody can order anything any more.
     launcher: parking_lot::Mutex<Option<Launcher>>,
     bundles: Bundles,
@@ -54,6 +69,7 @@ pub struct ProcessRuntime {
     numbers: Numbers,
     egress: Arc<egress::Node>,
     zygotes: Zygotes,
+    ahead: Ahead,
     tasks: TaskTracker,
 }
 
@@ -92,6 +108,7 @@ impl ProcessRuntime {
         }
         Ok(Self {
             programs,
+            node_forks: OnceCell::new(),
             launcher: parking_lot::Mutex::new(Some(launcher)),
             bundles,
             shims,
@@ -99,6 +116,7 @@ impl ProcessRuntime {
             numbers: Numbers::default(),
             egress: egress::Node::new(addresses, resolver, limits.clone(), tasks.clone()),
             zygotes: Zygotes::new(&limits, tasks.clone()),
+            ahead: Ahead::new(&limits, tasks.clone()),
             limits,
             tasks,
         })
@@ -127,11 +145,12 @@ impl ProcessRuntime {
         let Some(language) = Language::of(spec.runtime) else {
             return Box::pin(self.start_provided(spec, &launcher)).await;
         };
-        if can_be_forked(spec) {
-            let load = Box::pin(self.load(spec, language, &launcher, true));
-            match self.zygotes.of(spec, load).await? {
+        let place = Place::find(&self.bundles, spec)?;
+        let need = Need { spec, language, place: &place, launcher: &launcher };
+        if spec.preload == Preload::Module && self.can_fork(language, &launcher).await.is_ok() {
+            match self.zygotes.of(spec, Box::pin(self.load(need, true))).await? {
                 Source::Instance(instance) => return Ok(instance),
-                Source::Zygote(zygote) => match self.fork(spec, &zygote).await? {
+                Source::Zygote(zygote) => match self.fork(need, &zygote).await? {
                     Ok(instance) => return Ok(Box::new(instance)),
                     Err(cause) => {
                         tracing::warn!(function = %spec.function, %cause, "an instance loads the function itself, because it could not be forked")
@@ -140,7 +159,16 @@ impl ProcessRuntime {
                 Source::Itself => {}
             }
         }
-        match Box::pin(self.load(spec, language, &launcher, false)).await?.0 {
+        let started = Box::pin(async {
+            let booted = match self.ahead.take(spec) {
+                Some(booted) => booted,
+                None => self.boot(need, false).await?,
+            };
+            self.begin(need, booted, false).await
+        });
+        // While it loads, the next one is started.
+        let (started, ()) = tokio::join!(started, Box::pin(self.start_ahead(need)));
+        match started?.0 {
             Loaded::Instance(instance) => Ok(Box::new(instance)),
             Loaded::Zygote(..) => {
                 Err(init_error("its process is a zygote, and was not to be one".to_owned()))
@@ -148,25 +176,44 @@ impl ProcessRuntime {
         }
     }
 
+    /// Starts a process for the next instance that is wanted, if that one is to load the function itself.
+    async fn start_ahead(&self, need: Need<'_>) {
+        let Need { spec, .. } = need;
+        if spec.preload == Preload::None || self.ahead.has(spec) {
+            return;
+        }
+        match self.boot(need, false).await {
+            Ok(booted) => self.ahead.put(spec, booted),
+            Err(failure) => {
+                tracing::debug!(function = %spec.function, cause = failure.message, "no process is started ahead")
+            }
+        }
+    }
+
     /// Starts a process and waits until it has loaded the function.
-    async fn load(
-        &self,
-        spec: &Arc<InstanceSpec>,
-        language: Language,
-        launcher: &Launcher,
-        zygote: bool,
-    ) -> Result<(Loaded, Ground), Failure> {
+    async fn load(&self, need: Need<'_>, zygote: bool) -> Result<(Loaded, Ground), Failure> {
+        let booted = self.boot(need, zygote).await?;
+        self.begin(need, booted, zygote).await
+    }
+
+    /// Starts a process, which then waits for what it is to load.
+    async fn boot(&self, need: Need<'_>, zygote: bool) -> Result<Booted, Failure> {
+        let Need { spec, language, launcher, .. } = need;
         let interpreter = self.programs.interpreter(language, launcher).await.map_err(init_error)?;
-        let place = Place::find(&self.bundles, spec)?;
         let scratch = self.scratch_for(launcher)?;
         let tmp = scratch.clone().unwrap_or_else(|| PathBuf::from(PRIVATE_TMP));
         let number = self.numbers.of(spec);
-        let spawn =
-            command::interpreted(spec, language, number, &self.shims, interpreter, &place, scratch.clone());
+        let spawn = command::interpreted(need, zygote, number, &self.shims, interpreter, scratch.clone());
         let memory_bytes = spawn.confinement.as_ref().map_or(spec.memory_bytes, |held| held.memory_bytes);
         let ground = Ground { tmp, memory_bytes, launcher: launcher.downgrade() };
         let Spawned { process, ends, egress, .. } = self.spawn(spec, launcher, spawn, scratch).await?;
-        let mut setup = self.setup(spec, &place, process, ends, zygote, Vec::new());
+        Ok(Booted { process, ends, egress, ground })
+    }
+
+    /// Waits until the process has loaded the function.
+    async fn begin(&self, need: Need<'_>, booted: Booted, zygote: bool) -> Result<(Loaded, Ground), Failure> {
+        let Booted { process, ends, egress, ground } = booted;
+        let mut setup = self.setup(need, process, ends, zygote, Vec::new());
         setup.egress = egress;
         Ok((Box::pin(instance::start(setup)).await?, ground))
     }
@@ -174,17 +221,16 @@ impl ProcessRuntime {
     /// Forks an instance. The inner error says why a process that loads the function itself may do better.
     async fn fork(
         &self,
-        spec: &Arc<InstanceSpec>,
+        need: Need<'_>,
         zygote: &Zygote,
     ) -> Result<Result<ProcessInstance, ForkError>, Failure> {
-        let place = Place::find(&self.bundles, spec)?;
         let (Ends { channel, stdout, stderr }, stdio) = connect()?;
         let (process, channel) = match zygote.fork(channel, stdio).await {
             Ok(forked) => forked,
             Err(cause) => return Ok(Err(cause)),
         };
         let ends = Ends { channel, stdout, stderr };
-        let mut setup = self.setup(spec, &place, process, ends, false, zygote.take_early());
+        let mut setup = self.setup(need, process, ends, false, zygote.take_early());
         setup.shared_egress = zygote.egress();
         match Box::pin(instance::start(setup)).await? {
             Loaded::Instance(instance) => Ok(Ok(instance)),
@@ -194,8 +240,7 @@ impl ProcessRuntime {
 
     fn setup<'a>(
         &'a self,
-        spec: &Arc<InstanceSpec>,
-        place: &'a Place,
+        Need { spec, place, .. }: Need<'a>,
         process: Process,
         ends: Ends,
         zygote: bool,
@@ -235,6 +280,7 @@ impl Runtime for ProcessRuntime {
     async fn shutdown(&self) {
         drop(self.launcher.lock().take());
         self.zygotes.clear();
+        self.ahead.clear();
         self.egress.end();
         self.tasks.close();
         self.tasks.wait().await;
@@ -243,9 +289,4 @@ impl Runtime for ProcessRuntime {
 
 fn init_error(message: String) -> Failure {
     Failure::new(FailureCode::InitError, message)
-}
-
-/// Whether its instances are to come from a zygote.
-fn can_be_forked(spec: &InstanceSpec) -> bool {
-    spec.preload == Preload::Module && spec.runtime == RuntimeKind::Python
 }

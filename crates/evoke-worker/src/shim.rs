@@ -24,7 +24,9 @@ const FILES: &[(&str, &str)] = files![
     "node/load.cjs",
     "node/logs.cjs",
     "node/main.cjs",
+    "node/self_test.cjs",
     "node/web.cjs",
+    "node/zygote.cjs",
     "python/evoke/__init__.py",
     "python/evoke/_after_fork.py",
     "python/evoke/_api.py",
@@ -45,6 +47,9 @@ const FILES: &[(&str, &str)] = files![
     "python/main.py",
 ];
 
+/// The add-on that forks Node.js, as `build.rs` compiled it; empty where it could not.
+const FORK_ADDON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fork.node"));
+
 /// Where the shims are.
 #[derive(Debug, Clone)]
 pub struct Shims {
@@ -54,12 +59,13 @@ pub struct Shims {
 impl Shims {
     /// Writes them into `dir`. Files that are right already stay as they are, with what CPython compiled from them.
     pub fn write(dir: &Path) -> io::Result<Self> {
-        for (path, content) in FILES {
+        let sources = FILES.iter().map(|(path, content)| (*path, content.as_bytes()));
+        for (path, content) in sources.chain([("node/fork.node", FORK_ADDON)]) {
             let path = dir.join(path);
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder)?;
             }
-            if std::fs::read(&path).is_ok_and(|there| there == content.as_bytes()) {
+            if std::fs::read(&path).is_ok_and(|there| there == content) {
                 continue;
             }
             std::fs::write(&path, content)?;
@@ -75,6 +81,14 @@ impl Shims {
     /// The folder with CPython's half, for it to be compiled: functions, who cannot write there, could not keep the result.
     pub fn python(&self) -> PathBuf {
         self.dir.join("python")
+    }
+
+    /// The function that tells whether Node.js can be forked; an error where there is nothing to do it with.
+    pub fn self_test(&self) -> Result<PathBuf, &'static str> {
+        if FORK_ADDON.is_empty() {
+            return Err("Evoke was built without a C compiler, and so without what it takes");
+        }
+        Ok(self.dir.join("node/self_test.cjs"))
     }
 
     /// The program to start.

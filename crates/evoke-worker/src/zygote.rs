@@ -28,12 +28,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::egress::Egress;
-use crate::frame::message::{self, Fork};
+use crate::frame::message;
 use crate::frame::{Frame, FrameError, Kind};
 use crate::instance::{Parts, between_lines};
 use crate::launcher::{Exit, Process, Stdio, WeakLauncher};
 
 use orphans::Strangers;
+pub(crate) use orphans::{memory_of, program_of};
 pub(crate) use set::{Source, Zygotes};
 
 /// Forks that wait for their turn.
@@ -118,8 +119,8 @@ impl Zygote {
     pub(crate) fn start(setup: Setup, tasks: &TaskTracker) -> Self {
         let Setup { mut parts, ground, function, early, idle, bytes_max, fork_timeout } = setup;
         let outer = parts.process.pid;
-        // It has no children, or it would not have said so. In a pid namespace it is itself the only child.
-        let program = orphans::children_of(outer).first().copied().unwrap_or(outer);
+        // It has no children, or it would not have said that it can be forked.
+        let program = orphans::program_of(outer);
         let shared = Arc::new(Shared {
             bytes: orphans::memory_of(program),
             instances: AtomicU32::new(0),
@@ -368,8 +369,7 @@ impl Own {
         let hello = hello::Awaited::new(channel).map_err(broken)?;
         let scratch = self.ground.tmp.join(number.to_string());
         let Parts { process, link, .. } = &mut self.parts;
-        let fork = Fork { scratch: &scratch.to_string_lossy() };
-        link.encoder.json(Kind::Fork, number, &fork).map_err(|cause| End::Broken(cause.to_string()))?;
+        link.encoder.frame(Kind::Fork, number, scratch.to_string_lossy().as_bytes());
         let fds = [stdio.channel.as_fd(), stdio.stdout.as_fd(), stdio.stderr.as_fd()];
         link.flush_with(&fds).await.map_err(broken)?;
         // When the process dies before its hello, nobody else may hold its end.

@@ -71,13 +71,6 @@ pub struct Ready {
     pub zygote: bool,
 }
 
-/// Payload of `FORK`. Three descriptors come along: the instance's end of its socket, its stdout, its stderr.
-#[derive(Debug, Clone, Serialize)]
-pub struct Fork<'a> {
-    /// The instance's folder for temporary files, absolute.
-    pub scratch: &'a str,
-}
-
 /// Payload of `INIT_ERROR`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct InitError {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use evoke_core::id::{AppName, FunctionName};
 use evoke_core::runtime::InstanceSpec;
 
+use super::Need;
 use super::place::Place;
 use crate::interpreter::{Interpreter, Language};
 use crate::launcher::Spawn;
@@ -57,21 +58,26 @@ struct Program {
     network: Inside,
 }
 
-/// The process to start for an instance that is a file for an interpreter. `number` is its function's own.
+/// The process to start for an instance that is a file for an interpreter, or for the `zygote` of such. `number` is its
+/// function's own.
 pub(super) fn interpreted(
-    spec: &InstanceSpec,
-    language: Language,
+    need: Need<'_>,
+    zygote: bool,
     number: u32,
     shims: &Shims,
     interpreter: &Interpreter,
-    place: &Place,
     scratch: Option<PathBuf>,
 ) -> Spawn {
+    let Need { spec, language, place, .. } = need;
     let shim = shims.main(language);
     let memory_mib = spec.memory_bytes >> 20;
     let (mut args, data_bytes, memory_bytes) = match language {
         Language::Node => {
             let mut args = vec![format!("--max-old-space-size={}", (memory_mib * 3 / 4).max(16))];
+            if zygote {
+                // A fork does not copy threads: what V8 gives to others would never be done.
+                args.push("--single-threaded".to_owned());
+            }
             if place.is_translated {
                 args.push("--enable-source-maps".to_owned());
             }

@@ -1,5 +1,7 @@
 //! Where a function is on the disk.
 
+use std::path::Path;
+
 use evoke_core::outcome::Failure;
 use evoke_core::runtime::InstanceSpec;
 
@@ -31,5 +33,13 @@ impl Place {
         let (root, source) = (root.to_owned(), source.to_owned());
         let (folder, name) = (folder.to_owned(), name.to_owned());
         Ok(Self { root, source, folder, name, is_translated: entry.is_translated() })
+    }
+
+    /// That of a function which is part of a shim; `None` where its path is not UTF-8.
+    pub(super) fn of_shim(source: &Path) -> Option<Self> {
+        let folder = source.parent()?.to_str()?.to_owned();
+        let name = source.file_name()?.to_str()?.to_owned();
+        let source = source.to_str()?.to_owned();
+        Some(Self { root: folder.clone(), source, folder, name, is_translated: false })
     }
 }

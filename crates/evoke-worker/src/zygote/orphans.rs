@@ -82,8 +82,14 @@ pub(super) fn children_of(pid: i32) -> Vec<i32> {
     }
 }
 
+/// The program in the sandbox that `outer` is the outermost process of, as long as it has started no other: in a pid
+/// namespace that process has it as its only child, elsewhere it is the same.
+pub(crate) fn program_of(outer: i32) -> i32 {
+    children_of(outer).first().copied().unwrap_or(outer)
+}
+
 /// Proportional set size in bytes, or what comes nearest to it; 0 when nothing can be read.
-pub(super) fn memory_of(pid: i32) -> u64 {
+pub(crate) fn memory_of(pid: i32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let status = || std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     kib(&rollup, "Pss:").or_else(|| kib(&status(), "VmRSS:")).map_or(0, |kib| kib << 10)

@@ -98,7 +98,8 @@ impl Zygotes {
         self.entries.lock().clear();
     }
 
-    fn begin(
+    /// One that is not among them, and ends when it is not used any more.
+    pub(crate) fn begin(
         &self,
         spec: &InstanceSpec,
         parts: Parts,

@@ -16,6 +16,7 @@ mod lambda;
 mod layers;
 mod limits;
 mod logs;
+mod node_zygote;
 mod orphans;
 mod prepare;
 mod protocol;

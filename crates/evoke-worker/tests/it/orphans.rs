@@ -78,6 +78,13 @@ fn comm(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
+/// Everything that the launcher of this process has started.
+pub fn descendants_of_launcher() -> BTreeSet<i32> {
+    let mut all = descendants(std::process::id() as i32);
+    all.retain(|&pid| parent(pid) != Some(std::process::id() as i32));
+    all
+}
+
 pub fn descendants(of: i32) -> BTreeSet<i32> {
     let mut found = BTreeSet::from([of]);
     loop {

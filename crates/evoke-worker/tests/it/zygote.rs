@@ -227,8 +227,8 @@ async fn a_zygote_that_dies_takes_its_instances_along_and_another_takes_its_plac
     let spec = host.prepare(&[("main.py", PROBE)]).await.unwrap();
     let mut guest = host.start_spec(spec.clone()).await.unwrap();
     let before = probe(&mut guest).await;
-    let busy = guest.request(post("/", "import time; os.kill(os.getppid(), 9); time.sleep(1000)"));
-    let outcome = busy.await;
+    let busy = guest.request(post("/", "import time; time.sleep(1000)"));
+    let (outcome, ()) = tokio::join!(busy, async { kill(number(&before, "parent")) });
     assert_eq!(outcome.failure().code, FailureCode::Crashed);
     until(|| !exists(number(&before, "pid")) && !exists(number(&before, "parent"))).await;
     let mut guest = host.start_spec(spec).await.unwrap();
@@ -360,4 +360,54 @@ async fn a_burst_loads_the_function_once() {
         parents.insert(number(&probe(guest).await, "parent"));
     }
     assert_eq!(parents.len(), 1);
+}
+
+/// The rest is in `tests/cases/hostile`: signals to others, and their memory.
+#[tokio::test]
+async fn instances_of_one_function_cannot_touch_each_other() {
+    let host = Host::start().await;
+    let machine = host.runtime.machine().unwrap();
+    assert!(
+        machine.layers.iter().any(|layer| layer.name == "landlock" && layer.enforced),
+        "this test needs Landlock"
+    );
+    let attack = |pid: i32| {
+        format!(
+            "
+global did
+did = []
+for step in ('os.kill({pid}, 9)', 'os.kill({pid}, 0)', 'os.kill(os.getppid(), 9)', 'open(\"/proc/{pid}/environ\").read()', 'open(\"/proc/{pid}/mem\", \"rb\")',
+             'os.readlink(\"/proc/{pid}/fd/3\")', 'os.listdir(\"/proc/{pid}/cwd/\")'):
+    try: exec(step)
+    except OSError as error: continue
+    did.append(step)
+if did: raise SystemError(repr(did))
+"
+        )
+    };
+    let python = host.prepare(&[("main.py", PROBE)]).await.unwrap();
+    let node = host
+        .prepare(&[(
+            "main.mjs",
+            "import fs from 'node:fs'; import { execFileSync } from 'node:child_process';
+export const handler = async (event) => {
+  const did = [];
+  for (const step of event.body ? [() => process.kill(Number(event.body), 'SIGKILL'), () => process.kill(process.ppid, 'SIGKILL'),
+    () => fs.readFileSync(`/proc/${event.body}/environ`), () => fs.openSync(`/proc/${event.body}/mem`, 'r'), () => fs.readlinkSync(`/proc/${event.body}/fd/3`)] : []) {
+    try { step(); did.push(String(step)); } catch (error) { if (error.code !== 'EPERM' && error.code !== 'EACCES') did.push(`${step}: ${error}`); }
+  }
+  if (did.length > 0) throw new Error(did.join());
+  return { pid: process.pid };
+};",
+        )])
+        .await
+        .unwrap();
+    for (spec, attack) in [(python, &attack as &dyn Fn(i32) -> String), (node, &|pid: i32| pid.to_string())] {
+        let (mut one, mut two) =
+            (host.start_spec(spec.clone()).await.unwrap(), host.start_spec(spec).await.unwrap());
+        let inside = number(&one.get("/").await.answer().json(), "pid");
+        let outcome = two.request(post("/", &attack(inside))).await;
+        assert_eq!(outcome.answer().status, 200, "{outcome:?}");
+        assert_eq!(number(&one.get("/").await.answer().json(), "pid"), inside);
+    }
 }

@@ -44,6 +44,11 @@ struct Program {
     path: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    /// How instances come about: `forked`, or `started_ahead`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instances: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why_not_forked: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why_not: Option<String>,
 }
@@ -81,20 +86,32 @@ async fn examine(data: &Path) -> Result<Report> {
     let scratch = std::env::temp_dir().join(format!("evoke-doctor-{}", std::process::id()));
     let options = Options::new(&scratch, serve::launcher()?);
     let runtime = ProcessRuntime::start(options).await.map_err(failure::runtime)?;
-    let found = runtime.interpreters().await;
+    let mut found = Vec::new();
+    for (kind, program) in runtime.interpreters().await {
+        found.push((kind, program, runtime.forks(kind).await));
+    }
     let machine = runtime.machine();
     runtime.shutdown().await;
     let _ = std::fs::remove_dir_all(&scratch);
-    let programs = found.into_iter().map(|(kind, found)| {
+    let programs = found.into_iter().map(|(kind, found, forks)| {
         let runtime = kind.as_str();
         match found {
             Ok((path, (major, minor))) => Program {
                 runtime,
                 path: Some(path),
                 version: Some(format!("{major}.{minor}")),
+                instances: Some(if forks.is_ok() { "forked" } else { "started_ahead" }),
+                why_not_forked: forks.err(),
                 why_not: None,
             },
-            Err(why) => Program { runtime, path: None, version: None, why_not: Some(why) },
+            Err(why) => Program {
+                runtime,
+                path: None,
+                version: None,
+                instances: None,
+                why_not_forked: None,
+                why_not: Some(why),
+            },
         }
     });
     let limits = evoke_worker::open_files();
@@ -153,7 +170,11 @@ fn print(report: &Report) -> Result<()> {
     let mut machine = Table::new(&["MACHINE", "", ""]);
     for program in &report.programs {
         let version = program.version.clone().unwrap_or_else(|| "none".to_owned());
-        let place = program.path.as_ref().map(|path| path.display().to_string());
+        let how = match &program.why_not_forked {
+            Some(why) => format!("instances are started ahead, not forked: {why}"),
+            None => "instances are forked".to_owned(),
+        };
+        let place = program.path.as_ref().map(|path| format!("{}; {how}", path.display()));
         let text = place.or_else(|| program.why_not.clone()).unwrap_or_default();
         machine.row([Cell::styled(program.runtime, words::NAME), version.into(), text.into()]);
     }

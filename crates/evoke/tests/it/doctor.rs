@@ -20,6 +20,7 @@ fn doctor_tells_every_layer_every_program_and_the_disk() {
     }
     for program in report["programs"].as_array().unwrap() {
         assert!(program["path"].as_str().is_some_and(|path| path.starts_with('/')), "{program}");
+        assert_eq!(program["instances"], "forked", "{program}");
     }
     assert_eq!(report["data"]["exists"], false);
     assert!(report["data"]["fsync_us"][0].as_u64().is_some_and(|us| us > 0));

@@ -11,6 +11,19 @@ const HEADER_BYTES = 9;
 const WINDOW_BYTES = 256 << 10;
 const CHUNK_BYTES = 64 << 10;
 
+// One whole frame.
+function frame(kind, call, payload) {
+  return Buffer.concat([header(kind, call, payload.length), payload]);
+}
+
+function header(kind, call, bytes) {
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  header.writeUInt32LE(bytes, 0);
+  header.writeUInt32LE(call, 4);
+  header[8] = kind;
+  return header;
+}
+
 class Channel {
   #socket;
   #out = [];
@@ -42,11 +55,7 @@ class Channel {
   // Queues a frame. It leaves with the next flush, at the latest when this turn of the event loop ends.
   send(kind, call, payload) {
     const bytes = payload === undefined ? 0 : payload.length;
-    const header = Buffer.allocUnsafe(HEADER_BYTES);
-    header.writeUInt32LE(bytes, 0);
-    header.writeUInt32LE(call, 4);
-    header[8] = kind;
-    this.#out.push(header);
+    this.#out.push(header(kind, call, bytes));
     if (bytes > 0) this.#out.push(payload);
     this.#outBytes += HEADER_BYTES + bytes;
     if (!this.#flushing) {
@@ -75,6 +84,12 @@ class Channel {
     this.#outBytes = 0;
   }
 
+  // Resolves when all that was sent is out.
+  drained() {
+    this.flush();
+    return new Promise((done) => this.#socket.write("", done));
+  }
+
   #cut(buffer, bytes, take) {
     let all = buffer;
     let end = bytes;
@@ -95,4 +110,4 @@ class Channel {
   }
 }
 
-module.exports = { Channel, KIND, WINDOW_BYTES, CHUNK_BYTES };
+module.exports = { Channel, frame, KIND, WINDOW_BYTES, CHUNK_BYTES };

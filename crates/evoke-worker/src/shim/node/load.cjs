@@ -3,12 +3,21 @@
 
 const { pathToFileURL } = require("node:url");
 
-// Returns { contract: "web" | "lambda", target }. Throws what the module throws, or a TypeError that says what is missing.
+// Returns { contract: "web" | "lambda", target, afterFork }, the last undefined where the module has none. Throws what the
+// module throws, or a TypeError that says what is missing.
 async function load({ source, name, handler }) {
   const module = await import(pathToFileURL(source).href);
   // Of a CommonJS module, exports that cannot be seen from outside are on the default export.
   const commonJs = typeof module.default === "object" || typeof module.default === "function" ? module.default : null;
   const find = (key) => module[key] ?? commonJs?.[key];
+  const afterFork = find("afterFork");
+  if (afterFork !== undefined && typeof afterFork !== "function") {
+    throw new TypeError(`${name}: the export "afterFork" is ${kindOf(afterFork)}; it is to be a function, called in each instance before its first call`);
+  }
+  return { ...contract({ module, commonJs, find, name, handler }), afterFork };
+}
+
+function contract({ module, commonJs, find, name, handler }) {
   if (handler) {
     const found = find(handler);
     if (isWeb(found)) return { contract: "web", target: found };

@@ -1,12 +1,13 @@
 // The program of a Node.js worker: loads one function and runs its calls, one at a time.
 "use strict";
 
-const { Channel, KIND } = require("./channel.cjs");
+const { Channel, frame, KIND } = require("./channel.cjs");
 const { Call } = require("./call.cjs");
 const { Context } = require("./context.cjs");
 const { bindings } = require("./bindings.cjs");
 const { capture } = require("./logs.cjs");
 const { load } = require("./load.cjs");
+const { Zygote } = require("./zygote.cjs");
 const errors = require("./errors.cjs");
 const contracts = { web: require("./web.cjs"), lambda: require("./lambda.cjs") };
 
@@ -16,6 +17,7 @@ const channel = new Channel();
 let current = null; // the call that runs
 let starting = null; // the call whose frames are being read
 let loaded = null; // { contract, target }
+let ready = false; // for calls
 let init = null;
 let variables = {};
 let ending = false;
@@ -63,11 +65,37 @@ async function begin(message) {
   logs.limits.lineBytes = init.limits.log_line_bytes;
   variables = Object.fromEntries(init.env.map((name) => [name, process.env[name]]));
   try {
-    loaded = await load(init);
-    channel.sendJson(KIND.READY, 0, { protocol: PROTOCOL, runtime: `node ${process.versions.node}`, contract: loaded.contract });
+    // In a process that was forked it is loaded.
+    if (loaded === null) {
+      const zygote = init.zygote ? await Zygote.prepare() : null;
+      loaded = await load(init);
+      if (zygote !== null && (await fork(zygote))) return; // what is to be loaded, each instance is told once more
+    }
+    await loaded.afterFork?.();
+    ready = true;
+    logs.finish();
+    channel.sendJson(KIND.READY, 0, describe());
   } catch (error) {
     fail(error);
   }
+}
+
+// Becomes a zygote, and returns in each instance that is forked from it: true. Where it must not be forked it is the one
+// instance itself: false.
+async function fork(zygote) {
+  const obstacle = await zygote.obstacle();
+  if (obstacle !== null) {
+    console.error(`evoke: each instance loads ${init.name} anew: ${obstacle} when it is loaded`);
+    return false;
+  }
+  logs.finish();
+  await channel.drained();
+  await zygote.run(frame(KIND.READY, 0, Buffer.from(JSON.stringify({ ...describe(), zygote: true }))));
+  return true;
+}
+
+function describe() {
+  return { protocol: PROTOCOL, runtime: `node ${process.versions.node}`, contract: loaded.contract };
 }
 
 async function run(call) {
@@ -105,7 +133,7 @@ function fail(error, note) {
   const described = errors.describe(error);
   if (note) described.message = `${note}: ${described.message}`;
   logs.finish();
-  if (loaded === null) channel.sendJson(KIND.INIT_ERROR, 0, { ...described, ...errors.place(error) });
+  if (!ready) channel.sendJson(KIND.INIT_ERROR, 0, { ...described, ...errors.place(error) });
   else if (current !== null) channel.sendJson(KIND.ERROR, current.id, { ...described, fatal: true });
   else logs.error(`${note ?? "error"} outside of any call: ${described.stack ?? described.message}`);
   channel.flush();
@@ -113,17 +141,17 @@ function fail(error, note) {
 }
 
 process.on("uncaughtException", (error, origin) => {
-  fail(error, origin === "unhandledRejection" ? "unhandled rejection" : loaded === null ? undefined : "uncaught exception");
+  fail(error, origin === "unhandledRejection" ? "unhandled rejection" : !ready ? undefined : "uncaught exception");
 });
 
 process.on("exit", (code) => {
-  if (ending || (loaded !== null && current === null)) return;
-  const error = new Error(`process.exit(${code}) was called ${loaded === null ? "while loading" : "during the call"}`);
+  if (ending || (ready && current === null)) return;
+  const error = new Error(`process.exit(${code}) was called ${!ready ? "while loading" : "during the call"}`);
   error.name = "ProcessExit";
   error.stack = "";
   ending = true;
   logs.finish();
-  if (loaded === null) channel.sendJson(KIND.INIT_ERROR, 0, errors.describe(error));
+  if (!ready) channel.sendJson(KIND.INIT_ERROR, 0, errors.describe(error));
   else channel.sendJson(KIND.ERROR, current.id, { ...errors.describe(error), fatal: true });
   channel.flush();
 });
