@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = files![
     "node/load.cjs",
     "node/logs.cjs",
     "node/main.cjs",
+    "node/rehearse.cjs",
     "node/self_test.cjs",
     "node/web.cjs",
     "node/zygote.cjs",

@@ -7,6 +7,7 @@ const { Context } = require("./context.cjs");
 const { bindings } = require("./bindings.cjs");
 const { capture } = require("./logs.cjs");
 const { load } = require("./load.cjs");
+const { rehearse } = require("./rehearse.cjs");
 const { Zygote } = require("./zygote.cjs");
 const errors = require("./errors.cjs");
 const contracts = { web: require("./web.cjs"), lambda: require("./lambda.cjs") };
@@ -88,6 +89,7 @@ async function fork(zygote) {
     console.error(`evoke: each instance loads ${init.name} anew: ${obstacle} when it is loaded`);
     return false;
   }
+  await rehearse(loaded.contract, contracts[loaded.contract], init);
   logs.finish();
   await channel.drained();
   await zygote.run(frame(KIND.READY, 0, Buffer.from(JSON.stringify({ ...describe(), zygote: true }))));

@@ -54,12 +54,15 @@ class Zygote {
   // Sends `ready` to the host and forks instances for as long as that wants. Resolves in each of them, which is then like a
   // process that was just started; in the zygote itself, never.
   async run(ready) {
-    collectGarbage();
+    leaveAtOnce(this.#addon);
     const crypto = process.moduleLoadList.includes("NativeModule internal/crypto/random") ? require("node:crypto") : null;
+    // Once for nothing: what it takes is compiled then.
+    refresh(process.env.TMPDIR ?? "", crypto);
+    collectGarbage();
     // Not from within the poll phase: after a fork, descriptors that it has at hand are of no use.
     await nextTurn();
     const scratch = this.#addon.zygote(ready);
-    refresh(this.#addon, scratch, crypto);
+    refresh(scratch, crypto);
   }
 }
 
@@ -127,8 +130,8 @@ function ownRandom(addon) {
   Object.defineProperty(Math, "random", { value: random, writable: true, enumerable: false, configurable: true });
 }
 
-function refresh(addon, scratch, crypto) {
-  // What Node.js does to end waits for threads that a fork does not copy.
+// What Node.js does to end waits for threads that a fork does not copy.
+function leaveAtOnce(addon) {
   process.reallyExit = addon.exit;
   const fatal = process._fatalException;
   process._fatalException = (error, fromPromise) => {
@@ -136,6 +139,9 @@ function refresh(addon, scratch, crypto) {
     console.error(error);
     addon.exit(process.exitCode || 1);
   };
+}
+
+function refresh(scratch, crypto) {
   const pid = Number(fs.readlinkSync("/proc/self"));
   Object.defineProperty(process, "pid", { value: pid, writable: false, enumerable: true, configurable: true });
   require("node:module").syncBuiltinESMExports();
