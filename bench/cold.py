@@ -1,7 +1,7 @@
 """Cold starts over HTTP: from a request to the first byte of its answer where a function has no instance, but the process
 that its instances are forked from is there, as after a deploy or a pause. With all layers of the sandbox that the machine has.
 
-    bench/cold.py --binary target/release/evoke
+    python3 bench/cold.py --binary target/release/evoke
 
 Packages come from the registries (pip, npm); a function whose packages cannot be had is left out, and said to be.
 """
@@ -62,7 +62,12 @@ def make(folder: Path) -> list[str]:
             print(f"{name} is left out: {packages[0]} cannot install {' '.join(packages[1])}", file=sys.stderr)
             continue
         (place / f"main.{kind}").write_text(loads + (PYTHON if kind == "py" else NODE))
-        manifest += [f"[functions.{name}]", f'source = "{name}/main.{kind}"', 'memory = "256MiB"', f"concurrency = {HELD}"]
+        manifest += [
+            f"[functions.{name}]",
+            f'source = "{name}/main.{kind}"',
+            'memory = "256MiB"',
+            f"concurrency = {HELD}",
+        ]
         manifest += ["[[routes]]", f'path = "/{name}"', f'to = "{name}"']
         present.append(name)
     (folder / "evoke.toml").write_text("\n".join(manifest) + "\n")
@@ -129,7 +134,9 @@ def main() -> None:
                 ask(server, f"/{name}?end")
                 time.sleep(PAUSE_SECONDS)
                 times[name].append(ask(server, f"/{name}"))
-        print(f"{'no instance → first byte':<26} {'least':>9} {'p50':>9} {'p90':>9} {'p99':>9} {'20 busy instances':>20}")
+        print(
+            f"{'no instance → first byte':<26} {'least':>9} {'p50':>9} {'p90':>9} {'p99':>9} {'20 busy instances':>20}"
+        )
         for name, all_ms in times.items():
             all_ms.sort()
             at = [all_ms[0], statistics.median(all_ms), all_ms[len(all_ms) * 9 // 10], all_ms[len(all_ms) * 99 // 100]]
