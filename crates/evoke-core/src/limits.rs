@@ -43,6 +43,12 @@ pub struct Limits {
     pub log_line_bytes: usize,
     /// Log lines of one attempt; further ones are counted, not kept.
     pub log_lines: usize,
+    /// Bytes of them.
+    pub log_bytes: u64,
+    /// Log lines of one function in a second, all its attempts together; ten times that at once.
+    pub log_lines_per_second: u64,
+    /// Bytes of them.
+    pub log_bytes_per_second: u64,
     /// Bytes of a deployed bundle, packed and unpacked.
     pub bundle_bytes: u64,
     /// Files of a deployed bundle.
@@ -99,6 +105,9 @@ impl Default for Limits {
             header_bytes: 64 << 10,
             log_line_bytes: 8 << 10,
             log_lines: 10_000,
+            log_bytes: 4 << 20,
+            log_lines_per_second: 1_000,
+            log_bytes_per_second: 512 << 10,
             bundle_bytes: 64 << 20,
             bundle_files: 10_000,
             runtime_api_connections: 64,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use evoke_core::event::Event;
 use evoke_core::id::RunId;
+use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, Cause, LogRecord, LogStream, RunRecord};
 use evoke_core::runtime::{Call, Ended, Input, Report};
@@ -25,6 +26,7 @@ use crate::effects::Effects;
 use crate::engine::Inner;
 use crate::platform::{self, Step};
 use crate::pool::{self, Slot};
+use crate::recorder::Lines;
 use crate::route::{App, Target};
 use crate::trace::TraceParent;
 
@@ -52,8 +54,10 @@ pub(crate) struct Attempt {
     pub effects: Effects,
     /// Events published so far, for their ids.
     pub published: usize,
-    /// Log lines so far, those over the bound included.
-    logged: usize,
+    /// Log lines so far, those that were dropped included.
+    written: Lines,
+    /// Those beyond what one attempt may write.
+    dropped: Lines,
 }
 
 /// What came of it.
@@ -91,7 +95,8 @@ impl Attempt {
             cancel,
             effects: Effects::default(),
             published: 0,
-            logged: 0,
+            written: Lines::default(),
+            dropped: Lines::default(),
         }
     }
 
@@ -123,24 +128,30 @@ impl Attempt {
     }
 
     fn log(&mut self, stream: LogStream, line: String) {
-        self.logged += 1;
-        if self.logged > self.inner.limits.log_lines {
-            return;
+        let limits = &self.inner.limits;
+        self.written.add(&line);
+        if self.written.lines > limits.log_lines as u64 || self.written.bytes > limits.log_bytes {
+            return self.dropped.add(&line);
         }
-        let (app, function) = (self.target.app.clone(), self.target.name.clone());
-        let (at, run) = (self.inner.now(), self.run.clone());
-        self.inner.recorder.log(LogRecord { at, run, app, function, attempt: self.number, stream, line });
+        self.inner.recorder.log(self.line(stream, line));
     }
 
-    fn report_dropped_lines(&mut self) {
-        let limit = self.inner.limits.log_lines;
-        if let Some(dropped) = self.logged.checked_sub(limit).filter(|dropped| *dropped > 0) {
-            self.logged = 0;
-            self.log(
-                LogStream::Platform,
-                format!("{dropped} further lines were dropped: an attempt may write {limit}"),
-            );
+    /// What was written beyond the bounds is told once, at the end.
+    fn tell_dropped_lines(&mut self) {
+        let end = self.line(LogStream::Platform, String::new());
+        if !self.dropped.is_none() {
+            let Limits { log_lines, log_bytes, .. } = &self.inner.limits;
+            let dropped = self.dropped.dropped_in_words();
+            let line = format!("{dropped}: an attempt may write {log_lines} lines and {log_bytes} bytes");
+            self.inner.recorder.keep(LogRecord { line, ..end.clone() });
         }
+        self.inner.recorder.tell_dropped(&end);
+    }
+
+    fn line(&self, stream: LogStream, line: String) -> LogRecord {
+        let (app, function) = (self.target.app.clone(), self.target.name.clone());
+        let (at, run) = (self.inner.now(), self.run.clone());
+        LogRecord { at, run, app, function, attempt: self.number, stream, line }
     }
 }
 
@@ -191,7 +202,7 @@ impl Execution {
         }
         // Calls to other functions that are still under way are cancelled: their caller has ended.
         self.beside.clear();
-        self.attempt.report_dropped_lines();
+        self.attempt.tell_dropped_lines();
         let mut outcome = self.outcome(ended, asks_for_response);
         self.answer_caller(&mut outcome).await;
         let record = self.record(outcome);

@@ -123,7 +123,7 @@ impl Engine {
     /// Loads what is deployed and starts to work off what is queued.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { store, runtime, clock, limits, retention, seed, secrets_key } = parts;
-        let (recorder, records) = recorder::channel();
+        let (recorder, records) = recorder::channel(&limits);
         let inner = Arc::new(Inner {
             places: Places::new(limits.instances),
             chance: Mutex::new(Chance {

@@ -1,15 +1,24 @@
 //! What is remembered of runs and logs: passed on at once to whoever follows, written in batches.
 //!
-//! Nobody waits for it. When it cannot keep up, lines are dropped and counted, and the server's own log has the count.
+//! Nobody waits for it. A function may write so much a second (`budget`); what it writes beyond that is dropped, and its log
+//! says how much that was. When the store cannot keep up, lines are dropped and counted, and the server's own log has the count.
+
+mod budget;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use evoke_core::record::{LogRecord, RunRecord};
+use evoke_core::limits::Limits;
+use evoke_core::record::{LogRecord, LogStream, RunRecord};
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
 
 use crate::engine::Inner;
+
+use budget::{Budgets, Verdict};
+
+pub(crate) use budget::Lines;
 
 /// Lines and records that may wait to be written.
 const WAITING_MAX: usize = 16_384;
@@ -22,6 +31,7 @@ const FOLLOWERS_LAG: usize = 4_096;
 pub(crate) struct Recorder {
     to_write: mpsc::Sender<Item>,
     tail: broadcast::Sender<LogRecord>,
+    budgets: Budgets,
     dropped_logs: AtomicU64,
     dropped_runs: AtomicU64,
 }
@@ -33,10 +43,17 @@ pub(crate) enum Item {
 }
 
 /// A recorder, and what [`write`] takes from it.
-pub(crate) fn channel() -> (Recorder, mpsc::Receiver<Item>) {
+pub(crate) fn channel(limits: &Limits) -> (Recorder, mpsc::Receiver<Item>) {
     let (to_write, items) = mpsc::channel(WAITING_MAX);
     let tail = broadcast::Sender::new(FOLLOWERS_LAG);
-    (Recorder { to_write, tail, dropped_logs: AtomicU64::new(0), dropped_runs: AtomicU64::new(0) }, items)
+    let recorder = Recorder {
+        to_write,
+        tail,
+        budgets: Budgets::new(limits),
+        dropped_logs: AtomicU64::new(0),
+        dropped_runs: AtomicU64::new(0),
+    };
+    (recorder, items)
 }
 
 impl Recorder {
@@ -45,8 +62,31 @@ impl Recorder {
         self.tail.subscribe()
     }
 
-    /// Keeps a line; returns at once.
+    /// Keeps a line that a function wrote, if it has not written too much; returns at once.
     pub fn log(&self, line: LogRecord) {
+        match self.budgets.spend(&line.app, &line.function, &line.line, Instant::now()) {
+            Verdict::Drop => {}
+            Verdict::Keep(dropped) => {
+                self.tell(dropped, &line);
+                self.keep(line);
+            }
+        }
+    }
+
+    /// Says how much of what the function wrote was dropped, where nobody has yet; `last` is a line like those.
+    pub fn tell_dropped(&self, last: &LogRecord) {
+        self.tell(self.budgets.take_dropped(&last.app, &last.function), last);
+    }
+
+    fn tell(&self, dropped: Lines, like: &LogRecord) {
+        if !dropped.is_none() {
+            let line = format!("{}: {}", dropped.dropped_in_words(), self.budgets.rule(&like.function));
+            self.keep(LogRecord { stream: LogStream::Platform, line, ..like.clone() });
+        }
+    }
+
+    /// Keeps a line of the platform, or one that may be kept; returns at once.
+    pub fn keep(&self, line: LogRecord) {
         if self.tail.receiver_count() > 0 {
             // An error only says that the last follower has just gone.
             let _ = self.tail.send(line.clone());

@@ -1,5 +1,7 @@
 //! One instance: a child process with one function loaded, which runs one call at a time.
 
+mod between;
+pub(crate) mod early;
 mod exchange;
 mod link;
 pub(crate) mod output;
@@ -26,7 +28,8 @@ use exchange::Exchange;
 use link::Link;
 use output::Output;
 
-pub(crate) use start::{Loaded, Setup, start, with_refusals};
+pub(crate) use between::Between;
+pub(crate) use start::{Loaded, Setup, start};
 
 /// How long a process whose socket closed, or that was killed, may take to be gone.
 pub(crate) const EXIT: Duration = Duration::from_secs(2);
@@ -38,7 +41,7 @@ const STOP: Duration = Duration::from_millis(500);
 pub(crate) struct ProcessInstance {
     /// Taken when dropped.
     body: Option<Parts>,
-    function: String,
+    between: Between,
     source: String,
     bounds: Bounds,
     /// Lines written before the first call.
@@ -71,21 +74,21 @@ impl Instance for ProcessInstance {
     async fn call(&mut self, call: Call) -> Ended {
         let usable = self.is_usable();
         let Some(parts) = self.body.as_mut().filter(|_| usable) else {
-            let message = format!("function {}: its process ended before the call", self.function);
+            let message = format!("function {}: its process ended before the call", self.between.function());
             return Ended::Failed(Failure::new(FailureCode::Crashed, message));
         };
         // Stays false if this future is dropped half-way: then nobody knows what the process is doing.
         self.idle = false;
         // Call 0 is the connection itself.
         self.last_call = self.last_call.checked_add(1).unwrap_or(1);
-        parts.output.drain(between_lines(&self.function));
-        parts.output.finish(between_lines(&self.function));
+        parts.output.drain(|stream, line| self.between.line(stream, &line));
+        parts.output.finish(|stream, line| self.between.line(stream, &line));
         parts.output.begin_call();
         let early = std::mem::take(&mut self.early);
         let exchange = Exchange::new(self.last_call, call, parts, self.bounds, &self.source, early);
         let (ended, idle) = exchange.run().await;
         // What is behind the end of this call must not be held against the next.
-        self.idle = idle && is_silent(&parts.process, &mut parts.link, &self.function);
+        self.idle = idle && is_silent(&parts.process, &mut parts.link, &mut self.between);
         ended
     }
 
@@ -100,42 +103,35 @@ impl Instance for ProcessInstance {
                 _ = process.exited() => return,
                 // A socket that fails is noticed by the next call; what counts here is that nothing wrong is said.
                 _ = link.read(), if self.idle && !link.is_closed() => {
-                    self.idle = is_silent(process, link, &self.function);
+                    self.idle = is_silent(process, link, &mut self.between);
                 }
-                () = output.read(between_lines(&self.function)) => {}
+                () = output.read(|stream, line| self.between.line(stream, &line)) => {}
             }
         }
     }
 }
 
 /// Whether nothing wrong has come while no call was running. A process that said such a thing is killed.
-fn is_silent(process: &Process, link: &mut Link, function: &str) -> bool {
-    let said = between_calls(link, function);
+fn is_silent(process: &Process, link: &mut Link, between: &mut Between) -> bool {
+    let said = between_calls(link, between);
     if let Err(cause) = &said {
-        tracing::warn!(function, %cause, "an idle instance broke the worker protocol");
+        tracing::warn!(function = between.function(), %cause, "an idle instance broke the worker protocol");
         process.kill();
     }
     said.is_ok()
 }
 
 /// Nothing but log lines may come while no call is running.
-fn between_calls(link: &mut Link, function: &str) -> Result<(), FrameError> {
+fn between_calls(link: &mut Link, between: &mut Between) -> Result<(), FrameError> {
     while let Some(frame) = link.frame()? {
         if frame.kind != Kind::Log {
             let message = "comes while no call is running";
             return Err(FrameError::Unexpected { kind: frame.kind, call: frame.call, message });
         }
         let (stream, line) = message::log(&frame.payload)?;
-        between_lines(function)(stream, line);
+        between.line(stream, &line);
     }
     Ok(())
-}
-
-/// What is written while no call runs belongs to none, and goes to the server's own log.
-pub(crate) fn between_lines(function: &str) -> impl FnMut(LogStream, String) {
-    move |stream, line| {
-        tracing::info!(function, stream = stream.as_str(), line, "written outside of any call")
-    }
 }
 
 impl Drop for ProcessInstance {

@@ -24,7 +24,7 @@ use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Instance};
 
 use crate::frame::message::HeaderBounds;
-use crate::instance::between_lines;
+use crate::instance::Between;
 use crate::instance::output::Output;
 use crate::launcher::Process;
 
@@ -39,6 +39,7 @@ pub(crate) struct ProvidedInstance {
     parts: Parts,
     identity: Identity,
     bounds: Bounds,
+    between: Between,
     /// Lines written before the first call.
     early: Vec<(LogStream, String)>,
     /// Not in the middle of a call, and nothing went wrong so far.
@@ -75,14 +76,14 @@ struct Bounds {
 impl Instance for ProvidedInstance {
     async fn call(&mut self, call: Call) -> Ended {
         if !self.is_usable() {
-            let message = format!("function {}: its process ended before the call", self.identity.function);
+            let message = format!("function {}: its process ended before the call", self.between.function());
             return Ended::Failed(Failure::new(FailureCode::Crashed, message));
         }
         // Stays false if this future is dropped half-way: then nobody knows what the process is doing.
         self.idle = false;
-        let Self { parts, identity, bounds, early, .. } = self;
-        parts.output.drain(between_lines(&identity.function));
-        parts.output.finish(between_lines(&identity.function));
+        let Self { parts, identity, bounds, between, early, .. } = self;
+        parts.output.drain(|stream, line| between.line(stream, &line));
+        parts.output.finish(|stream, line| between.line(stream, &line));
         parts.output.begin_call();
         let (ended, idle) = call::run(call, parts, identity, *bounds, std::mem::take(early)).await;
         self.idle = idle;
@@ -94,12 +95,12 @@ impl Instance for ProvidedInstance {
     }
 
     async fn gone(&mut self) {
-        let Self { parts: Parts { process, output, desk }, identity, .. } = self;
+        let Self { parts: Parts { process, output, desk }, between, .. } = self;
         loop {
             tokio::select! {
                 _ = process.exited() => return,
                 ask = desk.next() => desk.answer_idle(ask),
-                () = output.read(between_lines(&identity.function)) => {}
+                () = output.read(|stream, line| between.line(stream, &line)) => {}
             }
         }
     }

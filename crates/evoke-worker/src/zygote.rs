@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::egress::Egress;
 use crate::frame::message;
 use crate::frame::{Frame, FrameError, Kind};
-use crate::instance::{Parts, between_lines};
+use crate::instance::{Between, Parts};
 use crate::launcher::{Exit, Process, Stdio, WeakLauncher};
 
 use orphans::Strangers;
@@ -135,7 +135,7 @@ impl Zygote {
         let own = Own {
             parts,
             ground,
-            function,
+            between: Between::new(function),
             idle,
             fork_timeout,
             outer,
@@ -189,7 +189,7 @@ impl Zygote {
 struct Own {
     parts: Parts,
     ground: Ground,
-    function: String,
+    between: Between,
     idle: Duration,
     fork_timeout: Duration,
     /// The outermost process, and the one that forks; the same where there is no pid namespace.
@@ -228,11 +228,14 @@ impl Own {
         match &end {
             End::Idle => {}
             End::Died => {
-                tracing::warn!(function = self.function, "the process that instances are forked from died")
+                tracing::warn!(
+                    function = self.between.function(),
+                    "the process that instances are forked from died"
+                )
             }
             End::Broken(cause) => {
                 tracing::warn!(
-                    function = self.function,
+                    function = self.between.function(),
                     cause,
                     "the process that instances are forked from failed"
                 )
@@ -269,7 +272,7 @@ impl Own {
                 },
                 _ = process.exited() => return End::Died,
                 read = link.read(), if !link.is_closed() => self.listen(read),
-                () = output.read(between_lines(&self.function)) => Ok(()),
+                () = output.read(|stream, line| self.between.line(stream, &line)) => Ok(()),
                 () = tokio::time::sleep_until(idle_at), if self.instances.is_empty() => return End::Idle,
             };
             if let Err(end) = step {
@@ -297,7 +300,7 @@ impl Own {
                 return Ok(Some(frame));
             }
             let (stream, line) = message::log(&frame.payload).map_err(broken)?;
-            between_lines(&self.function)(stream, line);
+            self.between.line(stream, &line);
         }
         Ok(None)
     }

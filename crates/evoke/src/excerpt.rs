@@ -8,6 +8,7 @@ use miette::{
 };
 
 use crate::exit::{Detail, Error};
+use crate::output::shown;
 
 /// A larger file is not read for the sake of a message.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -29,8 +30,8 @@ pub fn add(error: &mut Error, folder: &Path) {
 pub fn of(detail: &Detail, text: &str, offset: usize, length: usize) -> Option<String> {
     let theme = GraphicalTheme { characters: ThemeCharacters::unicode(), styles: ThemeStyles::ansi() };
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(COLUMNS);
-    let mut diagnostic =
-        MietteDiagnostic::new(&detail.message).with_label(LabeledSpan::new(None, offset, length));
+    let mut diagnostic = MietteDiagnostic::new(shown::lines(&detail.message))
+        .with_label(LabeledSpan::new(None, offset, length));
     diagnostic.help.clone_from(&detail.help);
     let source = NamedSource::new(detail.file.as_deref().unwrap_or_default(), text.to_owned());
     let mut excerpt = String::new();

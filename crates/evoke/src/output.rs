@@ -1,8 +1,12 @@
 //! What a command says: data on stdout, talk on stderr.
 //!
+//! What others wrote is made safe for a terminal ([`shown`]): where it is printed as text, and once more at the end, where
+//! nothing but colours passes.
+//!
 //! Colours appear only on a terminal, and never when `NO_COLOR` is set (`anstream` takes them out). A reader of stdout
 //! that goes away ends the command quietly: see [`crate::exit::BROKEN_PIPE`].
 
+pub mod shown;
 pub mod table;
 pub mod tree;
 pub mod words;
@@ -32,7 +36,7 @@ impl Format {
     /// Says something on stderr, to a person. A program is told what it needs to know on stdout.
     pub fn talk(self, line: impl std::fmt::Display) {
         if self == Self::Text {
-            let _ = writeln!(anstream::stderr(), "{line}");
+            let _ = writeln!(anstream::stderr(), "{}", shown::styled(&line.to_string()));
         }
     }
 
@@ -43,8 +47,10 @@ impl Format {
         }
         let mut stderr = anstream::stderr().lock();
         let _ = match self {
-            Self::Json => writeln!(stderr, "{}", json!({ "error": describe(error) })),
-            Self::Text => write!(stderr, "{}", render(error)),
+            Self::Json => {
+                writeln!(stderr, "{}", shown::json(&json!({ "error": describe(error) }).to_string()))
+            }
+            Self::Text => write!(stderr, "{}", shown::styled(&render(error))),
         };
         error.exit
     }
@@ -53,14 +59,15 @@ impl Format {
 /// Prints a line of text on stdout.
 pub fn line(text: impl std::fmt::Display) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    writeln!(stdout, "{text}")?;
+    writeln!(stdout, "{}", shown::styled(&text.to_string()))?;
     stdout.flush()
 }
 
 /// Prints one JSON value as one line on stdout.
 pub fn json(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(value)?;
     let mut stdout = io::stdout().lock();
-    serde_json::to_writer(&mut stdout, value)?;
+    stdout.write_all(shown::json(&text).as_bytes())?;
     stdout.write_all(b"\n")?;
     stdout.flush()
 }
@@ -86,16 +93,16 @@ pub fn stdout_is_terminal() -> bool {
 
 /// The error as a person reads it: the sentence, its details, and what helps.
 pub fn render(error: &Error) -> String {
-    let mut text = format!("{}: {error}\n", words::bad("error"));
+    let mut text = format!("{}: {}\n", words::bad("error"), shown::lines(&error.message));
     for detail in &error.details {
         match &detail.excerpt {
             Some(excerpt) => text.push_str(&format!("\n{excerpt}")),
             // What has a place and one problem only is often the sentence itself.
             None if *detail.to_string() == *error.message => {}
             None => {
-                text.push_str(&format!("  {detail}\n"));
+                text.push_str(&format!("  {}\n", shown::lines(&detail.to_string())));
                 let more = detail.help.iter().flat_map(|help| help.lines());
-                more.for_each(|line| text.push_str(&format!("    {line}\n")));
+                more.for_each(|line| text.push_str(&format!("    {}\n", shown::line(line))));
             }
         }
     }

@@ -257,7 +257,40 @@ async fn lines_over_the_bound_are_counted_in_a_last_line() {
     let query = LogQuery { run: Some(answered.run), limit: 10, ..LogQuery::default() };
     let lines: Vec<_> = world.store.logs(&query).await.unwrap().into_iter().map(|(_, log)| log).collect();
     let texts: Vec<_> = lines.iter().map(|log| log.line.as_str()).collect();
-    let last = "2 further lines were dropped: an attempt may write 3";
+    let last = "2 further lines were dropped (12 bytes): an attempt may write 3 lines and 4194304 bytes";
     assert_eq!(texts, ["line 1", "line 2", "line 3", last]);
     assert_eq!(lines[3].stream, LogStream::Platform);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_floods_its_log_leaves_a_gap_and_its_size() {
+    let limits = Limits { log_lines_per_second: 10, ..Limits::default() };
+    let world = World::with(Arc::new(MemoryStore::new()), limits).await;
+    world.deploy(&[("chatty", ""), ("quiet", "")]).await;
+    world.runtime.script("chatty", |guest| async move {
+        for n in 0..500 {
+            guest.log(&format!("line {n:03}")).await;
+        }
+        guest.agree().await
+    });
+    world.runtime.script("quiet", |guest| async move {
+        guest.log("a word").await;
+        guest.agree().await
+    });
+    let texts = async |function: &str| {
+        let (answered, _) = world.call(function, "").await.unwrap();
+        world.ended(&answered.run).await;
+        let query = LogQuery { run: Some(answered.run), limit: 1_000, ..LogQuery::default() };
+        let lines = world.store.logs(&query).await.unwrap();
+        lines.into_iter().map(|(_, log)| log.line).collect::<Vec<_>>()
+    };
+    // All of two attempts, ten seconds' worth for both.
+    let (first, second) = (texts("chatty").await, texts("chatty").await);
+    let rule = "function chatty may write 10 lines and 524288 bytes a second";
+    assert_eq!((first.len(), first[99].as_str()), (101, "line 099"));
+    assert_eq!(first[100], format!("400 further lines were dropped (3200 bytes): {rule}"));
+    assert_eq!(second, [format!("500 further lines were dropped (4000 bytes): {rule}")]);
+    assert_eq!(texts("quiet").await, ["a word"]);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(texts("chatty").await[0], "line 000");
 }

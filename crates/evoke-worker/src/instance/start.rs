@@ -9,16 +9,14 @@ use evoke_core::runtime::InstanceSpec;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use super::early::{self, Early, with_refusals};
 use super::link::Link;
 use super::output::Output;
-use super::{Bounds, EXIT, Parts, ProcessInstance, verdict};
+use super::{Between, Bounds, EXIT, Parts, ProcessInstance, verdict};
 use crate::egress::Egress;
 use crate::frame::message::{self, HeaderBounds, Init, InitError, InitLimits, PROTOCOL, Ready};
 use crate::frame::{FrameError, Kind, PLATFORM_IN_FLIGHT};
 use crate::launcher::Process;
-
-/// Lines written while loading that are kept for the first call.
-const EARLY_LINES: usize = 200;
 
 /// A process that was just started, and what it is to load.
 #[derive(Debug)]
@@ -122,7 +120,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
     }
     Ok(Loaded::Instance(ProcessInstance {
         body: Some(parts),
-        function: spec.function.to_string(),
+        between: Between::new(spec.function.to_string()),
         source: format!("/{}/{}", spec.app, spec.function),
         bounds: Bounds {
             headers: HeaderBounds { fields: limits.headers, bytes: limits.header_bytes },
@@ -137,27 +135,8 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
     }))
 }
 
-/// There is no log of a function that did not load, so what it was refused of the network goes with the failure.
-pub(crate) fn with_refusals(
-    mut failure: Failure,
-    early: &[(LogStream, String)],
-    output: &mut Output,
-) -> Failure {
-    let mut lines = early.to_vec();
-    output.drain(|stream, line| lines.push((stream, line)));
-    for (_, line) in lines.iter().filter(|(stream, _)| *stream == LogStream::Platform) {
-        failure.message.push('\n');
-        failure.message.push_str(line);
-    }
-    failure
-}
-
-async fn load(parts: &mut Parts, early: &mut Vec<(LogStream, String)>) -> Result<Ready, Failure> {
-    let mut keep = |stream, line| {
-        if early.len() < EARLY_LINES {
-            early.push((stream, line));
-        }
-    };
+async fn load(parts: &mut Parts, early: &mut Early) -> Result<Ready, Failure> {
+    let mut keep = |stream, line| early::keep(early, stream, line);
     loop {
         let Parts { process, link, output } = &mut *parts;
         while let Some(frame) = link.frame().map_err(|cause| verdict::violation(&cause))? {

@@ -21,13 +21,11 @@ use super::reply::Reply;
 use super::{Bounds, Identity, Parts, ProvidedInstance};
 use crate::egress::Egress;
 use crate::frame::message::HeaderBounds;
+use crate::instance::early::{self, Early, with_refusals};
 use crate::instance::output::Output;
-use crate::instance::{verdict, with_refusals};
+use crate::instance::{Between, verdict};
 use crate::launcher::{Exit, Process};
 use crate::prepare::script_interpreter;
-
-/// Lines written while loading that are kept for the first call.
-const EARLY_LINES: usize = 200;
 
 /// A process that was just started.
 #[derive(Debug)]
@@ -96,6 +94,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<ProvidedInstance, Failure>
             body_bytes: limits.body_bytes,
             publish_events: limits.publish_events,
         },
+        between: Between::new(spec.function.to_string()),
         early,
         idle: true,
     })
@@ -107,13 +106,9 @@ enum Failed {
     Itself(Failure),
 }
 
-async fn initialise(parts: &mut Parts, early: &mut Vec<(LogStream, String)>) -> Result<(), Failed> {
+async fn initialise(parts: &mut Parts, early: &mut Early) -> Result<(), Failed> {
     let Parts { process, output, desk } = parts;
-    let mut keep = |stream, line| {
-        if early.len() < EARLY_LINES {
-            early.push((stream, line));
-        }
-    };
+    let mut keep = |stream, line| early::keep(early, stream, line);
     loop {
         tokio::select! {
             biased;

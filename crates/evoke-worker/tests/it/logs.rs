@@ -72,6 +72,47 @@ async fn long_lines_are_cut_and_broken_text_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_cut_line_says_how_much_is_missing_whichever_way_it_came() {
+    let host = Host::start().await;
+    let cases = [
+        (
+            "main.mjs",
+            "import { writeSync } from 'node:fs';
+            export const handler = () => {
+                for (let i = 0; i < 1000; i++) process.stdout.write('é'.repeat(1000));
+                process.stdout.write('\\r\\nnext\\r\\nrest');
+                const part = Buffer.alloc(1000, 'x'); for (let i = 0; i < 1000; i++) writeSync(2, part);
+                return 1; };",
+        ),
+        (
+            "main.py",
+            "import os, sys\ndef handler(e, c):\n    for i in range(1000): sys.stdout.write('é' * 1000)\n    sys.stdout.write('\\r\\nnext\\r\\nrest')\n    for i in range(1000): os.write(2, b'x' * 1000)\n    return 1\n",
+        ),
+    ];
+    for case in cases {
+        let outcome = host.guest(&[case]).await.get("/").await;
+        let cut = format!("{} … 1991841 more bytes", "é".repeat(4080));
+        assert_eq!(outcome.lines(Stdout), [cut.as_str(), "next", "rest"], "{}", case.0);
+        let cut = format!("{} … 991840 more bytes", "x".repeat(8160));
+        assert_eq!(outcome.lines(Stderr), [cut], "{}", case.0);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_while_loading_is_told_with_the_first_call() {
+    let host = Host::start().await;
+    for case in [
+        ("main.mjs", "for (let i = 0; i < 300; i++) console.log(i); export const handler = () => 1;"),
+        ("main.py", "for i in range(300): print(i)\ndef handler(e, c): return 1\n"),
+    ] {
+        let outcome = host.guest(&[case]).await.get("/").await;
+        assert_eq!(outcome.lines(Stdout).len(), 200, "{}", case.0);
+        let told = "further lines were dropped: a function may write 200 lines while it is loaded";
+        assert_eq!(outcome.lines(evoke_core::record::LogStream::Platform), [told], "{}", case.0);
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_lines_slows_the_function_down_and_loses_none() {
     let host = Host::start().await;
     let cases = [

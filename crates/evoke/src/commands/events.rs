@@ -9,7 +9,7 @@ use crate::clock::SystemClock;
 use crate::context;
 use crate::exit::{Exit, Result};
 use crate::output::table::{Cell, Table};
-use crate::output::{self, Format, words};
+use crate::output::{self, Format, shown, words};
 
 /// Lists events, or shows one.
 pub async fn run(verb: EventsVerb, format: Format) -> Result {
@@ -66,16 +66,18 @@ fn show_one(stored: &StoredEvent) -> Result<()> {
     ];
     attributes.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned()))));
     for (name, value) in attributes {
-        output::line(format_args!("{} {value}", words::faint(format_args!("{name:<16}"))))?;
+        let name = words::faint(format_args!("{name:<16}"));
+        output::line(format_args!("{name} {}", shown::line(&value)))?;
     }
     for (name, value) in event.extensions() {
-        output::line(format_args!("{} {}", words::faint(format_args!("{name:<16}")), attribute(value)))?;
+        let name = words::faint(format_args!("{name:<16}"));
+        output::line(format_args!("{name} {}", shown::line(&attribute(value))))?;
     }
     for run in &stored.runs {
         output::line(format_args!("{} {run}", words::faint(format_args!("{:<16}", "run"))))?;
     }
     if let Some(data) = data_text(event) {
-        output::line(format_args!("\n{data}"))?;
+        output::line(format_args!("\n{}", shown::lines(&data)))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::cli::InvokeArgs;
 use crate::client::{self, Client};
 use crate::context;
 use crate::exit::{Error, Exit, Result};
-use crate::output::{self, Format, words};
+use crate::output::{self, Format, shown, words};
 
 /// Calls the function and prints its answer.
 pub async fn run(args: InvokeArgs, format: Format) -> Result {
@@ -116,15 +116,22 @@ fn accepted(later: Later, format: Format) -> Result {
     Ok(Exit::Done)
 }
 
-/// The body as it comes.
+/// The body as it comes. A pipe gets exactly the body; a terminal gets what does it no harm, and a line end.
 async fn stream(mut answer: Response) -> Result<()> {
-    let mut last = None;
+    if !output::stdout_is_terminal() {
+        while let Some(chunk) = client::next_chunk(&mut answer).await? {
+            output::raw(&chunk)?;
+        }
+        return Ok(());
+    }
+    let (mut parts, mut last) = (shown::Parts::default(), None);
     while let Some(chunk) = client::next_chunk(&mut answer).await? {
-        output::raw(&chunk)?;
+        output::raw(parts.next(&chunk).as_bytes())?;
         last = chunk.last().copied().or(last);
     }
-    // A prompt on the same line helps nobody; a pipe gets exactly the body.
-    if output::stdout_is_terminal() && last.is_some_and(|byte| byte != b'\n') {
+    output::raw(parts.rest().as_bytes())?;
+    // A prompt on the same line helps nobody.
+    if last.is_some_and(|byte| byte != b'\n') {
         output::raw(b"\n")?;
     }
     Ok(())

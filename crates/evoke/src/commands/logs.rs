@@ -9,7 +9,7 @@ use crate::cli::LogsArgs;
 use crate::client::{self, Client};
 use crate::context;
 use crate::exit::{Exit, Result};
-use crate::output::{self, Format, words};
+use crate::output::{self, Format, shown, words};
 use crate::sse;
 
 const RECONNECT_FIRST: Duration = Duration::from_millis(200);
@@ -94,5 +94,6 @@ pub fn print(line: &LogLine, format: Format) -> Result<()> {
     };
     let time = words::faint(words::time_of_day(line.at.0));
     let function = words::styled(words::NAME, &line.function);
-    Ok(output::line(format_args!("{time} {function} {} {style}{}{style:#}", words::faint("|"), line.line))?)
+    let text = shown::line(&line.line);
+    Ok(output::line(format_args!("{time} {function} {} {style}{text}{style:#}", words::faint("|")))?)
 }

@@ -12,7 +12,7 @@ use crate::clock::SystemClock;
 use crate::context;
 use crate::exit::{Exit, Result};
 use crate::output::table::{Cell, Table};
-use crate::output::{self, Format, words};
+use crate::output::{self, Format, shown, words};
 
 /// Lists runs, or shows one with everything that goes back to the same start.
 pub async fn run(verb: RunsVerb, format: Format) -> Result {
@@ -66,11 +66,12 @@ fn took(run: &Run) -> Option<String> {
 }
 
 fn started_by(trigger: &Trigger) -> String {
-    match trigger {
+    let text = match trigger {
         Trigger::Http { method, path } => format!("{method} {path}"),
         Trigger::Event { r#type, .. } => format!("event {type}"),
         Trigger::Call { by } => format!("call by {by}"),
-    }
+    };
+    shown::line(&text).into_owned()
 }
 
 fn state_word(state: State) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{line, words};
+use super::{line, shown, words};
 
 /// Rows under a heading.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub struct Cell {
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.into(), style: anstyle::Style::new() }
+        Self::styled(text, anstyle::Style::new())
     }
 }
 
 impl Cell {
-    /// A coloured text.
+    /// A coloured text, whoever wrote it.
     pub fn styled(text: impl Into<String>, style: anstyle::Style) -> Self {
-        Self { text: text.into(), style }
+        Self { text: shown::line(&text.into()).into_owned(), style }
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use evoke_core::time::Timestamp;
 
+use super::shown;
+
 /// What is not the point.
 pub const FAINT: Style = Style::new().dimmed();
 /// What went well.
@@ -91,11 +93,12 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// The first line of a text, cut at 160 characters.
+/// The first line of a text that somebody else wrote, cut at 160 characters.
 pub fn one_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     let cut: String = line.chars().take(160).collect();
-    if cut.len() < text.trim_end().len() { format!("{cut}…") } else { cut }
+    let more = if cut.len() < text.trim_end().len() { "…" } else { "" };
+    format!("{}{more}", shown::line(&cut))
 }
 
 /// `1 run`, `3 runs`.

@@ -12,4 +12,5 @@ mod filter;
 mod help;
 mod life;
 mod new;
+mod printed;
 mod reports;

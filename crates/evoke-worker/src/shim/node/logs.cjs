@@ -9,13 +9,16 @@ const STDERR = 2;
 
 class Lines extends Writable {
   #rest = "";
+  #skipped = 0;
   #number;
+  #limits;
   #emit;
   #flush;
 
-  constructor(number, emit, flush) {
+  constructor(number, limits, emit, flush) {
     super({ decodeStrings: false });
     this.#number = number;
+    this.#limits = limits;
     this.#emit = emit;
     this.#flush = flush;
     this.fd = number;
@@ -23,30 +26,59 @@ class Lines extends Writable {
   }
 
   _write(chunk, _encoding, done) {
-    const text = this.#rest + (typeof chunk === "string" ? chunk : chunk.toString("utf8"));
+    const text = typeof chunk === "string" ? chunk : chunk.toString("utf8");
     const lines = text.split("\n");
-    this.#rest = lines.pop();
-    for (const line of lines) this.#emit(this.#number, line);
+    const rest = lines.pop();
+    for (const line of lines) {
+      this.#add(line);
+      this.#end();
+    }
+    this.#add(rest);
     // At once: a function that never returns to the event loop shall be seen to have come this far.
     if (lines.length > 0) this.#flush();
-    // A function that writes for ever without a line end shall not fill the memory.
-    if (this.#rest.length > 64 << 10) this.finish();
     done();
   }
 
   finish() {
-    if (this.#rest === "") return;
-    this.#emit(this.#number, this.#rest);
-    this.#rest = "";
+    if (this.#rest !== "") this.#end();
   }
+
+  // A function that writes for ever without a line end shall not fill the memory: beyond the limit it is counted.
+  #add(text) {
+    const room = this.#limits.lineBytes - this.#rest.length;
+    if (text.length > room) {
+      this.#skipped += Buffer.byteLength(text.slice(room), "utf8");
+      text = text.slice(0, room);
+    }
+    this.#rest += text;
+  }
+
+  #end() {
+    this.#emit(this.#number, this.#rest, this.#skipped);
+    this.#rest = "";
+    this.#skipped = 0;
+  }
+}
+
+// Bytes kept free for the words at the end of a line that was cut.
+const MARK = 32;
+
+// At most `limit` bytes of a line, with how many are missing. Not cut within a character.
+function cut(text, skipped, limit) {
+  if (skipped === 0 && text.length <= limit) return text;
+  const marked = limit > 4 * MARK;
+  let room = Math.min(marked ? limit - MARK : limit, text.length);
+  while (room > 0 && (text[room] & 0xc0) === 0x80) room -= 1;
+  const mark = marked ? Buffer.from(` … ${skipped + text.length - room} more bytes`) : Buffer.alloc(0);
+  return Buffer.concat([text.subarray(0, room), mark]);
 }
 
 // Replaces process.stdout and process.stderr, which `console` writes to. `callId()` is 0 when no call runs.
 function capture(channel, callId) {
   const limits = { lineBytes: 8 << 10 };
-  const emit = (number, line) => {
-    let text = Buffer.from(line.endsWith("\r") ? line.slice(0, -1) : line, "utf8");
-    if (text.length > limits.lineBytes) text = text.subarray(0, limits.lineBytes);
+  const emit = (number, line, skipped = 0) => {
+    const whole = skipped === 0 && line.endsWith("\r") ? line.slice(0, -1) : line;
+    const text = cut(Buffer.from(whole, "utf8"), skipped, limits.lineBytes);
     channel.send(KIND.LOG, callId(), Buffer.concat([Buffer.of(number), text]));
   };
   const streams = { stdout: null, stderr: null };
@@ -54,7 +86,7 @@ function capture(channel, callId) {
     Object.defineProperty(process, name, {
       configurable: true,
       enumerable: true,
-      get: () => (streams[name] ??= new Lines(number, emit, () => channel.flush())),
+      get: () => (streams[name] ??= new Lines(number, limits, emit, () => channel.flush())),
     });
   }
   return {

@@ -6,7 +6,7 @@ use evoke_gateway::api::{EventNode, Run, RunTree, TreeNode};
 use super::{attempts, started_by, took};
 use crate::exit::Result;
 use crate::output::tree::Node;
-use crate::output::{self, words};
+use crate::output::{self, shown, words};
 
 /// Prints it.
 pub fn run(run: &Run, tree: &RunTree) -> Result<()> {
@@ -33,7 +33,10 @@ pub fn run(run: &Run, tree: &RunTree) -> Result<()> {
     }
     if let Some(stack) = run.attempts.last().and_then(|attempt| attempt.stack.as_deref()) {
         output::line("")?;
-        stack.lines().take(20).try_for_each(|line| output::line(words::faint(format_args!("  {line}"))))?;
+        stack
+            .lines()
+            .take(20)
+            .try_for_each(|line| output::line(words::faint(format_args!("  {}", shown::line(line)))))?;
     }
     output::line("")?;
     let start = tree.nodes.iter().map(accepted_at).min().unwrap_or(run.created_at.0);
@@ -89,10 +92,11 @@ fn run_label(run: &Run, start: Timestamp, asked: &Run) -> String {
 
 /// `event purchase_complete (order-7)  +13.0 ms  evt_…`
 fn event_label(event: &EventNode, start: Timestamp) -> String {
-    let subject = event.subject.as_deref().map(|subject| format!(" ({subject})")).unwrap_or_default();
+    let subject =
+        event.subject.as_deref().map(|subject| format!(" ({})", shown::line(subject))).unwrap_or_default();
     format!(
         "event {}{subject}  {}",
-        words::styled(words::NAME, &event.r#type),
+        words::styled(words::NAME, shown::line(&event.r#type)),
         words::faint(format_args!("{}  {}", offset(event.accepted_at.0, start), event.id)),
     )
 }

@@ -4,7 +4,8 @@ import sys
 from _thread import RLock
 from io import BufferedIOBase, TextIOBase
 
-_REST_MAX = 64 << 10
+# Bytes kept free for the words at the end of a line that was cut.
+_MARK = 32
 
 
 class Bytes(BufferedIOBase):
@@ -37,6 +38,7 @@ class Lines(TextIOBase):
         self._channel = channel
         self._limits = limits
         self._rest = ""
+        self._skipped = 0
         self._lock = RLock()
         self.name = "<stdout>" if number == 1 else "<stderr>"
 
@@ -48,28 +50,40 @@ class Lines(TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
-            if "\n" in text:
-                *lines, self._rest = (self._rest + text).split("\n")
-                for line in lines:
-                    self._emit(line)
-            else:
-                self._rest += text
-                # A function that writes for ever without a line end shall not fill the memory.
-                if len(self._rest) > _REST_MAX:
-                    self.finish()
-                return len(text)
-        self._channel.flush()
+            *whole, rest = text.split("\n")
+            for line in whole:
+                self._add(line)
+                self._emit()
+            self._add(rest)
+        if whole:
+            self._channel.flush()
         return len(text)
 
     def finish(self):
         """Sends a begun line."""
         with self._lock:
-            rest, self._rest = self._rest, ""
-            if rest:
-                self._emit(rest)
+            if self._rest:
+                self._emit()
 
-    def _emit(self, line):
-        data = line.encode("utf-8", "replace")[: self._limits["log_line_bytes"]]
+    def _add(self, text):
+        """A function that writes for ever without a line end shall not fill the memory: beyond the limit it is counted."""
+        room = self._limits["log_line_bytes"] - len(self._rest)
+        if len(text) > room:
+            self._skipped += len(text[room:].encode("utf-8", "replace"))
+            text = text[:room]
+        self._rest += text
+
+    def _emit(self):
+        data, skipped, limit = self._rest.encode("utf-8", "replace"), self._skipped, self._limits["log_line_bytes"]
+        self._rest, self._skipped = "", 0
+        if data.endswith(b"\r") and not skipped:
+            data = data[:-1]
+        if skipped or len(data) > limit:
+            room = limit - _MARK if limit > 4 * _MARK else limit
+            while room and data[room : room + 1] and data[room] & 0xC0 == 0x80:
+                room -= 1
+            mark = f" … {skipped + len(data) - room} more bytes".encode() if limit > 4 * _MARK else b""
+            data = data[:room] + mark
         self._channel.log(self._prefix + data)
 
     def writable(self):
