@@ -35,6 +35,8 @@ pub struct Limits {
     pub waiting: Duration,
     /// Instances of all functions together.
     pub instances: usize,
+    /// Memory of all instances together: the sum of what each may use at most.
+    pub instance_bytes: u64,
     /// Header fields of a request or response.
     pub headers: usize,
     /// Bytes of all those header fields.
@@ -101,6 +103,8 @@ impl Default for Limits {
             waiting_calls: 1_000,
             waiting: Duration::from_secs(10),
             instances: 256,
+            // The server knows its machine and says less.
+            instance_bytes: 256 << 30,
             headers: 128,
             header_bytes: 64 << 10,
             log_line_bytes: 8 << 10,

@@ -108,8 +108,20 @@ pub struct Function {
     pub timeout: Duration,
     /// Limit of one instance, bytes.
     pub memory_bytes: u64,
-    /// Instances, and so attempts at once, at most.
+    /// Attempts at once, at most.
     pub concurrency: u32,
+    /// Attempts at once in one instance; more than one only for handlers that can.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub instance_concurrency: u32,
+    /// Instances that are there also when there is nothing to do.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_instances: u32,
+    /// How long an instance is kept with nothing to do, where it differs from the node's. Left out of JSON when it does not.
+    #[serde(default, with = "units::optional_duration_text", skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
+    /// Whether an instance is used for more than one attempt.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub reuse: bool,
     /// What its instances have in common before their first call.
     #[serde(default, skip_serializing_if = "Preload::is_default")]
     pub preload: Preload,
@@ -129,7 +141,37 @@ pub struct Function {
     pub retry: RetryPolicy,
 }
 
+// Settings at their default are left out of JSON: those from before they existed, and their revisions, stay as they were.
+
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_yes(flag: &bool) -> bool {
+    *flag
+}
+
 impl Function {
+    /// Instances at most: as many as its attempts at once need.
+    pub const fn instances_max(&self) -> u32 {
+        self.concurrency.div_ceil(self.instance_concurrency)
+    }
+
     /// Whether `emits` names this event type.
     pub fn may_emit(&self, ty: &str) -> bool {
         self.emits.iter().any(|pattern| pattern.matches(ty))

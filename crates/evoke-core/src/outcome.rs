@@ -51,6 +51,8 @@ pub enum FailureCode {
     OutOfMemory,
     /// The instance broke the worker protocol.
     ProtocolViolation,
+    /// The instance was ended because of another call in it. Nothing of this one was kept; it can be made again.
+    InstanceEnded,
     /// A state write's precondition no longer held when the attempt was to be settled.
     StateConflict,
     /// The attempt wanted more effects, or larger ones, than one attempt may have.
@@ -76,6 +78,7 @@ impl FailureCode {
             Self::Crashed => "crashed",
             Self::OutOfMemory => "out_of_memory",
             Self::ProtocolViolation => "protocol_violation",
+            Self::InstanceEnded => "instance_ended",
             Self::StateConflict => "state_conflict",
             Self::EffectsTooLarge => "effects_too_large",
             Self::EmitRefused => "emit_refused",

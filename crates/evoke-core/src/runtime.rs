@@ -1,7 +1,8 @@
 //! The seam to whatever runs guest code.
 //!
-//! A [`Runtime`] makes instances; an [`Instance`] runs one call at a time. During a call the instance talks back
-//! through [`Call::up`], so that one task (the attempt) owns everything the call may change.
+//! A [`Runtime`] makes instances; an [`Instance`] runs one call at a time, or is one of the lanes of something that runs
+//! several. During a call the instance talks back through [`Call::up`], so that one task (the attempt) owns everything the
+//! call may change.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Starts an instance and waits until its handler is loaded. The error says why it could not be.
     async fn start(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure>;
+
+    /// Whether something is kept from which the next instance comes without loading its function.
+    fn is_preloaded(&self, _spec: &InstanceSpec) -> bool {
+        false
+    }
 
     /// Ends what is left and releases the machine's resources. The last call.
     async fn shutdown(&self);
@@ -96,17 +102,28 @@ pub struct InstanceSpec {
     pub memory_bytes: u64,
     /// What its instances have in common before their first call.
     pub preload: Preload,
+    /// Calls that one instance runs at once, at most.
+    pub instance_concurrency: u32,
     /// How long loading may take.
     pub start_timeout: Duration,
 }
 
 /// Something that runs calls of one revision, one at a time. Dropping it ends it.
+///
+/// Where [`InstanceSpec::instance_concurrency`] is more than one, an instance has as many *lanes*, each an `Instance` by itself: what
+/// they share ends when all of them have been dropped, or when one call does not end in time.
 #[async_trait]
 pub trait Instance: Send {
     /// Runs one call. Returns when the handler is done, its response body (if any) has been handed over completely,
     /// and everything it wrote has been reported. When `call.deadline` passes or `call.cancel` fires, the instance is
-    /// ended and cannot be used again.
+    /// ended and cannot be used again; one with lanes only if the handler does not stop when it is told to, and then the
+    /// calls in its other lanes fail with `FailureCode::InstanceEnded`.
     async fn call(&mut self, call: Call) -> Ended;
+
+    /// Its lanes besides this one. Called once, before the first call.
+    fn lanes(&mut self) -> Vec<Box<dyn Instance>> {
+        Vec::new()
+    }
 
     /// Whether it can take another call.
     fn is_usable(&self) -> bool;

@@ -16,6 +16,7 @@ pub(crate) type Permit = OwnedSemaphorePermit;
 /// A function's door.
 pub(crate) struct Door {
     permits: Arc<Semaphore>,
+    count: usize,
     waiting: AtomicUsize,
     waiting_max: usize,
 }
@@ -36,6 +37,7 @@ impl Door {
     pub fn new(concurrency: u32, waiting_max: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(concurrency as usize)),
+            count: concurrency as usize,
             waiting: AtomicUsize::new(0),
             waiting_max,
         }
@@ -65,6 +67,11 @@ impl Door {
             permits.push(permit);
         }
         Some(permits)
+    }
+
+    /// Permits that are out.
+    pub fn inside(&self) -> usize {
+        self.count.saturating_sub(self.permits.available_permits())
     }
 
     /// Sends away everyone who waits and whoever comes. Permits that were given stay good.

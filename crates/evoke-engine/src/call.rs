@@ -212,7 +212,8 @@ async fn enter(
             // Another revision is current now, with a door of its own.
             Some(Err(Refused::Closed)) => {}
             Some(Err(Refused::Full { waiting })) => {
-                let (concurrency, retry_after) = (target.pool.concurrency, target.pool.door.retry_after());
+                let (concurrency, retry_after) =
+                    (target.pool.terms.concurrency, target.pool.door.retry_after());
                 return Err(CallError::Overloaded { function, concurrency, waiting, retry_after });
             }
             None => return Err(CallError::Draining),

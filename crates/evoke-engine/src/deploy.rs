@@ -1,5 +1,6 @@
 //! Deploying: an app's files become revisions, checked before anything switches.
 
+mod capacity;
 mod contents;
 mod current;
 
@@ -17,9 +18,11 @@ use evoke_core::time::Timestamp;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use crate::Engine;
 use crate::engine::Inner;
+use crate::pool::{Instances, Trial};
 use crate::route::RouteTaken;
-use crate::{Engine, pool};
+pub(crate) use capacity::too_large;
 use contents::{Contents, MANIFEST};
 pub(crate) use current::{follow, load, renew};
 use current::{spec_of, switch};
@@ -93,6 +96,9 @@ pub enum DeployError {
     /// Secrets it needs have no value.
     #[error("{}", missing_secrets(.0))]
     Secrets(Vec<SecretName>),
+    /// There is no room for it on this node.
+    #[error("{0}")]
+    DoesNotFit(String),
     /// Another app has the same route.
     #[error("route {route} is already taken by app {owner}")]
     RouteTaken {
@@ -140,6 +146,12 @@ impl Engine {
         if !missing.is_empty() {
             return Err(DeployError::Secrets(missing));
         }
+        let deployed: Vec<_> =
+            inner.directory.snapshot().apps.values().map(|app| app.deployment.clone()).collect();
+        let others =
+            deployed.iter().map(|deployment| &deployment.manifest).filter(|other| other.app != manifest.app);
+        let apps = others.chain([&manifest]).map(|manifest| (&manifest.app, &manifest.functions));
+        capacity::check(apps, &manifest.app, &inner.limits).map_err(DeployError::DoesNotFit)?;
         let digest = inner.store.put_object(bundle.clone()).await?;
         let Former { expect, deployment: former } = Former::read(inner, &manifest.app).await?;
         let revisions =
@@ -162,7 +174,7 @@ impl Engine {
             inner.runtime.prepare(&prepared(&next), bundle).await?;
             try_out(inner, &next, &changed).await
         };
-        inner.ending.run_until_cancelled(trial).await.ok_or(DeployError::Draining)??;
+        let warm = inner.ending.run_until_cancelled(trial).await.ok_or(DeployError::Draining)??;
 
         let writes = documents(&next, &changed, expect);
         let _turn = inner.directory.changing.lock().await;
@@ -174,6 +186,7 @@ impl Engine {
             Err(_) => return Err(DeployError::Concurrent(next.manifest.app.clone())),
         }
         switch(inner, next.clone());
+        warm_up(inner, &next.manifest.app, warm);
         let former = former.iter().flat_map(|former| former.revisions.keys());
         let removed = former.filter(|name| !next.revisions.contains_key(*name)).cloned().collect();
         Ok(Deployed { deployment: next, changed, removed })
@@ -201,9 +214,16 @@ impl Engine {
         entries.iter().map(|entry| read_json(&entry.key, &entry.value)).collect()
     }
 
-    /// Live instances of a function: (busy, idle).
-    pub fn instances(&self, app: &AppName, function: &FunctionName) -> (usize, usize) {
-        self.0.directory.snapshot().target(app, function).map_or((0, 0), |target| target.pool.count())
+    /// A function's instances at this moment.
+    pub fn instances(&self, app: &AppName, function: &FunctionName) -> Instances {
+        let directory = &self.0.directory;
+        let mut instances =
+            directory.snapshot().target(app, function).map_or_else(Instances::default, |target| Instances {
+                preloaded: self.0.runtime.is_preloaded(&target.pool.spec),
+                ..target.pool.count()
+            });
+        instances.draining += directory.draining(app, function);
+        instances
     }
 }
 
@@ -257,22 +277,61 @@ fn prepared(deployment: &Deployment) -> PreparedBundle {
     PreparedBundle { digest: deployment.bundle.clone(), sources: sources.collect() }
 }
 
-/// Loads each of `changed` once, two at a time.
-async fn try_out(inner: &Inner, next: &Deployment, changed: &[FunctionName]) -> Result<(), DeployError> {
+/// Instances that were tried and are kept.
+type Warm = Vec<(FunctionName, Vec<Trial>)>;
+
+/// Loads each of `changed` once, two at a time. Of functions with `min_instances` the instance is kept, and so many are
+/// started, as far as there is room beside those of the revision that still runs.
+async fn try_out(inner: &Inner, next: &Deployment, changed: &[FunctionName]) -> Result<Warm, DeployError> {
     // Owned, because a closure over borrowed names would keep the whole deployment's future from being `Send`.
-    let spec = |name: &FunctionName| spec_of(inner, next, name, &next.manifest.functions[name]);
-    let specs: Vec<_> = changed.iter().map(|name| (name.clone(), Arc::new(spec(name)))).collect();
-    let trials = specs.into_iter().map(|(name, spec)| async move {
-        let instance = pool::start(inner, spec).await;
-        instance.err().map(|failure| (name, failure))
+    let trials: Vec<_> = changed
+        .iter()
+        .map(|name| {
+            let settings = &next.manifest.functions[name];
+            (name.clone(), Arc::new(spec_of(inner, next, name, settings)), settings.min_instances)
+        })
+        .collect();
+    let trials = trials.into_iter().map(|(name, spec, min)| async move {
+        let first = match Trial::start(inner, spec.clone()).await {
+            Ok(first) => first,
+            Err(failure) => return Err((name, failure)),
+        };
+        let mut warm = Vec::new();
+        if min > 0 {
+            warm.push(first);
+            while warm.len() < min as usize
+                && let Some(trial) = Trial::one_more(inner, spec.clone()).await
+            {
+                warm.push(trial);
+            }
+        }
+        Ok((name, warm))
     });
-    let mut failures: Vec<_> =
-        futures_util::stream::iter(trials).buffer_unordered(2).filter_map(std::future::ready).collect().await;
+    let mut tried = futures_util::stream::iter(trials).buffer_unordered(2);
+    let (mut warm, mut failures) = (Vec::new(), Vec::new());
+    while let Some(trial) = tried.next().await {
+        match trial {
+            Ok(started) => warm.push(started),
+            Err(failure) => failures.push(failure),
+        }
+    }
     if failures.is_empty() {
-        return Ok(());
+        return Ok(warm);
     }
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
     Err(DeployError::Functions(failures))
+}
+
+/// Hands what was tried to the pools that are current now, and has the rest started.
+fn warm_up(inner: &Inner, app: &AppName, warm: Warm) {
+    let snapshot = inner.directory.snapshot();
+    for (name, started) in warm {
+        let Some(target) = snapshot.target(app, &name) else { continue };
+        for trial in started {
+            target.pool.adopt(trial);
+        }
+        target.pool.warm(inner);
+    }
 }
 
 pub(crate) fn json_value(of: &impl Serialize) -> Value {

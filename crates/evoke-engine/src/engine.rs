@@ -1,6 +1,6 @@
 //! The engine as its users hold it: what it is made of, how it starts, how it ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use evoke_core::id::{AppName, IdSource, RunId};
@@ -62,6 +62,8 @@ pub enum StartError {
 pub struct Engine(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
+    /// For what starts work by itself.
+    pub me: Weak<Inner>,
     pub store: Arc<dyn Store>,
     pub runtime: Arc<dyn Runtime>,
     pub clock: Arc<dyn Clock>,
@@ -124,8 +126,9 @@ impl Engine {
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { store, runtime, clock, limits, retention, seed, secrets_key } = parts;
         let (recorder, records) = recorder::channel(&limits);
-        let inner = Arc::new(Inner {
-            places: Places::new(limits.instances),
+        let inner = Arc::new_cyclic(|me| Inner {
+            me: me.clone(),
+            places: Places::new(limits.instances, limits.instance_bytes),
             chance: Mutex::new(Chance {
                 ids: IdSource::seeded(seed),
                 jitter: fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15),
@@ -154,7 +157,7 @@ impl Engine {
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
         inner.loops.spawn(schedule::fire(inner.clone()));
-        inner.loops.spawn(pool::reap(inner.clone()));
+        inner.loops.spawn(pool::keep(inner.clone()));
         inner.loops.spawn(deploy::follow(inner.clone(), deployments));
         inner.loops.spawn(secrets::follow(inner.clone(), secrets));
         inner.loops.spawn(recorder::write(inner.clone(), records));
@@ -170,6 +173,11 @@ impl Engine {
     /// The bounds.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// Places and memory of instances, as far as they are in use, those of instances being started included.
+    pub fn places(&self) -> (usize, u64) {
+        self.0.places.used()
     }
 
     /// The time.
@@ -213,6 +221,7 @@ impl Engine {
         inner.loops.close();
         inner.loops.wait().await;
         inner.directory.clear();
+        inner.directory.forget_ended();
         inner.runtime.shutdown().await;
         inner.store.close().await
     }

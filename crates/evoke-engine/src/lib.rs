@@ -30,5 +30,6 @@ mod settle;
 mod trace;
 
 pub use engine::{Engine, Parts, StartError};
+pub use pool::{Failing, Instances};
 pub use secrets::SealingKey;
 pub use trace::TraceParent;

@@ -1,100 +1,124 @@
 //! A revision's instances: started when there is work and none is idle, kept a while, replaced when they end.
 //!
+//! Who finds none idle stands in the pool's line, and starts run beside that: whichever is there first serves the first in
+//! line, an instance that was started or one that was given back. What is counted is in [`state`], what is started and when
+//! in [`start`], what happens as time passes in [`keep`].
+//!
 //! A pool belongs to one revision. When a function gets another, its pool is retired: what is idle ends, what is busy
 //! finishes and ends then, and who waits at its door is sent to that of the next.
+//!
+//! Locks: a pool's state may be held while the places are asked, never the other way round, and no instance is dropped
+//! while it is held.
 
-use std::sync::Arc;
+mod count;
+mod keep;
+mod slot;
+mod start;
+mod state;
+
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use evoke_core::manifest::{Function, units};
 use evoke_core::outcome::{Failure, FailureCode};
-use evoke_core::runtime::{Instance, InstanceSpec};
+use evoke_core::runtime::InstanceSpec;
 use evoke_core::store::Queue;
-use futures_util::FutureExt;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Door;
 use crate::engine::Inner;
-use crate::place::{Granted, Place, Places};
+use crate::place::Places;
 
-/// The runtime ends a start by itself when its time is up; this is for one that cannot.
-const START_GRACE: Duration = Duration::from_secs(5);
+pub use count::{Failing, Instances};
+pub(crate) use keep::keep;
+pub(crate) use slot::Slot;
+pub(crate) use start::{Trial, end_longest_idle};
+use state::{Lane, State};
 
 /// The instances of one revision.
 pub(crate) struct Pool {
     pub spec: Arc<InstanceSpec>,
-    pub concurrency: u32,
+    pub terms: Terms,
     pub door: Door,
     places: Arc<Places>,
+    engine: Weak<Inner>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
-struct State {
-    /// The longest idle first.
-    idle: Vec<Idle>,
-    busy: usize,
-    retired: bool,
-    failed_starts: u32,
-    closed_until: Option<(Instant, Failure)>,
-}
-
-struct Idle {
-    held: Held,
-    since: Instant,
-}
-
-/// An instance with its place on the node.
-struct Held {
-    instance: Box<dyn Instance>,
-    _place: Place,
+/// How many instances there may be, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// Attempts at once.
+    pub concurrency: u32,
+    /// Attempts at once in one instance.
+    per_instance: usize,
+    /// Instances at most.
+    max: usize,
+    /// Instances that are kept also when there is nothing to do.
+    pub min: usize,
+    /// How long others are kept idle.
+    idle: Duration,
+    /// Whether an instance serves more than one attempt.
+    reuse: bool,
 }
 
 /// Which pool: its address, for as long as it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PoolId(usize);
 
-/// An instance in use, with the right to use it. Dropping it ends the instance.
-pub(crate) struct Slot {
-    /// Whether it was started for this attempt.
-    pub cold: bool,
-    /// Taken when it is given back.
-    held: Option<Held>,
-    pool: Arc<Pool>,
+impl PoolId {
+    /// Of no pool: a deploy tries a function.
+    const NONE: Self = Self(0);
+}
+
+impl Terms {
+    fn of(settings: &Function, inner: &Inner) -> Self {
+        Self {
+            concurrency: settings.concurrency,
+            per_instance: settings.instance_concurrency as usize,
+            max: settings.instances_max() as usize,
+            min: settings.min_instances as usize,
+            idle: settings.idle.unwrap_or(inner.limits.idle),
+            reuse: settings.reuse,
+        }
+    }
 }
 
 impl Pool {
-    pub fn new(inner: &Inner, spec: InstanceSpec, concurrency: u32) -> Arc<Self> {
+    pub fn new(inner: &Inner, spec: InstanceSpec, settings: &Function) -> Arc<Self> {
         Arc::new(Self {
             spec: Arc::new(spec),
-            concurrency,
-            door: Door::new(concurrency, inner.limits.waiting_calls),
+            terms: Terms::of(settings, inner),
+            door: Door::new(settings.concurrency, inner.limits.waiting_calls),
             places: inner.places.clone(),
-            state: Mutex::default(),
+            engine: inner.me.clone(),
+            state: Mutex::new(State::new(inner.limits.crash_loop)),
         })
     }
 
-    /// (busy, idle) instances.
-    pub fn count(&self) -> (usize, usize) {
-        let state = self.state.lock();
-        (state.busy, state.idle.len())
-    }
-
-    /// An instance for one attempt: an idle one, or a new one. Whoever asks holds a permit of the pool's door, so there
-    /// are never more instances than `concurrency`.
+    /// An instance for one attempt: an idle one, or the first that is there. Whoever asks holds a permit of the pool's door,
+    /// so never more than `concurrency` are in use.
     ///
-    /// Waits for a place on the node until `patience` or `cancel`. A start that has begun is seen through all the same,
-    /// so that the next attempt finds the instance; only the end of the server cuts it short.
+    /// Waits for a place until `patience`, for a start that has one as long as that may take, and for either until `cancel`.
+    /// Such a start is seen through all the same, so that the next attempt finds the instance; only the end of the server cuts
+    /// it short.
     pub async fn take(
         self: &Arc<Self>,
         inner: &Inner,
         patience: Option<Instant>,
         cancel: &CancellationToken,
     ) -> Result<Slot, Failure> {
-        let slot = match self.pop_usable() {
-            Some(held) => self.slot(held, false),
-            None => self.start(inner, patience, cancel).await?,
+        let slot = match self.enter()? {
+            Entered::Slot(slot) => slot,
+            Entered::InLine(mut waiting) => {
+                match cancel.run_until_cancelled(waiting.served(patience)).await {
+                    Some(served) => served?,
+                    None => return Err(cut_short(inner)),
+                }
+            }
         };
         if cancel.is_cancelled() {
             slot.give_back();
@@ -103,211 +127,191 @@ impl Pool {
         Ok(slot)
     }
 
-    async fn start(
-        self: &Arc<Self>,
-        inner: &Inner,
-        patience: Option<Instant>,
-        cancel: &CancellationToken,
-    ) -> Result<Slot, Failure> {
-        if let Some(failure) = self.closed() {
+    fn enter(self: &Arc<Self>) -> Result<Entered, Failure> {
+        let mut ended = Vec::new();
+        let mut state = self.state.lock();
+        if let Some(lane) = state.pop_usable(&mut ended) {
+            let slot = self.occupy(&mut state, lane, false);
+            self.restock(&mut state);
+            return Ok(Entered::Slot(slot));
+        }
+        if let Some(failure) =
+            self.never_fits().or_else(|| state.closed().map(|closed| closed.failure.clone()))
+        {
             return Err(failure);
         }
-        let place = self.places.take(self.id(), || end_longest_idle(inner));
-        let place = async {
-            match patience {
-                Some(patience) => tokio::time::timeout_at(patience, place).await.ok(),
-                None => Some(place.await),
-            }
-        };
-        let place = match cancel.run_until_cancelled(place).await {
-            Some(Some(Granted::Place(place))) => place,
-            Some(Some(Granted::Instance(slot))) => return Ok(slot),
-            Some(None) => return Err(no_place(inner)),
-            None => return Err(cut_short(inner)),
-        };
-        let starting = start(inner, self.spec.clone());
-        let Some(started) = inner.ending.run_until_cancelled(starting).await else {
-            return Err(draining());
-        };
-        let mut state = self.state.lock();
-        match started {
-            Ok(instance) => {
-                state.failed_starts = 0;
-                state.closed_until = None;
-                state.busy += 1;
-                drop(state);
-                Ok(self.slot(Held { instance, _place: place }, true))
-            }
-            Err(failure) => {
-                state.start_failed(&failure, inner.limits.crash_loop);
-                Err(failure)
+        let (to, slot) = oneshot::channel();
+        let number = state.join_line(to);
+        self.restock(&mut state);
+        Ok(Entered::InLine(InLine { number, slot, pool: self.clone() }))
+    }
+
+    /// `lane` is in use from now on.
+    fn occupy(self: &Arc<Self>, state: &mut State, lane: Lane, cold: bool) -> Slot {
+        state.busy += 1;
+        lane.body.occupy();
+        Slot::new(self.clone(), lane, cold)
+    }
+
+    /// Gives `lane` to the first in line, or back when there is nobody.
+    fn hand(self: &Arc<Self>, state: &mut State, lane: Lane, cold: bool) -> Result<(), Lane> {
+        let mut lane = lane;
+        while let Some(to) = state.next_in_line() {
+            let slot = self.occupy(state, lane, cold);
+            match to.send(Ok(slot)) {
+                Err(Ok(mut slot)) => lane = self.vacate(state, &mut slot),
+                Ok(()) | Err(Err(_)) => return Ok(()),
             }
         }
+        Err(lane)
     }
 
-    fn slot(self: &Arc<Self>, held: Held, cold: bool) -> Slot {
-        Slot { cold, held: Some(held), pool: self.clone() }
+    /// Undoes [`Pool::occupy`]. The slot has its lane.
+    fn vacate(&self, state: &mut State, slot: &mut Slot) -> Lane {
+        let lane = slot.lane.take().expect("nobody has used it yet");
+        state.busy -= 1;
+        lane.body.vacate();
+        lane
     }
 
-    fn closed(&self) -> Option<Failure> {
-        let mut state = self.state.lock();
-        match &state.closed_until {
-            Some((until, failure)) if Instant::now() < *until => Some(failure.clone()),
-            _ => {
-                state.closed_until = None;
-                None
-            }
-        }
-    }
-
-    /// The instance that was used last and can be used again; it counts as busy from now on.
-    fn pop_usable(&self) -> Option<Held> {
-        let mut dead = Vec::new();
-        let mut state = self.state.lock();
-        let mut found = None;
-        while let Some(mut idle) = state.idle.pop() {
-            if idle.is_alive() {
-                found = Some(idle.held);
-                break;
-            }
-            dead.push(idle);
-        }
-        state.busy += usize::from(found.is_some());
-        drop(state);
-        found
-    }
-
-    fn idle_since(&self) -> Option<Instant> {
-        self.state.lock().idle.first().map(|idle| idle.since)
-    }
-
-    fn pop_oldest(&self) -> Option<Idle> {
-        let mut state = self.state.lock();
-        (!state.idle.is_empty()).then(|| state.idle.remove(0))
-    }
-
-    /// Ends what is idle, and what is busy once it is given back; sends away who waits at the door.
-    pub fn retire(&self) {
-        let idle = {
-            let mut state = self.state.lock();
-            state.retired = true;
-            std::mem::take(&mut state.idle)
-        };
-        drop(idle);
-        self.door.close();
-    }
-
-    /// Ends what has been idle for `time`, and what ended by itself.
-    fn evict(&self, time: Duration) {
-        let gone: Vec<Idle> = {
-            let mut state = self.state.lock();
-            state.idle.extract_if(.., |idle| idle.since.elapsed() >= time || !idle.is_alive()).collect()
-        };
-        drop(gone);
-    }
-
-    /// Ends the use of `held`, or of an instance that has ended (`None`).
-    fn put_back(self: &Arc<Self>, held: Option<Held>) {
+    /// Ends the use of `lane`. `known`: nobody left it in the middle of a call.
+    fn put_back(self: &Arc<Self>, lane: Lane, known: bool) {
+        let mut ended = Vec::new();
         let mut state = self.state.lock();
         state.busy -= 1;
-        let held = match held {
-            Some(held) if held.instance.is_usable() && !state.retired => {
-                state.idle.push(Idle { held, since: Instant::now() });
-                None
-            }
-            held => held,
-        };
-        drop(state);
-        drop(held);
-        // Looked at after the instance became idle: whoever got in line before that may not have seen it.
-        match self.places.first_waiting() {
-            Some(pool) if pool == self.id() => {
-                let slot = self.pop_usable().map(|held| self.slot(held, false));
-                // Somebody else is the first by now: once more.
-                if let Some(Err(slot)) = slot.map(|slot| self.places.hand_over(pool, slot)) {
-                    slot.give_back();
-                }
-            }
-            Some(_) => drop(self.pop_oldest()),
-            None => {}
+        lane.body.vacate();
+        let usable = known && lane.instance.is_usable();
+        if usable && lane.used {
+            state.failures = 0;
         }
+        if !usable {
+            state.end_body(lane, &mut ended);
+        } else if lane.body.is_draining() || (lane.used && !self.terms.reuse) {
+            state.remove(lane, &mut ended);
+        } else {
+            self.settle(&mut state, lane, &mut ended);
+        }
+        self.restock(&mut state);
+    }
+
+    /// Finds something to do for a lane that was given back.
+    fn settle(self: &Arc<Self>, state: &mut State, lane: Lane, ended: &mut Vec<Lane>) {
+        if state.retired && state.line_is_empty() {
+            return state.remove(lane, ended);
+        }
+        let first = self.places.first_waiting();
+        if first.is_some_and(|first| first != self.id()) && state.instances > self.terms.min {
+            return state.give_way(lane, ended);
+        }
+        match self.hand(state, lane, false) {
+            Ok(()) => {
+                if first.is_some() && self.places.withdraw_first(self.id()) {
+                    state.starting -= 1;
+                }
+                self.trim(state);
+            }
+            Err(lane) => state.push_idle(lane),
+        }
+    }
+
+    /// Withdraws from the places' line what nobody waits for any more.
+    fn trim(&self, state: &mut State) {
+        while state.starting > state.starts_needed(self.terms.per_instance)
+            && self.places.withdraw_last(self.id())
+        {
+            state.starting -= 1;
+        }
+    }
+
+    /// Sends away who waits at the door, and ends what is idle; what is busy ends once it is given back. Whether that was all
+    /// of it: to be asked again until it is.
+    pub fn retire(&self) -> bool {
+        self.door.close();
+        let mut ended = Vec::new();
+        let mut state = self.state.lock();
+        state.retired = true;
+        // Whoever is inside already is about to take one.
+        let served = state.busy + state.starting * self.terms.per_instance;
+        let kept = self.door.inside().saturating_sub(served);
+        state.end_idle(kept, &mut ended);
+        state.instances == 0 && state.starting == 0
     }
 
     fn id(&self) -> PoolId {
         PoolId(std::ptr::from_ref(self).addr())
     }
-}
 
-impl State {
-    fn start_failed(&mut self, failure: &Failure, crash_loop: u32) {
-        self.failed_starts += 1;
-        if self.failed_starts < crash_loop {
-            return;
-        }
-        let doublings = (self.failed_starts - crash_loop).min(6);
-        let pause = Duration::from_secs(1 << doublings);
-        let words = format!(
-            "{} (failed to start {} times in a row; not tried again for {} s)",
-            failure.message,
-            self.failed_starts,
-            pause.as_secs()
-        );
-        let closed = Failure { message: words, ..failure.clone() };
-        self.closed_until = Some((Instant::now() + pause, closed));
+    /// Why no instance can ever be started here, if that is so.
+    fn never_fits(&self) -> Option<Failure> {
+        (self.spec.memory_bytes > self.places.bytes).then(|| {
+            let words =
+                crate::deploy::too_large(&self.spec.function, self.spec.memory_bytes, self.places.bytes);
+            Failure::new(FailureCode::InitError, words)
+        })
+    }
+
+    fn no_place(&self) -> Failure {
+        let (used, bytes) = self.places.used();
+        let words = if used >= self.places.count {
+            format!("all {} instances of this node are busy, and none was free in time", self.places.count)
+        } else if self.places.bytes - bytes < self.spec.memory_bytes {
+            format!(
+                "the {used} instances of this node have {} of its {} for them, an instance of {} needs {}, and none was free in time",
+                units::format_bytes(bytes),
+                units::format_bytes(self.places.bytes),
+                self.spec.function,
+                units::format_bytes(self.spec.memory_bytes)
+            )
+        } else {
+            format!("no instance of {} was there in time", self.spec.function)
+        };
+        Failure::new(FailureCode::Overloaded, words)
     }
 }
 
-impl Idle {
-    /// Whether it can take a call. Lets it notice first what happened while nobody looked: that it ended, or what it
-    /// wrote, which must not be taken for words of its next call.
-    fn is_alive(&mut self) -> bool {
-        self.held.instance.gone().now_or_never().is_none() && self.held.instance.is_usable()
+enum Entered {
+    Slot(Slot),
+    InLine(InLine),
+}
+
+/// A place in the pool's own line. Dropping it leaves the line.
+struct InLine {
+    number: u64,
+    slot: oneshot::Receiver<Result<Slot, Failure>>,
+    pool: Arc<Pool>,
+}
+
+impl InLine {
+    async fn served(&mut self, patience: Option<Instant>) -> Result<Slot, Failure> {
+        let served = match patience {
+            None => (&mut self.slot).await,
+            Some(patience) => match tokio::time::timeout_at(patience, &mut self.slot).await {
+                Ok(served) => served,
+                Err(_) if self.is_loading() => {
+                    let longest = start::longest(&self.pool.spec);
+                    match tokio::time::timeout(longest, &mut self.slot).await {
+                        Ok(served) => served,
+                        Err(_) => return Err(self.pool.no_place()),
+                    }
+                }
+                Err(_) => return Err(self.pool.no_place()),
+            },
+        };
+        // Nobody but the end of everything lets go of who waits.
+        served.unwrap_or_else(|_| Err(draining()))
+    }
+
+    fn is_loading(&self) -> bool {
+        self.pool.state.lock().is_loading_for(self.number, self.pool.terms.per_instance)
     }
 }
 
-impl Slot {
-    /// The instance. Panics after [`Slot::give_back`], which nobody can call before because it consumes the slot.
-    pub fn instance(&mut self) -> &mut dyn Instance {
-        &mut *self.held.as_mut().expect("a slot has its instance until it is given back").instance
-    }
-
-    /// Gives the instance back; ends it when it cannot be used again.
-    pub fn give_back(mut self) {
-        self.pool.put_back(self.held.take());
-    }
-}
-
-impl Drop for Slot {
+impl Drop for InLine {
     fn drop(&mut self) {
-        // Nobody knows what the instance was doing.
-        if let Some(held) = self.held.take() {
-            drop(held);
-            self.pool.put_back(None);
+        let mut state = self.pool.state.lock();
+        if state.leave_line(self.number) {
+            self.pool.trim(&mut state);
         }
-    }
-}
-
-impl std::fmt::Debug for Slot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Slot").field("cold", &self.cold).finish_non_exhaustive()
-    }
-}
-
-/// Starts an instance that is not in any pool yet.
-pub(crate) async fn start(inner: &Inner, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
-    let (function, limit) = (spec.function.clone(), spec.start_timeout + START_GRACE);
-    tokio::time::timeout(limit, inner.runtime.start(spec)).await.unwrap_or_else(|_| {
-        let words = format!("an instance of {function} was not there after {} s", limit.as_secs());
-        Err(Failure::new(FailureCode::InitError, words))
-    })
-}
-
-/// Ends the longest idle instance of any pool, if there is one.
-fn end_longest_idle(inner: &Inner) {
-    let snapshot = inner.directory.snapshot();
-    let idle = snapshot.pools().filter_map(|pool| pool.idle_since().map(|since| (since, pool)));
-    if let Some((_, pool)) = idle.min_by_key(|(since, _)| *since) {
-        drop(pool.pop_oldest());
     }
 }
 
@@ -329,20 +333,4 @@ fn cut_short(inner: &Inner) -> Failure {
         return draining();
     }
     Failure::new(FailureCode::Cancelled, "the caller went away before an instance was ready")
-}
-
-fn no_place(inner: &Inner) -> Failure {
-    let words =
-        format!("all {} instances of this node are busy, and none was free in time", inner.limits.instances);
-    Failure::new(FailureCode::Overloaded, words)
-}
-
-/// Ends idle instances when their time is up.
-pub(crate) async fn reap(inner: Arc<Inner>) {
-    let mut beat = tokio::time::interval(Duration::from_secs(1));
-    while inner.ended.run_until_cancelled(beat.tick()).await.is_some() {
-        for pool in inner.directory.snapshot().pools() {
-            pool.evict(inner.limits.idle);
-        }
-    }
 }

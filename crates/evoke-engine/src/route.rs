@@ -9,7 +9,7 @@ use std::sync::Arc;
 use evoke_core::event::Event;
 use evoke_core::id::{AppName, FunctionName};
 use evoke_core::manifest::{Function, Manifest};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use percent_encoding::percent_decode_str;
 
 use crate::Engine;
@@ -64,6 +64,8 @@ pub(crate) struct Directory {
     /// Whoever makes the next snapshot of the current one holds this until it has switched, or one of two changes at the
     /// same moment would be lost.
     pub changing: tokio::sync::Mutex<()>,
+    /// Pools of former revisions, until their last instance has ended.
+    retired: Mutex<Vec<Arc<Target>>>,
 }
 
 impl Directory {
@@ -85,10 +87,22 @@ impl Directory {
             let kept = next
                 .target(&target.app, &target.name)
                 .is_some_and(|now| Arc::ptr_eq(&now.pool, &target.pool));
-            if !kept {
-                target.pool.retire();
+            if !kept && !target.pool.retire() {
+                self.retired.lock().push(target.clone());
             }
         }
+    }
+
+    /// Instances of former revisions of a function that have not ended yet.
+    pub fn draining(&self, app: &AppName, function: &FunctionName) -> usize {
+        let retired = self.retired.lock();
+        let of = retired.iter().filter(|target| target.app == *app && target.name == *function);
+        of.map(|target| target.pool.count().draining).sum()
+    }
+
+    /// Ends what is idle of former revisions, and lets go of those without instances.
+    pub fn forget_ended(&self) {
+        self.retired.lock().retain(|target| !target.pool.retire());
     }
 
     /// Forgets all apps and retires all pools.

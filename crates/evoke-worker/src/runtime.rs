@@ -277,6 +277,10 @@ impl Runtime for ProcessRuntime {
         self.start_instance(&spec).await
     }
 
+    fn is_preloaded(&self, spec: &InstanceSpec) -> bool {
+        self.zygotes.has(spec)
+    }
+
     async fn shutdown(&self) {
         drop(self.launcher.lock().take());
         self.zygotes.clear();

@@ -110,6 +110,15 @@ pub struct ListenArgs {
     /// times.
     #[arg(long, value_name = "CIDR", env = "EVOKE_EGRESS_ALLOW", value_delimiter = ',')]
     pub egress_allow: Vec<Cidr>,
+
+    /// Instances of all functions together, at most.
+    #[arg(long, value_name = "COUNT", env = "EVOKE_INSTANCES", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub instances: Option<u32>,
+
+    /// Memory of all instances together: the sum of what each may use at most. Three quarters of the machine's unless it is
+    /// given.
+    #[arg(long, value_name = "SIZE", env = "EVOKE_INSTANCE_MEMORY", value_parser = parse_size)]
+    pub instance_memory: Option<u64>,
 }
 
 /// What `--sandbox` can be.
@@ -496,6 +505,10 @@ pub struct PageArgs {
     /// Only what is older than this; the end of a page names it.
     #[arg(long, value_name = "CURSOR")]
     pub before: Option<String>,
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    units::parse_bytes(text).map_err(|error| format!("it {}; {}", error.reason, error.help))
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -4,6 +4,7 @@ pub mod failure;
 mod key;
 mod listeners;
 mod log;
+pub mod memory;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,6 +50,21 @@ pub struct Options {
     pub sandbox: evoke_worker::sandbox::Policy,
     /// Special addresses that functions may connect to.
     pub egress_allow: Vec<Cidr>,
+    /// Instances of all functions together, where it is not the usual number.
+    pub instances: Option<u32>,
+    /// Memory of all instances together, where it is not a share of the machine's.
+    pub instance_memory: Option<u64>,
+}
+
+impl Options {
+    fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            instances: self.instances.map_or(usual.instances, |count| count as usize),
+            instance_bytes: self.instance_memory.unwrap_or_else(memory::for_instances),
+            ..usual
+        }
+    }
 }
 
 /// A running server.
@@ -63,7 +79,7 @@ pub struct Server {
 impl Server {
     /// Starts all of it. Returns when both listeners answer.
     pub async fn start(options: Options) -> Result<Self> {
-        let (clock, limits): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Limits::default());
+        let (clock, limits): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), options.limits());
 
         // What can be wrong with the machine comes first, so that a failure leaves nothing to undo.
         let store = SqliteStore::open(&options.data, OpenOptions::default())

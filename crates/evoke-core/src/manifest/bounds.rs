@@ -62,6 +62,12 @@ pub const MEMORY_MIN: u64 = 16 << 20;
 pub const MEMORY_MAX: u64 = 4 << 30;
 /// The highest concurrency of a function.
 pub const CONCURRENCY_MAX: u32 = 1_000;
+/// The most attempts at once in one instance.
+pub const INSTANCE_CONCURRENCY_MAX: u32 = 100;
+/// The shortest time an instance may be kept idle.
+pub const IDLE_MIN: Duration = Duration::from_secs(1);
+/// The longest time an instance may be kept idle.
+pub const IDLE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most attempts a retry policy may ask for.
 pub const ATTEMPTS_MAX: u32 = 100;
 /// The shortest pause between attempts.

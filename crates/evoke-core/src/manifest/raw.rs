@@ -75,9 +75,22 @@ pub struct Function {
     /// Limit of one instance's memory, 16MiB to 4GiB.
     #[schemars(regex(pattern = SIZE_PATTERN), extend("default" = "128MiB", "examples" = ["128MiB", "1GiB"]))]
     pub memory: Option<At<String>>,
-    /// Instances, and so attempts at once, at most.
+    /// Attempts at once, at most.
     #[schemars(range(min = 1, max = 1000), extend("default" = 10))]
     pub concurrency: Option<At<i64>>,
+    /// Attempts at once in one instance, at most. More than one needs a handler that can wait for several things: async in
+    /// Python, any in Node.js.
+    #[schemars(range(min = 1, max = 100), extend("default" = 1))]
+    pub instance_concurrency: Option<At<i64>>,
+    /// Instances that are kept also when there is nothing to do.
+    #[schemars(range(min = 0, max = 1000), extend("default" = 0))]
+    pub min_instances: Option<At<i64>>,
+    /// How long an instance is kept with nothing to do, 1s to 1d; 1m unless the server says otherwise.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("examples" = ["10s", "15m"]))]
+    pub idle: Option<At<String>>,
+    /// Whether an instance is used again after an attempt. With false each attempt gets a fresh one.
+    #[schemars(extend("default" = true))]
+    pub reuse: Option<At<bool>>,
     /// What instances have in common before their first call: module loads the function once and forks instances from that
     /// process; with none each loads it itself.
     #[schemars(extend("enum" = ["module", "none"], "default" = "module"))]
@@ -303,6 +316,10 @@ impl Function {
             timeout: table.text("timeout", r#""10s""#),
             memory: table.text("memory", r#""128MiB""#),
             concurrency: table.number("concurrency", "10"),
+            instance_concurrency: table.number("instance_concurrency", "10"),
+            min_instances: table.number("min_instances", "1"),
+            idle: table.text("idle", r#""10m""#),
+            reuse: table.flag("reuse", "false"),
             preload: table.text("preload", r#""none""#),
             env: table.text_map("env", r#"{ CURRENCY = "EUR" }"#),
             secrets: table.texts("secrets", r#"["SMTP_PASSWORD"]"#),

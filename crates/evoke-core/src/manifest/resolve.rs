@@ -3,6 +3,7 @@
 mod beacon;
 mod egress;
 mod function;
+mod instances;
 mod route;
 mod schedule;
 mod secret;

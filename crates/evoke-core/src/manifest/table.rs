@@ -96,6 +96,20 @@ impl<'t, 'p, 'i> Table<'t, 'p, 'i> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn flag(&mut self, key: &'static str, example: &str) -> Option<At<bool>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Boolean(value) => Some(At { value, span }),
+            other => {
+                let help = format!("write {key} = {example}");
+                self.wrong_type(key, span, &other, "true or false", help);
+                None
+            }
+        }
+    }
+
     /// An array of strings.
     pub fn texts(&mut self, key: &'static str, example: &str) -> Option<At<Vec<At<String>>>> {
         let value = self.take(key)?;

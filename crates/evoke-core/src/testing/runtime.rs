@@ -1,7 +1,8 @@
-//! A runtime whose functions are Rust closures, under the same rules as a real one: one call at a time per instance,
-//! ended at the deadline and on cancel, unusable after either.
+//! A runtime whose functions are Rust closures, under the same rules as a real one: one call at a time per instance or lane,
+//! ended at the deadline and on cancel. An instance without lanes is unusable after either; one with lanes only if its
+//! function is scripted not to stop when it is told to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
 use crate::event::Event;
@@ -35,10 +37,15 @@ pub struct ScriptedRuntime(Arc<Inner>);
 struct Inner {
     scripts: Mutex<HashMap<FunctionName, Script>>,
     broken: Mutex<HashMap<FunctionName, Failure>>,
+    stubborn: Mutex<HashSet<FunctionName>>,
+    /// Bodies that were started, and what ends them.
+    bodies: Mutex<Vec<(FunctionName, CancellationToken)>>,
     start_takes: Mutex<Duration>,
     starts: AtomicU64,
     alive: AtomicUsize,
     most_alive: AtomicUsize,
+    bytes: AtomicU64,
+    most_bytes: AtomicU64,
 }
 
 impl ScriptedRuntime {
@@ -64,6 +71,29 @@ impl ScriptedRuntime {
         self.0.broken.lock().insert(name, Failure::new(FailureCode::InitError, message));
     }
 
+    /// From now on it can be started again.
+    pub fn mend(&self, function: &str) {
+        let name = FunctionName::new(function).expect("tests use valid function names");
+        self.0.broken.lock().remove(&name);
+    }
+
+    /// From now on calls of `function` do not stop when they are told to.
+    pub fn never_stops(&self, function: &str) {
+        let name = FunctionName::new(function).expect("tests use valid function names");
+        self.0.stubborn.lock().insert(name);
+    }
+
+    /// All instances of `function` that live end by themselves.
+    pub fn end_all(&self, function: &str) {
+        self.0.bodies.lock().retain(|(of, end)| {
+            let of = of.as_str() == function;
+            if of {
+                end.cancel();
+            }
+            !of && !end.is_cancelled()
+        });
+    }
+
     /// How long a start takes, on tokio's clock.
     pub fn start_takes(&self, time: Duration) {
         *self.0.start_takes.lock() = time;
@@ -77,6 +107,11 @@ impl ScriptedRuntime {
     /// How many instances are alive.
     pub fn alive(&self) -> usize {
         self.0.alive.load(Ordering::SeqCst)
+    }
+
+    /// The most memory that those alive and those being started might have used at once.
+    pub fn most_bytes(&self) -> u64 {
+        self.0.most_bytes.load(Ordering::SeqCst)
     }
 
     /// The most that were alive at once.
@@ -93,6 +128,7 @@ impl Runtime for ScriptedRuntime {
 
     async fn start(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
         self.0.starts.fetch_add(1, Ordering::SeqCst);
+        let weight = Weight::new(self.0.clone(), spec.memory_bytes);
         let takes = *self.0.start_takes.lock();
         if !takes.is_zero() {
             tokio::time::sleep(takes).await;
@@ -102,30 +138,75 @@ impl Runtime for ScriptedRuntime {
         }
         let alive = self.0.alive.fetch_add(1, Ordering::SeqCst) + 1;
         self.0.most_alive.fetch_max(alive, Ordering::SeqCst);
-        Ok(Box::new(ScriptedInstance { runtime: self.0.clone(), spec, usable: true }))
+        let body = Arc::new(Process {
+            runtime: self.0.clone(),
+            spec,
+            end: CancellationToken::new(),
+            _weight: weight,
+        });
+        self.0.bodies.lock().push((body.spec.function.clone(), body.end.clone()));
+        Ok(Box::new(ScriptedInstance { body, usable: true }))
     }
 
     async fn shutdown(&self) {}
 }
 
-struct ScriptedInstance {
+/// What the lanes of an instance have in common.
+struct Process {
     runtime: Arc<Inner>,
     spec: Arc<InstanceSpec>,
+    end: CancellationToken,
+    _weight: Weight,
+}
+
+/// The memory of an instance, from the begin of its start.
+struct Weight(Arc<Inner>, u64);
+
+impl Weight {
+    fn new(runtime: Arc<Inner>, bytes: u64) -> Self {
+        let all = runtime.bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
+        runtime.most_bytes.fetch_max(all, Ordering::SeqCst);
+        Self(runtime, bytes)
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.0.bytes.fetch_sub(self.1, Ordering::SeqCst);
+    }
+}
+
+struct ScriptedInstance {
+    body: Arc<Process>,
     usable: bool,
 }
 
-impl Drop for ScriptedInstance {
+impl Drop for Process {
     fn drop(&mut self) {
+        self.end.cancel();
         self.runtime.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl ScriptedInstance {
+    /// What becomes of the instance when a call is told to stop.
+    fn stopped(&mut self, ended: Ended) -> Ended {
+        if self.body.spec.instance_concurrency == 1 {
+            self.usable = false;
+        } else if self.body.runtime.stubborn.lock().contains(&self.body.spec.function) {
+            self.body.end.cancel();
+        }
+        ended
     }
 }
 
 #[async_trait]
 impl Instance for ScriptedInstance {
     async fn call(&mut self, call: Call) -> Ended {
-        let script = self.runtime.scripts.lock().get(&self.spec.function).cloned();
+        let body = self.body.clone();
+        let script = body.runtime.scripts.lock().get(&body.spec.function).cloned();
         let (deadline, cancel) = (call.deadline, call.cancel.clone());
-        let guest = Guest { call, spec: self.spec.clone() };
+        let guest = Guest { call, spec: body.spec.clone() };
         let work = async {
             match script {
                 Some(script) => script(guest).await,
@@ -138,23 +219,26 @@ impl Instance for ScriptedInstance {
                 self.usable = !matches!(&ended, Ended::Failed(failure) if failure.code == FailureCode::Crashed);
                 ended
             }
-            () = tokio::time::sleep_until(deadline) => {
-                self.usable = false;
-                Ended::TimedOut
-            }
-            () = cancel.cancelled() => {
-                self.usable = false;
-                Ended::Cancelled
+            () = tokio::time::sleep_until(deadline) => self.stopped(Ended::TimedOut),
+            () = cancel.cancelled() => self.stopped(Ended::Cancelled),
+            () = body.end.cancelled() => {
+                let code = if body.spec.instance_concurrency == 1 { FailureCode::Crashed } else { FailureCode::InstanceEnded };
+                Ended::Failed(Failure::new(code, "the instance ended"))
             }
         }
     }
 
+    fn lanes(&mut self) -> Vec<Box<dyn Instance>> {
+        let lane = |_| Box::new(Self { body: self.body.clone(), usable: true }) as Box<dyn Instance>;
+        (1..self.body.spec.instance_concurrency).map(lane).collect()
+    }
+
     fn is_usable(&self) -> bool {
-        self.usable
+        self.usable && !self.body.end.is_cancelled()
     }
 
     async fn gone(&mut self) {
-        std::future::pending().await
+        self.body.end.cancelled().await;
     }
 }
 

@@ -112,7 +112,7 @@ impl App {
             let kept = former.and_then(|former| former.functions.get(name)).map(|target| target.pool.clone());
             // Not only the revision: secrets are part of what instances are started with.
             let pool = kept.filter(|pool| *pool.spec == spec);
-            let pool = pool.unwrap_or_else(|| Pool::new(inner, spec, settings.concurrency));
+            let pool = pool.unwrap_or_else(|| Pool::new(inner, spec, settings));
             let (app, settings) = (deployment.manifest.app.clone(), settings.clone());
             (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool }))
         });
@@ -143,6 +143,7 @@ pub(super) fn spec_of(
         egress: settings.egress.clone(),
         memory_bytes: settings.memory_bytes,
         preload: settings.preload,
+        instance_concurrency: settings.instance_concurrency,
         start_timeout: inner.limits.start,
     }
 }

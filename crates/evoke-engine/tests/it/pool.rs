@@ -1,3 +1,8 @@
+mod ahead;
+mod lanes;
+mod memory;
+mod random;
+
 use std::time::Duration;
 
 use evoke_core::limits::Limits;
@@ -20,9 +25,9 @@ async fn an_idle_instance_is_reused_and_ended_when_its_time_is_up() {
     world.call("a", "").await.unwrap();
     world.call("a", "").await.unwrap();
     assert_eq!(world.runtime.starts(), starts + 1);
-    assert_eq!(world.engine.instances(&app(), &function("a")), (0, 1));
+    assert_eq!(world.instances("a"), (0, 1));
     tokio::time::sleep(Duration::from_secs(62)).await;
-    assert_eq!((world.engine.instances(&app(), &function("a")), world.runtime.alive()), ((0, 0), 0));
+    assert_eq!((world.instances("a"), world.runtime.alive()), ((0, 0), 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -33,7 +38,7 @@ async fn a_full_node_ends_the_longest_idle_instance_of_another_function() {
     world.call("a", "").await.unwrap();
     world.call("b", "").await.unwrap();
     assert_eq!(world.runtime.alive(), 1);
-    assert_eq!(world.engine.instances(&app(), &function("b")), (0, 1));
+    assert_eq!(world.instances("b"), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +124,7 @@ async fn an_attempt_that_lost_its_lease_is_no_longer_counted_as_busy() {
     world.deploy(&[("a", "timeout = \"10m\"\non = [{ event = \"e\" }]")]).await;
     world.runtime.script("a", |_| std::future::pending());
     world.publish("e1", "e").await;
-    while world.engine.instances(&app(), &function("a")) != (1, 0) {
+    while world.instances("a") != (1, 0) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let queue = Queue { app: app(), function: function("a") };
@@ -127,7 +132,7 @@ async fn an_attempt_that_lost_its_lease_is_no_longer_counted_as_busy() {
     let stolen = world.store.lease(&queue, 1, world.clock.now().after(hold), hold).await.unwrap();
     assert_eq!(stolen.len(), 1);
     tokio::time::sleep(Duration::from_secs(31)).await;
-    assert_eq!((world.engine.instances(&app(), &function("a")), world.runtime.alive()), ((0, 0), 0));
+    assert_eq!((world.instances("a"), world.runtime.alive()), ((0, 0), 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +156,7 @@ async fn an_instance_of_a_revision_that_was_replaced_while_it_started_ends_after
         world.deploy(&[("a", "timeout = \"9s\"")]).await;
     });
     assert!(answered.is_ok());
-    assert_eq!((world.engine.instances(&app(), &function("a")), world.runtime.alive()), ((0, 0), 0));
+    assert_eq!((world.instances("a"), world.runtime.alive()), ((0, 0), 0));
 }
 
 #[tokio::test(start_paused = true)]

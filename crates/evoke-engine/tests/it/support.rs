@@ -118,6 +118,12 @@ impl World {
         self.engine.publish(&app(), vec![event], None).await.unwrap().remove(0)
     }
 
+    /// Busy and idle instances of a function.
+    pub fn instances(&self, name: &str) -> (usize, usize) {
+        let instances = self.engine.instances(&app(), &function(name));
+        (instances.busy, instances.idle)
+    }
+
     pub async fn runs(&self) -> Vec<RunRecord> {
         self.store.runs(&RunQuery { limit: 1_000, ..RunQuery::default() }).await.unwrap()
     }

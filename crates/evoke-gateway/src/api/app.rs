@@ -102,6 +102,12 @@ pub struct Function {
     pub memory_bytes: u64,
     /// Attempts at once, at most.
     pub concurrency: u32,
+    /// Attempts at once in one instance, at most.
+    pub instance_concurrency: u32,
+    /// Instances that are kept also when there is nothing to do.
+    pub min_instances: u32,
+    /// Whether an instance serves more than one attempt.
+    pub reuse: bool,
     /// Names of its environment variables; values are not shown.
     pub env: Vec<String>,
     /// Event types it may publish.
@@ -172,13 +178,52 @@ impl From<&RetryPolicy> for Retry {
     }
 }
 
-/// Live instances of a function.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// A function's instances at this moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Instances {
-    /// Running an attempt.
-    pub busy: usize,
-    /// Kept for the next one.
+    /// A process has loaded the function, from which the next instance is forked.
+    pub preloaded: bool,
+    /// On their way: they wait for a place, are forked, or load the function.
+    pub starting: usize,
+    /// Kept for the next attempt.
     pub idle: usize,
+    /// Running an attempt, or several.
+    pub busy: usize,
+    /// Ending with the attempts they still have, those of replaced revisions among them.
+    pub draining: usize,
+    /// Starts failed several times in a row, and the next is not made at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Failing>,
+}
+
+/// Why a function is not started at the moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Failing {
+    /// Starts that failed in a row.
+    pub times: u32,
+    /// When it is tried again at the earliest, from now.
+    pub again_in_ms: u64,
+    /// Why the last one failed.
+    pub message: String,
+}
+
+impl From<&evoke_engine::Instances> for Instances {
+    fn from(instances: &evoke_engine::Instances) -> Self {
+        let evoke_engine::Instances { preloaded, starting, idle, busy, draining, failing } = instances;
+        let failing = failing.as_ref().map(|failing| Failing {
+            times: failing.times,
+            again_in_ms: whole_ms(failing.again_in),
+            message: failing.message.clone(),
+        });
+        Self {
+            preloaded: *preloaded,
+            starting: *starting,
+            idle: *idle,
+            busy: *busy,
+            draining: *draining,
+            failing,
+        }
+    }
 }
 
 /// `GET /v1/apps/{app}/functions/{function}/revisions`.

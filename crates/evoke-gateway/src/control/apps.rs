@@ -9,9 +9,7 @@ use evoke_core::manifest;
 use evoke_engine::deploy::Deployment;
 
 use super::extract::Segments;
-use crate::api::{
-    App, AppList, AppSummary, Function, FunctionList, Instances, Revision, RevisionList, Route, whole_ms,
-};
+use crate::api::{App, AppList, AppSummary, Function, FunctionList, Revision, RevisionList, Route, whole_ms};
 use crate::gateway::Shared;
 use crate::problem::{Refusal, kind};
 
@@ -106,7 +104,7 @@ fn one_function(
     settings: &manifest::Function,
 ) -> Option<Function> {
     let app = deployment.manifest.app.clone();
-    let (busy, idle) = shared.engine.instances(&app, name);
+    let instances = (&shared.engine.instances(&app, name)).into();
     Some(Function {
         revision: deployment.revisions.get(name)?.clone(),
         app,
@@ -117,6 +115,9 @@ fn one_function(
         timeout_ms: whole_ms(settings.timeout),
         memory_bytes: settings.memory_bytes,
         concurrency: settings.concurrency,
+        instance_concurrency: settings.instance_concurrency,
+        min_instances: settings.min_instances,
+        reuse: settings.reuse,
         env: settings.env.keys().cloned().collect(),
         emits: settings.emits.iter().map(|pattern| pattern.0.clone()).collect(),
         on: settings.on.iter().map(Into::into).collect(),
@@ -128,6 +129,6 @@ fn one_function(
             .filter(|route| route.to == *name)
             .map(Route::from)
             .collect(),
-        instances: Instances { busy, idle },
+        instances,
     })
 }

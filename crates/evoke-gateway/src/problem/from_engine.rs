@@ -70,7 +70,7 @@ fn failed(run: &RunId, function: &FunctionName, failure: &Failure, tell: Failure
     };
     let refusal = Refusal::new(kind, detail).run(run);
     match failure.code {
-        FailureCode::Overloaded => refusal.retry_after(STORE_PAUSE),
+        FailureCode::Overloaded | FailureCode::InstanceEnded => refusal.retry_after(STORE_PAUSE),
         FailureCode::Draining => refusal.retry_after(RESTART_PAUSE),
         _ => refusal,
     }
@@ -83,6 +83,7 @@ fn kind_of(code: FailureCode) -> &'static Kind {
         FailureCode::Crashed => kind::CRASHED,
         FailureCode::OutOfMemory => kind::OUT_OF_MEMORY,
         FailureCode::ProtocolViolation => kind::PROTOCOL_VIOLATION,
+        FailureCode::InstanceEnded => kind::INSTANCE_ENDED,
         FailureCode::StateConflict => kind::STATE_CONFLICT,
         FailureCode::EffectsTooLarge => kind::EFFECTS_TOO_LARGE,
         FailureCode::EmitRefused => kind::EMIT_REFUSED,
@@ -176,6 +177,7 @@ impl From<DeployError> for Refusal {
                 Self::new(kind::FUNCTIONS_DO_NOT_LOAD, detail).errors(errors.collect())
             }
             DeployError::Secrets(_) => Self::new(kind::SECRETS_MISSING, detail),
+            DeployError::DoesNotFit(_) => Self::new(kind::DOES_NOT_FIT, detail),
             DeployError::RouteTaken { .. } => Self::new(kind::ROUTE_TAKEN, detail),
             DeployError::Concurrent(_) => Self::new(kind::CONCURRENT_DEPLOY, detail),
             DeployError::Draining => draining(),
@@ -321,6 +323,7 @@ mod tests {
             Code::Crashed,
             Code::OutOfMemory,
             Code::ProtocolViolation,
+            Code::InstanceEnded,
             Code::StateConflict,
             Code::EffectsTooLarge,
             Code::EmitRefused,

@@ -102,6 +102,8 @@ kinds! {
         "The manifest names secrets that have no value yet; the detail lists them. Set each with `evoke secrets set`. Nothing was changed.";
     FUNCTIONS_DO_NOT_LOAD: UNPROCESSABLE_ENTITY, false, None, "functions_do_not_load", "functions do not load",
         "Functions were loaded once to see whether they can be, and could not; `errors` lists each. Nothing was changed.";
+    DOES_NOT_FIT: UNPROCESSABLE_ENTITY, false, PLATFORM, "does_not_fit", "does not fit on this node",
+        "A function's `memory`, or all `min_instances` together, are more than the node has for instances. Nothing was changed.";
     OVERLOADED: TOO_MANY_REQUESTS, true, PLATFORM, "overloaded", "overloaded",
         "A bound on what is done or waits at the same time was reached; `limit` names it. Try again after `Retry-After`.";
     HEADERS_TOO_LARGE: REQUEST_HEADER_FIELDS_TOO_LARGE, false, PLATFORM, "headers_too_large", "header fields too large",
@@ -126,6 +128,8 @@ kinds! {
         "The call published or wrote more than one attempt may. Nothing of it was kept.";
     EMIT_REFUSED: BAD_GATEWAY, false, PLATFORM, "emit_refused", "event refused",
         "The function published an event whose type its manifest's `emits` does not name, or one that is invalid. Nothing of the call was kept.";
+    INSTANCE_ENDED: SERVICE_UNAVAILABLE, true, PLATFORM, "instance_ended", "instance was ended",
+        "The call's instance was ended because another call in it did not stop at its time limit. Nothing of this one was kept unless it had answered before.";
     CANCELLED: SERVICE_UNAVAILABLE, true, CALLER, "cancelled", "cancelled",
         "The call was cancelled because its caller went away.";
     DRAINING: SERVICE_UNAVAILABLE, true, PLATFORM, "draining", "shutting down",

@@ -123,7 +123,7 @@ async fn a_client_that_goes_away_before_the_answer_cancels_the_run() {
     let mut stream = TcpStream::connect(world.data).await.unwrap();
     stream.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.unwrap();
     while world.runtime.alive() == 0
-        || world.engine.instances(&"shop".parse().unwrap(), &"echo".parse().unwrap()).0 == 0
+        || world.engine.instances(&"shop".parse().unwrap(), &"echo".parse().unwrap()).busy == 0
     {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

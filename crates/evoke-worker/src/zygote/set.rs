@@ -93,6 +93,12 @@ impl Zygotes {
         })
     }
 
+    /// Whether the function has one that is ready.
+    pub(crate) fn has(&self, spec: &InstanceSpec) -> bool {
+        let entries = self.entries.lock();
+        entries.iter().any(|entry| *entry.spec == *spec && entry.alive().is_some())
+    }
+
     /// Lets all of them go.
     pub(crate) fn clear(&self) {
         self.entries.lock().clear();

@@ -8,7 +8,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evoke_core::manifest::RuntimeKind;
+use evoke_core::limits::Limits;
+use evoke_core::manifest::{RuntimeKind, units};
 use evoke_core::runtime::Runtime as _;
 use evoke_worker::sandbox::{Machine, RuntimeApi};
 use evoke_worker::{Options, ProcessRuntime};
@@ -19,7 +20,7 @@ use crate::cli::DoctorArgs;
 use crate::exit::{Exit, Result};
 use crate::output::table::{Cell, Table};
 use crate::output::{self, Format, words};
-use crate::serve::{self, failure};
+use crate::serve::{self, failure, memory};
 
 /// Syncs that are timed.
 const SYNCS: usize = 16;
@@ -35,6 +36,14 @@ struct Report {
     runtime_api: RuntimeApi,
     data: Data,
     open_files: OpenFiles,
+    /// What a server sets aside unless it is told otherwise.
+    instances: Instances,
+}
+
+#[derive(Debug, Serialize)]
+struct Instances {
+    count: usize,
+    memory_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +131,7 @@ async fn examine(data: &Path) -> Result<Report> {
         programs: programs.collect(),
         data: look_at(data),
         open_files: OpenFiles { soft: limits.0, hard: limits.1 },
+        instances: Instances { count: Limits::default().instances, memory_bytes: memory::for_instances() },
     })
 }
 
@@ -209,6 +219,17 @@ fn print(report: &Report) -> Result<()> {
     let limit = |value: Option<u64>| value.map_or("unlimited".to_owned(), |value| value.to_string());
     let most = format!("can be raised to {}", limit(report.open_files.hard));
     machine.row([Cell::styled("open files", words::NAME), limit(report.open_files.soft).into(), most.into()]);
+    let Instances { count, memory_bytes } = report.instances;
+    let text = format!(
+        "share {} by their limits; --instances and --instance-memory change it",
+        rounded(memory_bytes)
+    );
+    machine.row([Cell::styled("instances", words::NAME), count.to_string().into(), text.into()]);
     machine.print("")?;
     Ok(())
+}
+
+/// In whole MiB: an odd number of bytes says nothing to anybody.
+fn rounded(bytes: u64) -> String {
+    units::format_bytes(bytes >> 20 << 20)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evoke_core::manifest::units;
-use evoke_gateway::api::{Function, FunctionList};
+use evoke_gateway::api::{Function, FunctionList, Instances};
 
 use super::deploy::methods;
 use crate::cli::FunctionsVerb;
@@ -30,6 +30,7 @@ pub async fn run(verb: FunctionsVerb, format: Format) -> Result {
         "BUSY",
         "IDLE",
         "MAX",
+        "STATE",
         "STARTED BY",
     ]);
     for function in &list.functions {
@@ -41,12 +42,30 @@ pub async fn run(verb: FunctionsVerb, format: Format) -> Result {
             units::format_bytes(function.memory_bytes).into(),
             function.instances.busy.to_string().into(),
             function.instances.idle.to_string().into(),
-            function.concurrency.to_string().into(),
+            function.concurrency.div_ceil(function.instance_concurrency).to_string().into(),
+            state(&function.instances),
             started_by(function).into(),
         ]);
     }
     table.print("the app has no functions")?;
     Ok(Exit::Done)
+}
+
+/// What the function's instances are about, in one word: the first that applies.
+fn state(instances: &Instances) -> Cell {
+    match instances {
+        Instances { failing: Some(failing), .. } => {
+            let again = words::duration(Duration::from_millis(failing.again_in_ms));
+            Cell::styled(format!("failing, {} times; again in {again}", failing.times), words::BAD)
+        }
+        Instances { busy: 1.., .. } => "busy".into(),
+        Instances { starting: 1.., preloaded: true, .. } => "forking".into(),
+        Instances { starting: 1.., .. } => "starting".into(),
+        Instances { idle: 1.., .. } => "idle".into(),
+        Instances { draining: 1.., .. } => "draining".into(),
+        Instances { preloaded: true, .. } => "zygote".into(),
+        Instances { .. } => "absent".into(),
+    }
 }
 
 fn started_by(function: &Function) -> String {

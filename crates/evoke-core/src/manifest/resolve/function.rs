@@ -21,7 +21,7 @@ impl Resolver<'_, '_> {
         let handler = raw.handler.as_ref().and_then(|handler| self.handler(&place, handler, runtime));
         let timeout = self.timeout(&place, raw.timeout.as_ref());
         let memory_bytes = self.memory(&place, raw.memory.as_ref());
-        let concurrency = self.count(&place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
+        let instances = self.instances(&place, raw);
         let preload = raw.preload.as_ref().and_then(|preload| self.preload(&place, preload));
         let env = self.env(&place, &raw.env);
         let secrets = self.secrets(&place, raw.secrets.as_ref());
@@ -37,7 +37,11 @@ impl Resolver<'_, '_> {
             handler,
             timeout: timeout.unwrap_or(Function::TIMEOUT_DEFAULT),
             memory_bytes: memory_bytes.unwrap_or(Function::MEMORY_DEFAULT),
-            concurrency: concurrency.unwrap_or(Function::CONCURRENCY_DEFAULT),
+            concurrency: instances.concurrency,
+            instance_concurrency: instances.per_instance,
+            min_instances: instances.min,
+            idle: instances.idle,
+            reuse: instances.reuse,
             preload: preload.unwrap_or_default(),
             env,
             secrets,

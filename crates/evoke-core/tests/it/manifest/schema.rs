@@ -62,6 +62,7 @@ fn type_name(value: &Value) -> &'static str {
         Value::Array(_) => "array",
         Value::String(_) => "string",
         Value::Number(number) if number.is_i64() => "integer",
+        Value::Bool(_) => "boolean",
         _ => "another",
     }
 }
