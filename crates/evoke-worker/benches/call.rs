@@ -107,6 +107,7 @@ fn spec(file: &str) -> InstanceSpec {
         egress: evoke_core::egress::AllowList::default(),
         memory_bytes: 256 << 20,
         preload: Preload::Module,
+        instance_concurrency: 1,
         start_timeout: Duration::from_secs(20),
     }
 }

@@ -172,6 +172,7 @@ fn spec(file: &str, preload: Preload) -> InstanceSpec {
         memory_bytes: 1 << 30,
         egress: evoke_core::egress::AllowList::default(),
         preload,
+        instance_concurrency: 1,
         start_timeout: Duration::from_secs(20),
     }
 }

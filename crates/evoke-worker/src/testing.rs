@@ -318,6 +318,7 @@ fn spec() -> InstanceSpec {
         egress: AllowList::default(),
         memory_bytes: 128 << 20,
         preload: Preload::None,
+        instance_concurrency: 1,
         start_timeout: TIMEOUT,
     }
 }

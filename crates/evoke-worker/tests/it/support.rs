@@ -86,6 +86,7 @@ impl Host {
             egress: AllowList::default(),
             memory_bytes: 256 << 20,
             preload: Preload::Module,
+            instance_concurrency: 1,
             start_timeout: Duration::from_secs(20),
         })
     }
