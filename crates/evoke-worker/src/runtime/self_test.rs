@@ -94,6 +94,7 @@ fn spec(source: &Path) -> InstanceSpec {
         egress: AllowList::default(),
         memory_bytes: MEMORY_BYTES,
         preload: Preload::Module,
+        instance_concurrency: 1,
         start_timeout: TIMEOUT,
     }
 }
