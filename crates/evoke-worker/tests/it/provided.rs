@@ -1,6 +1,7 @@
 //! Functions that are programs: the runtime API as clients see it, and what becomes of those that break its rules.
 
 mod api;
+mod clients;
 mod ends;
 mod hostile;
 mod platform;
