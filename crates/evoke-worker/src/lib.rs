@@ -1,10 +1,11 @@
-//! The host side of process workers: the runtimes `node` and `python`.
+//! The host side of process workers: the runtimes `node`, `python` and `provided`.
 //!
 //! **What it is:** an implementation of [`evoke_core::runtime::Runtime`] that runs each instance as a child process.
 //! [`prepare`](mod@prepare) turns a bundle into files, [`launcher`] is the small process all instances are forked from,
 //! [`frame`] is what host and instance say to each other, [`shim`] holds the guest's half of it in JavaScript and Python,
 //! [`sandbox`] is what holds it, `instance` drives one call, and `zygote` forks instances from a process that has loaded
-//! their function. `docs/reference/worker-protocol.md` describes the wire.
+//! their function. `provided` drives programs that speak the AWS Lambda runtime API instead.
+//! `docs/reference/worker-protocol.md` and `docs/reference/lambda-runtime-api.md` describe what goes over the wire.
 //!
 //! **What it is not:** a pool. Who starts instances, how many and when they are evicted is the engine's decision.
 //!

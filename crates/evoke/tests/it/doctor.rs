@@ -22,6 +22,8 @@ fn doctor_tells_every_layer_every_program_and_the_disk() {
         assert!(program["path"].as_str().is_some_and(|path| path.starts_with('/')), "{program}");
         assert_eq!(program["instances"], "forked", "{program}");
     }
+    let network = layers.iter().find(|layer| layer["name"] == "network").unwrap();
+    assert_eq!(report["runtime_api"] == "namespace", network["enforced"].as_bool().unwrap(), "{report}");
     assert_eq!(report["data"]["exists"], false);
     assert!(report["data"]["fsync_us"][0].as_u64().is_some_and(|us| us > 0));
     let text = evoke(dir.path(), &["doctor"]).ok().stdout;

@@ -13,4 +13,5 @@ mod help;
 mod life;
 mod new;
 mod printed;
+mod provided;
 mod reports;
