@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::egress::Egress;
 use crate::frame::message;
 use crate::frame::{Frame, FrameError, Kind};
-use crate::instance::{Between, Parts};
+use crate::instance::{Between, Parts, verdict};
 use crate::launcher::{Exit, Process, Stdio, WeakLauncher};
 
 use orphans::Strangers;
@@ -246,9 +246,18 @@ impl Own {
         for instance in self.instances.values() {
             orphans::kill(instance.pid, self.program);
         }
-        self.parts.process.exited().await;
+        let ended = self.parts.process.exited().await;
+        let exit = match end {
+            End::Idle => Exit::Unseen,
+            End::Died => Exit::With(verdict::of_parent(&ended)),
+            End::Broken(cause) => Exit::With(format!("failed: {cause}")),
+        };
         for (_, instance) in self.instances.drain() {
-            instance.died.send_replace(Some(Exit::Unseen));
+            // Nobody else would give back what limited it.
+            if let Some(place) = instance.place {
+                self.ground.launcher.leave(place).await;
+            }
+            instance.died.send_replace(Some(exit.clone()));
         }
         self.shared.instances.store(0, Ordering::Relaxed);
     }
@@ -388,7 +397,14 @@ impl Own {
         let Some(instance) = self.instances.remove(&number) else { return Ok(()) };
         // While its leader is a zombie the group's number belongs to nobody else.
         let _ = rustix::process::kill_process_group(instance.pid, Signal::KILL);
-        let reaped = self.reap_in_time(number).await;
+        let reaped = match self.reap_in_time(number).await {
+            Ok(exit) => exit,
+            Err(end) => {
+                // It ends together with the zygote, which then says why.
+                self.instances.insert(number, instance);
+                return Err(end);
+            }
+        };
         self.used = Instant::now();
         self.shared.instances.store(self.instances.len() as u32, Ordering::Relaxed);
         let known: Vec<i32> =
@@ -398,13 +414,11 @@ impl Own {
             Some(place) => self.ground.launcher.leave(place).await,
             None => false,
         };
-        let exit = match &reaped {
-            Ok(Exit::Signal(libc::SIGKILL)) if ran_out => Exit::OutOfMemory,
-            Ok(exit) => exit.clone(),
-            Err(_) => Exit::Unseen,
+        let exit = match reaped {
+            Exit::Signal(libc::SIGKILL) if ran_out => Exit::OutOfMemory,
+            exit => exit,
         };
         instance.died.send_replace(Some(exit));
-        reaped?;
         // Each round makes the next generation visible.
         for _ in 0..ROUNDS {
             if left.none() || !left.gone().await {

@@ -52,8 +52,15 @@ fn describe(exit: &Exit) -> String {
         Exit::Signal(signal) => format!("the process was killed by {}", signal_name(*signal)),
         Exit::OutOfMemory => "the process reached its memory limit".to_owned(),
         Exit::NotStarted(cause) => format!("the process could not be started: {cause}"),
+        Exit::With(words) => format!("the process it was forked from {words}"),
         Exit::Unseen => "the process ended together with the one that started it".to_owned(),
     }
+}
+
+/// How a process ended that others were forked from, to follow its name.
+pub(crate) fn of_parent(exit: &Exit) -> String {
+    let words = describe(exit);
+    words.strip_prefix("the process ").map_or(words.clone(), str::to_owned)
 }
 
 fn signal_name(signal: i32) -> String {

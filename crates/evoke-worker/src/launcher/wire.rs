@@ -112,6 +112,8 @@ pub(crate) enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// With the process it was forked from; how that one ended, in words.
+    With(String),
     /// Unknown: the launcher died, and the process with it.
     Unseen,
 }

@@ -8,6 +8,7 @@ mod zygote;
 mod bindings;
 mod contracts;
 mod egress;
+mod ends;
 mod failures;
 mod frames;
 mod hostile;

@@ -15,3 +15,4 @@ mod new;
 mod printed;
 mod provided;
 mod reports;
+mod search;
