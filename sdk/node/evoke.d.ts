@@ -12,8 +12,16 @@ export interface Bindings {
 }
 
 export interface Events {
-  publish(event: NewEvent): Promise<EventReference>;
-  publish(events: NewEvent[]): Promise<EventReference[]>;
+  publish(event: NewEvent, options?: PublishOptions): Promise<EventReference>;
+  publish(events: NewEvent[], options?: PublishOptions): Promise<EventReference[]>;
+}
+
+/** When the events are to be delivered; at once without either. */
+export interface PublishOptions {
+  /** Seconds, or a duration such as "10m". */
+  delay?: number | string;
+  /** A time, at most a year away. */
+  deliverAt?: Date | string;
 }
 
 /** What is left out is filled in by the platform. */

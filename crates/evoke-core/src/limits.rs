@@ -13,6 +13,10 @@ pub struct Limits {
     pub publish_events: usize,
     /// Invocations one event may fan out to.
     pub fan_out: usize,
+    /// Events that may wait for their time, of all apps together.
+    pub delayed_events: usize,
+    /// How far away that time may be.
+    pub delay: Duration,
     /// Runs that may lie between the start of a chain of calls and its end.
     pub chain_depth: u32,
     /// State writes plus emitted events of one attempt.
@@ -92,6 +96,8 @@ impl Default for Limits {
             event_bytes: 1 << 20,
             publish_events: 1_000,
             fan_out: 1_000,
+            delayed_events: 100_000,
+            delay: Duration::from_secs(366 * 24 * 60 * 60),
             chain_depth: 32,
             effects: 1_000,
             effects_bytes: 8 << 20,

@@ -360,6 +360,14 @@ impl Space {
     pub fn secrets() -> Self {
         Self("sys/secrets".to_owned())
     }
+    /// Events that wait for their time, which their keys start with.
+    pub fn later() -> Self {
+        Self("sys/later".to_owned())
+    }
+    /// The key in [`Space::later`] of each, by `app/digest` of source and id.
+    pub fn later_ids() -> Self {
+        Self("sys/later-ids".to_owned())
+    }
     /// How far schedules got, by `app/schedule`.
     pub fn schedules() -> Self {
         Self("sys/schedules".to_owned())

@@ -23,7 +23,7 @@ use crate::attempt::{Attempt, Executed, Taken, failure_of};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::settle::decide;
-use crate::{ingest, pool};
+use crate::{ingest, later, pool};
 
 /// How often an attempt whose state changed under it is made again before that counts as a failed attempt.
 const CONFLICTS_MAX: u32 = 5;
@@ -185,6 +185,7 @@ async fn conclude(
         run.push_attempt(record);
     }
     let queues = ingest::queues_of(&appends);
+    let delays = later::is_among(&writes);
     let again_at = match &verdict {
         Verdict::Defer { until } => Some(*until),
         Verdict::Release => Some(now),
@@ -194,6 +195,9 @@ async fn conclude(
     let settled = settle(inner, Settlement { lease, verdict, run: Some(run), writes, appends }, now).await;
     // Also after an error: whether it happened may be unknown.
     inner.agenda.wake(queues, now);
+    if delays {
+        inner.later.wake();
+    }
     if let Some(again_at) = again_at {
         inner.agenda.wake([queue_of(leased)], again_at);
     }

@@ -16,12 +16,13 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call::KeysInUse;
+use crate::later::Later;
 use crate::place::Places;
 use crate::queue::Agenda;
 use crate::recorder::Recorder;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
-use crate::{deploy, pool, queue, recorder, schedule, secrets};
+use crate::{deploy, later, pool, queue, recorder, schedule, secrets};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     /// Bounds the instances of all pools together.
     pub places: Arc<Places>,
     pub agenda: Agenda,
+    pub later: Later,
     pub recorder: Recorder,
     pub keys_in_use: KeysInUse,
     pub vault: Vault,
@@ -135,6 +137,7 @@ impl Engine {
             }),
             directory: Directory::default(),
             agenda: Agenda::default(),
+            later: Later::default(),
             recorder,
             keys_in_use: KeysInUse::default(),
             vault: Vault::new(secrets_key),
@@ -156,6 +159,7 @@ impl Engine {
         deploy::load(&inner).await?;
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
+        inner.loops.spawn(later::deliver(inner.clone()));
         inner.loops.spawn(schedule::fire(inner.clone()));
         inner.loops.spawn(pool::keep(inner.clone()));
         inner.loops.spawn(deploy::follow(inner.clone(), deployments));

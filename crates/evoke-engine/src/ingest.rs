@@ -1,8 +1,11 @@
 //! What is accepted to be done later: events, and calls whose sender does not wait.
 
+use std::time::Duration;
+
 use evoke_core::body::BodyError;
 use evoke_core::event::{Attribute, CAUSATION_ID, CORRELATION_ID, Event, EventError, EventRef};
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
+use evoke_core::manifest::units;
 use evoke_core::record::{Cause, RunRecord, RunState, Trigger};
 use evoke_core::runtime::Request;
 use evoke_core::store::{Append, Dedup, NewInvocation, Queue, StoreError, StoredRequest};
@@ -51,6 +54,18 @@ pub enum PublishError {
     TooMany {
         /// How many.
         count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Their time is too far away.
+    #[error("an event may be delivered at most {} from now", units::format_duration(*.limit))]
+    TooFar {
+        /// The limit.
+        limit: Duration,
+    },
+    /// There are too many that wait for their time.
+    #[error("{limit} events wait for their time, which is the limit")]
+    TooManyWait {
         /// The limit.
         limit: usize,
     },
@@ -131,14 +146,7 @@ impl Engine {
         let Some(to) = snapshot.apps.get(app) else {
             return Err(PublishError::NotFound { app: app.clone() });
         };
-        let (count, limit) = (events.len(), inner.limits.publish_events);
-        if count > limit {
-            return Err(PublishError::TooMany { count, limit });
-        }
-        for (index, event) in events.iter().enumerate() {
-            let checked = event.check().and_then(|()| event.check_size(inner.limits.event_bytes));
-            checked.map_err(|cause| PublishError::Invalid { index, cause })?;
-        }
+        inner.check_events(&events)?;
         let now = inner.now();
         let items: Vec<Append> = events
             .into_iter()
@@ -208,6 +216,19 @@ impl Engine {
 }
 
 impl Inner {
+    /// Whether these may be published at once: by number, the rules of the specification, and size.
+    pub fn check_events(&self, events: &[Event]) -> Result<(), PublishError> {
+        let (count, limit) = (events.len(), self.limits.publish_events);
+        if count > limit {
+            return Err(PublishError::TooMany { count, limit });
+        }
+        for (index, event) in events.iter().enumerate() {
+            let checked = event.check().and_then(|()| event.check_size(self.limits.event_bytes));
+            checked.map_err(|cause| PublishError::Invalid { index, cause })?;
+        }
+        Ok(())
+    }
+
     /// The cause of what comes from outside: part of the sender's correlation and trace where it named them.
     pub fn cause_of_arrival(&self, correlation: Option<&str>, trace: Option<&TraceParent>) -> Cause {
         let mut chance = self.chance.lock();

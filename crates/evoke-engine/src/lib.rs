@@ -17,6 +17,7 @@ pub mod deploy;
 mod effects;
 mod engine;
 pub mod ingest;
+pub mod later;
 mod place;
 mod platform;
 mod pool;

@@ -42,7 +42,7 @@ async fn dispatch(attempt: &mut Attempt, request: PlatformRequest) -> Result<Ste
     let (kind, rest) = rest.split_once('/').unwrap_or((rest, ""));
     let query = query.as_deref();
     match (kind, rest) {
-        ("events", "") => events::publish(attempt, &request).map(Step::Now),
+        ("events", "") => events::publish(attempt, &request, query).await.map(Step::Now),
         ("kv", rest) if !rest.is_empty() => {
             let (space, key) = match rest.split_once('/') {
                 Some((space, key)) => (segment(space)?, Some(segment(key)?)),

@@ -24,7 +24,9 @@ pub use app::{
 };
 pub use call::{Health, Later};
 pub use dead_letter::{DeadLetter, DeadLetterList, InputPreview, Redrive, Redriven};
-pub use event::{CloudEvent, EventList, Published, PublishedEvent, StoredEvent};
+pub use event::{
+    CloudEvent, DelayedEvent, DelayedEventList, EventList, Published, PublishedEvent, StoredEvent,
+};
 pub use log::{LogLine, LogList};
 pub use problem::{EndedBy, Limit, Problem, ProblemItem};
 pub use run::{Attempt, Run, RunList, Trigger};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use evoke_core::egress::Cidr;
 use evoke_core::manifest::units;
+use evoke_core::time::Timestamp;
 
 use crate::exit::AFTER_HELP;
 
@@ -289,6 +290,14 @@ pub struct SendArgs {
     #[arg(long)]
     pub id: Option<String>,
 
+    /// Have it delivered so much later, such as 10m.
+    #[arg(long = "in", value_name = "DURATION", value_parser = parse_duration, conflicts_with = "at")]
+    pub delay: Option<Duration>,
+
+    /// Have it delivered at this time, such as 2026-12-24T18:00:00+01:00.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Option<Timestamp>,
+
     /// The app.
     #[command(flatten)]
     pub app: AppArgs,
@@ -325,6 +334,23 @@ pub enum EventsVerb {
         /// How many.
         #[command(flatten)]
         page: PageArgs,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// List events that wait for their time, the earliest first.
+    Delayed {
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Take an event back that waits for its time.
+    Cancel {
+        /// Its id.
+        id: String,
+        /// Its source.
+        #[arg(long, default_value = "/cli")]
+        source: String,
         /// The app.
         #[command(flatten)]
         app: AppArgs,
@@ -509,6 +535,11 @@ pub struct PageArgs {
 
 fn parse_size(text: &str) -> Result<u64, String> {
     units::parse_bytes(text).map_err(|error| format!("it {}; {}", error.reason, error.help))
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text)
+        .ok_or_else(|| "it is no time of RFC 3339; write it as 2026-12-24T18:00:00+01:00".to_owned())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -37,9 +37,21 @@ class Response:
 
 class Events:
     @overload
-    def publish(self, event_or_events: Mapping[str, Any]) -> dict[str, str]: ...
+    def publish(
+        self,
+        event_or_events: Mapping[str, Any],
+        *,
+        delay: float | str | timedelta | None = None,
+        deliver_at: datetime | str | None = None,
+    ) -> dict[str, str]: ...
     @overload
-    def publish(self, event_or_events: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]: ...
+    def publish(
+        self,
+        event_or_events: Sequence[Mapping[str, Any]],
+        *,
+        delay: float | str | timedelta | None = None,
+        deliver_at: datetime | str | None = None,
+    ) -> list[dict[str, str]]: ...
 
 class Kv:
     def namespace(self, name: str) -> Kv: ...

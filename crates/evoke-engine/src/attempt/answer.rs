@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Execution;
 use crate::engine::Inner;
-use crate::ingest;
+use crate::{ingest, later};
 
 /// Chunks of a response between the instance's channel and the caller's.
 const CHUNKS: usize = 1;
@@ -153,11 +153,15 @@ impl Execution {
         let append = |event| ingest::append_event(&inner, &attempt.app, event, &cause, now);
         let appends: Vec<_> = events.into_iter().map(append).collect();
         let queues = ingest::queues_of(&appends);
+        let delays = later::is_among(&writes);
         let settlement =
             Settlement { lease: None, verdict: Verdict::Complete, run: Some(record), writes, appends };
         let settled = inner.store.settle(settlement, now).await;
         // Also after an error: whether it happened may be unknown.
         inner.agenda.wake(queues, now);
+        if delays {
+            inner.later.wake();
+        }
         self.attempt.effects.committed(&settled?.revisions);
         Ok(())
     }

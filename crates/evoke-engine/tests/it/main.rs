@@ -7,6 +7,7 @@ mod drain;
 mod effects;
 mod events;
 mod idempotency;
+mod later;
 mod pool;
 mod reports;
 mod routes;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use evoke_core::event::Event;
+use evoke_core::event::{Event, EventRef};
 use evoke_core::id::{AppName, RunId};
 use evoke_core::store;
+use evoke_core::time::Timestamp;
+use evoke_engine::later::Delayed;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -24,8 +26,12 @@ pub struct PublishedEvent {
     pub source: String,
     /// Its `id`.
     pub id: String,
-    /// Position in the log.
-    pub seq: u64,
+    /// Position in the log; one that is to be delivered later has none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// When it is to be delivered, where that is later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<Time>,
     /// An event of the same `source` and `id` had been accepted before; this one was not stored.
     pub duplicate: bool,
     /// The runs it caused, one per subscription that matched.
@@ -36,7 +42,41 @@ pub struct PublishedEvent {
 impl From<evoke_engine::ingest::Published> for PublishedEvent {
     fn from(event: evoke_engine::ingest::Published) -> Self {
         let evoke_engine::ingest::Published { source, id, seq, duplicate, runs } = event;
-        Self { source, id, seq, duplicate, runs }
+        Self { source, id, seq: Some(seq), deliver_at: None, duplicate, runs }
+    }
+}
+
+impl PublishedEvent {
+    /// One that waits for its time.
+    pub(crate) fn later(event: EventRef, at: Timestamp) -> Self {
+        let EventRef { source, id } = event;
+        Self { source, id, seq: None, deliver_at: Some(at.into()), duplicate: false, runs: Vec::new() }
+    }
+}
+
+/// `GET /v1/apps/{app}/delayed-events`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DelayedEventList {
+    /// The earliest first; at most as many as a page has.
+    pub events: Vec<DelayedEvent>,
+}
+
+/// An event that waits for its time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DelayedEvent {
+    /// When it is to be delivered.
+    pub deliver_at: Time,
+    /// When it was accepted.
+    pub accepted_at: Time,
+    /// The event, in the CloudEvents JSON format.
+    #[schema(value_type = CloudEvent)]
+    pub event: Event,
+}
+
+impl From<Delayed> for DelayedEvent {
+    fn from(delayed: Delayed) -> Self {
+        let Delayed { deliver_at, accepted_at, event } = delayed;
+        Self { deliver_at: deliver_at.into(), accepted_at: accepted_at.into(), event }
     }
 }
 

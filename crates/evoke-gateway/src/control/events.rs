@@ -1,26 +1,49 @@
 //! Events in, and a look at the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use evoke_core::event::http as binding;
+use evoke_core::event::{EventRef, http as binding};
 use evoke_core::id::{AppName, Correlation};
 use evoke_core::store::EventQuery;
 use evoke_engine::TraceParent;
+use evoke_engine::later::When;
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::extract::{Params, Segments, limit, page, position};
-use crate::api::{CloudEvent, EventList, Published, StoredEvent};
+use super::extract::{Params, Segments, invalid, limit, page, position};
+use crate::api::{CloudEvent, DelayedEventList, EventList, Published, PublishedEvent, StoredEvent, Time};
 use crate::body::whole;
 use crate::gateway::Shared;
 use crate::problem::{BODY_BYTES, Refusal, kind};
 
+/// When the events are to be delivered; at once without either.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Later {
+    /// So many milliseconds from now.
+    delay_ms: Option<u64>,
+    /// At this time.
+    deliver_at: Option<Time>,
+}
+
+impl Later {
+    fn when(&self) -> Result<Option<When>, Refusal> {
+        match (self.delay_ms, self.deliver_at) {
+            (Some(_), Some(_)) => Err(invalid("query: either delay_ms or deliver_at, not both")),
+            (Some(ms), None) => Ok(Some(When::In(Duration::from_millis(ms)))),
+            (None, at) => Ok(at.map(|at| When::At(at.0))),
+        }
+    }
+}
+
 /// Publishes CloudEvents, in binary, structured or batched mode. Durable when it answers.
 #[utoipa::path(post, path = "/v1/apps/{app}/events", tag = "events", operation_id = "publish",
-    params(("app" = String, Path)),
+    params(("app" = String, Path), Later),
     request_body(description = "One event, or a batch; in binary mode the data, with the attributes in `ce-` header fields", content(
         (CloudEvent = "application/cloudevents+json"),
         (Vec<CloudEvent> = "application/cloudevents-batch+json"),
@@ -29,9 +52,11 @@ use crate::problem::{BODY_BYTES, Refusal, kind};
 pub(super) async fn publish(
     State(shared): State<Arc<Shared>>,
     Segments(app): Segments<AppName>,
+    Params(later): Params<Later>,
     request: Request,
 ) -> Result<(StatusCode, Json<Published>), Refusal> {
     shared.app(&app)?;
+    let when = later.when()?;
     let (parts, body) = request.into_parts();
     let limits = shared.engine.limits();
     let _held = shared.hold(&body, limits.body_bytes)?;
@@ -39,8 +64,16 @@ pub(super) async fn publish(
     let incoming = binding::decode(&parts.headers, body, limits.publish_events)
         .map_err(|error| Refusal::new(kind::INVALID_EVENT, error.to_string()))?;
     let trace = parts.headers.get("traceparent").and_then(|value| TraceParent::parse(value.to_str().ok()?));
-    let published = shared.engine.publish(&app, incoming.events, trace).await?;
-    let events = published.into_iter().map(Into::into).collect();
+    let events = match when {
+        None => {
+            let published = shared.engine.publish(&app, incoming.events, trace).await?;
+            published.into_iter().map(Into::into).collect()
+        }
+        Some(when) => {
+            let (at, events) = shared.engine.publish_later(&app, incoming.events, when, trace).await?;
+            events.into_iter().map(|event| PublishedEvent::later(event, at)).collect()
+        }
+    };
     Ok((StatusCode::ACCEPTED, Json(Published { events })))
 }
 
@@ -117,4 +150,45 @@ pub(super) async fn get(
         )
     })?;
     Ok(Json(event.into()))
+}
+
+/// Events that wait for their time, the earliest first.
+#[utoipa::path(get, path = "/v1/apps/{app}/delayed-events", tag = "events", operation_id = "list_delayed_events",
+    params(("app" = String, Path)), responses((status = 200, body = DelayedEventList)))]
+pub(super) async fn delayed(
+    State(shared): State<Arc<Shared>>,
+    Segments(app): Segments<AppName>,
+) -> Result<Json<DelayedEventList>, Refusal> {
+    shared.app(&app)?;
+    let events = shared.engine.delayed(&app).await?;
+    Ok(Json(DelayedEventList { events: events.into_iter().map(Into::into).collect() }))
+}
+
+/// Which event.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Named {
+    /// Its source.
+    source: String,
+    /// Its id.
+    id: String,
+}
+
+/// Takes an event back that waits for its time.
+#[utoipa::path(delete, path = "/v1/apps/{app}/delayed-events", tag = "events", operation_id = "cancel_event",
+    params(("app" = String, Path), Named), responses((status = 204)))]
+pub(super) async fn cancel(
+    State(shared): State<Arc<Shared>>,
+    Segments(app): Segments<AppName>,
+    Params(Named { source, id }): Params<Named>,
+) -> Result<StatusCode, Refusal> {
+    shared.app(&app)?;
+    let event = EventRef { source, id };
+    if shared.engine.cancel(&app, &event).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let EventRef { source, id } = event;
+    let detail = format!("app {app} has no event {id:?} of source {source:?} that waits for its time");
+    Err(Refusal::new(kind::UNKNOWN_EVENT, detail))
 }

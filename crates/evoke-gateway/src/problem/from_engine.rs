@@ -114,6 +114,10 @@ impl From<PublishError> for Refusal {
             PublishError::TooMany { limit, .. } => {
                 Self::new(kind::TOO_LARGE, error.to_string()).limit("publish_events", limit as u64)
             }
+            PublishError::TooFar { .. } => Self::new(kind::INVALID_REQUEST, error.to_string()),
+            PublishError::TooManyWait { limit } => {
+                Self::new(kind::OVERLOADED, error.to_string()).limit("delayed_events", limit as u64)
+            }
             PublishError::Draining => draining(),
             PublishError::Store(error) => error.into(),
         }

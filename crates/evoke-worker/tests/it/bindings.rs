@@ -72,6 +72,8 @@ export default { async fetch(request, env) {
     const tell = async (promise) => told.push(await promise);
     await tell(env.EVENTS.publish({ type: 'a', data: { n: 1 } }));
     await tell(env.EVENTS.publish([{ type: 'a' }, { type: 'b' }]));
+    await tell(env.EVENTS.publish({ type: 'a' }, { delay: '1h30m' }));
+    await tell(env.EVENTS.publish({ type: 'a' }, { deliverAt: new Date(1_800_000_000_000) }));
     await tell(env.KV.get('a/b c.é'));
     await tell(env.KV.get('absent'));
     await tell(env.KV.getEntry('k'));
@@ -100,6 +102,8 @@ def handler(event, context):
     return [
         evoke.events.publish({'type': 'a', 'data': {'n': 1}}),
         evoke.events.publish([{'type': 'a'}, {'type': 'b'}]),
+        evoke.events.publish({'type': 'a'}, delay=datetime.timedelta(hours=1.5)),
+        evoke.events.publish({'type': 'a'}, deliver_at='2027-01-15T08:00:00.000Z'),
         evoke.kv.get('a/b c.é'),
         evoke.kv.get('absent'),
         (lambda e: {'key': e.key, 'value': e.value, 'revision': e.revision, 'expiresAt': e.expires_at})(evoke.kv.get_entry('k')),
@@ -127,6 +131,8 @@ async def handler(event, context):
     return [
         await evoke.events.publish({'type': 'a', 'data': {'n': 1}}),
         await evoke.events.publish([{'type': 'a'}, {'type': 'b'}]),
+        await evoke.events.publish({'type': 'a'}, delay=5400),
+        await evoke.events.publish({'type': 'a'}, deliver_at='2027-01-15T08:00:00.000Z'),
         await evoke.kv.get('a/b c.é'),
         await evoke.kv.get('absent'),
         (lambda e: {'key': e.key, 'value': e.value, 'revision': e.revision, 'expiresAt': e.expires_at})(await evoke.kv.get_entry('k')),

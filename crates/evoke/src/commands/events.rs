@@ -2,7 +2,9 @@
 
 use evoke_core::event::{Data, Event};
 use evoke_core::time::{Clock as _, Timestamp};
-use evoke_gateway::api::{EventList, StoredEvent};
+use evoke_gateway::api::{DelayedEvent, DelayedEventList, EventList, StoredEvent};
+use reqwest::Method;
+use serde_json::json;
 
 use crate::cli::EventsVerb;
 use crate::clock::SystemClock;
@@ -22,6 +24,21 @@ pub async fn run(verb: EventsVerb, format: Format) -> Result {
             query.extend(page.before.as_deref().map(|before| ("before", before)));
             let list: EventList = client.get(&["apps", app.as_str(), "events"], &query).await?;
             if format.is_json() { output::json(&list)? } else { show_list(&list, format, SystemClock.now())? }
+        }
+        EventsVerb::Delayed { app } => {
+            let (app, client) = context::app_and_client(&app)?;
+            let list: DelayedEventList = client.get(&["apps", app.as_str(), "delayed-events"], &[]).await?;
+            if format.is_json() { output::json(&list)? } else { show_delayed(&list, SystemClock.now())? }
+        }
+        EventsVerb::Cancel { id, source, app } => {
+            let (app, client) = context::app_and_client(&app)?;
+            let mut url = client.url(&["apps", app.as_str(), "delayed-events"]);
+            url.query_pairs_mut().append_pair("source", &source).append_pair("id", &id);
+            client.send(client.at(Method::DELETE, url)).await?;
+            if format.is_json() {
+                output::json(&json!({ "id": id, "source": source }))?;
+            }
+            format.talk(format_args!("cancelled {id}"));
         }
         EventsVerb::Get { id, source, app } => {
             let (app, client) = context::app_and_client(&app)?;
@@ -47,6 +64,22 @@ fn show_list(list: &EventList, format: Format, now: Timestamp) -> Result<()> {
     }
     table.print("no events")?;
     output::more(format, list.next.as_deref());
+    Ok(())
+}
+
+fn show_delayed(list: &DelayedEventList, now: Timestamp) -> Result<()> {
+    let mut table = Table::new(&["ID", "DUE", "TYPE", "SUBJECT", "SOURCE", "AT"]);
+    for DelayedEvent { deliver_at, event, .. } in &list.events {
+        table.row([
+            event.id().into(),
+            words::age(deliver_at.0, now).into(),
+            Cell::styled(event.ty(), words::NAME),
+            event.subject().unwrap_or("-").into(),
+            event.source().into(),
+            deliver_at.to_string().into(),
+        ]);
+    }
+    table.print("no events wait for their time")?;
     Ok(())
 }
 

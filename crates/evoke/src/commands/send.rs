@@ -17,11 +17,16 @@ use crate::{client, context, seed};
 /// Publishes the event; it is durable when this returns.
 pub async fn run(args: SendArgs, format: Format) -> Result {
     let (app, client) = context::app_and_client(&args.app)?;
+    let mut url = client.url(&["apps", app.as_str(), "events"]);
+    if let Some(delay) = args.delay {
+        url.query_pairs_mut().append_pair("delay_ms", &delay.as_millis().to_string());
+    }
+    if let Some(at) = args.at {
+        url.query_pairs_mut().append_pair("deliver_at", &at.to_rfc3339());
+    }
     let event = event(args)?;
-    let request = client
-        .request(Method::POST, &["apps", app.as_str(), "events"])
-        .header(CONTENT_TYPE, json::MEDIA_TYPE)
-        .body(json::to_vec(&event));
+    let request =
+        client.at(Method::POST, url).header(CONTENT_TYPE, json::MEDIA_TYPE).body(json::to_vec(&event));
     let published: Published = client::read(client.send(request).await?).await?;
     let Some(event) = published.events.into_iter().next() else {
         return Err(Error::failed("not_evoke", "the server accepted no event and gave no reason"));
@@ -37,6 +42,13 @@ fn say(event: &PublishedEvent, format: Format) -> Result {
     output::line(&event.id)?;
     for run in &event.runs {
         output::line(run)?;
+    }
+    if let Some(at) = event.deliver_at {
+        let (id, source) = (&event.id, &event.source);
+        format.talk(format_args!(
+            "accepted, to be delivered at {at}; take it back with `evoke events cancel {id} --source {source}`"
+        ));
+        return Ok(Exit::Done);
     }
     let what = if event.duplicate { "had been accepted before" } else { "accepted" };
     let next = match event.runs.first() {

@@ -300,3 +300,37 @@ fn schedules_start_functions_and_are_listed_with_their_next_times() {
     let text = server.evoke(app.path(), &["schedules"]).ok().stdout;
     assert!(text.starts_with("SCHEDULE  FIRES     EVENT          LAST"), "{text}");
 }
+
+#[test]
+fn an_event_is_delivered_later_or_taken_back() {
+    let (server, app) = served();
+    let send = |id: &str, when: &[&str]| {
+        let args = [&["send", "ordered", "--subject", id, "--id", id][..], when].concat();
+        server.evoke(app.path(), &args).ok()
+    };
+    let said = send("soon", &["--in", "300ms"]);
+    assert_eq!(said.stdout, "soon\n");
+    assert!(
+        said.stderr.contains("take it back with `evoke events cancel soon --source /cli`"),
+        "{}",
+        said.stderr
+    );
+    eventually("the event is delivered", || {
+        let runs = server.evoke(app.path(), &["runs", "ls", "--function", "note", "--json"]).ok().json();
+        (runs["runs"].as_array()?.iter().filter(|run| run["state"] == "completed").count() == 1).then_some(())
+    });
+    // The server's clock says what is a time to come.
+    let day = send("day", &["--in", "1d", "--json"]).json()["deliver_at"].clone();
+    let at = send("xmas", &["--at", day.as_str().unwrap(), "--json"]).json();
+    let expected =
+        json!({ "source": "/cli", "id": "xmas", "deliver_at": day, "duplicate": false, "runs": [] });
+    assert_eq!(at, expected);
+    let list = server.evoke(app.path(), &["events", "delayed", "--json"]).ok().json();
+    assert_eq!(list["events"].as_array().unwrap().len(), 2);
+    let table = server.evoke(app.path(), &["events", "delayed"]).ok().stdout;
+    assert!(table.contains("xmas") && table.contains(day.as_str().unwrap()), "{table}");
+    server.evoke(app.path(), &["events", "cancel", "xmas"]).ok();
+    assert_eq!(server.evoke(app.path(), &["events", "cancel", "xmas"]).code, 4);
+    assert_eq!(server.evoke(app.path(), &["send", "x", "--at", "tomorrow"]).code, 2);
+    assert_eq!(server.evoke(app.path(), &["send", "x", "--in", "400d"]).code, 2);
+}

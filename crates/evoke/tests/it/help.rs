@@ -14,6 +14,8 @@ const COMMANDS: &[&str] = &[
     "events",
     "events ls",
     "events get",
+    "events delayed",
+    "events cancel",
     "runs",
     "runs ls",
     "runs get",

@@ -54,14 +54,27 @@ function toBytes(value, what) {
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 // Seconds, or text such as "10m" or "1h30m".
-function ttlMs(ttl) {
+function ttlMs(ttl, name = "ttl") {
   if (typeof ttl === "number" && Number.isFinite(ttl) && ttl > 0) return Math.max(1, Math.round(ttl * 1000));
   if (typeof ttl === "string" && /^(\d+(ms|s|m|h|d))+$/.test(ttl)) {
     let ms = 0;
     for (const [, number, unit] of ttl.matchAll(/(\d+)(ms|s|m|h|d)/g)) ms += Number(number) * UNITS[unit];
     if (ms > 0 && Number.isSafeInteger(ms)) return ms;
   }
-  throw new TypeError(`ttl is ${JSON.stringify(ttl)}: give seconds (60) or a duration ("10m"), above zero`);
+  throw new TypeError(`${name} is ${JSON.stringify(ttl)}: give seconds (60) or a duration ("10m"), above zero`);
+}
+
+// The query that says when events are to be delivered.
+function later(options) {
+  const { delay, deliverAt } = options;
+  if (delay !== undefined && delay !== null) {
+    if (deliverAt !== undefined && deliverAt !== null) throw new TypeError("give delay or deliverAt, not both");
+    return `?delay_ms=${ttlMs(delay, "delay")}`;
+  }
+  if (deliverAt === undefined || deliverAt === null) return "";
+  const at = new Date(deliverAt);
+  if (Number.isNaN(at.getTime())) throw new TypeError(`deliverAt is ${JSON.stringify(deliverAt)}: give a Date or a time such as "2026-11-21T08:00:00Z"`);
+  return `?deliver_at=${at.toISOString()}`;
 }
 
 // A number must match; 0 and null mean "must be absent"; without the option anything goes.
@@ -169,12 +182,13 @@ class Events {
     this.#call = call;
   }
 
-  // Publishes one event or an array of them, all or none. Returns { id, source }, or an array of those.
-  async publish(events) {
+  // Publishes one event or an array of them, all or none; with `delay` or `deliverAt` to be delivered later. Returns
+  // { id, source }, or an array of those.
+  async publish(events, options = {}) {
     const many = Array.isArray(events);
     if (!many && (typeof events !== "object" || events === null)) throw new TypeError("publish takes an event or an array of events");
     if (many && events.length === 0) return [];
-    const answer = check(await this.#call.ask("POST", "/v1/events", JSON_TYPE, toJson(events, "event")));
+    const answer = check(await this.#call.ask("POST", `/v1/events${later(options)}`, JSON_TYPE, toJson(events, "event")));
     const published = JSON.parse(answer.body.toString("utf8")).events;
     return many ? published : published[0];
   }

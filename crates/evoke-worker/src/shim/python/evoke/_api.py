@@ -246,20 +246,22 @@ class Events:
     def __init__(self, run):
         self._run = run
 
-    def publish(self, event_or_events):
+    def publish(self, event_or_events, *, delay=None, deliver_at=None):
         """Publishes an event (a dict with "type") or a list of them, all or none.
 
-        Returns {"id": …, "source": …}, or a list of those.
+        `delay`: seconds, "10m" or a timedelta; `deliver_at`: a datetime with a time zone, or its text. Either has them
+        delivered later. Returns {"id": …, "source": …}, or a list of those.
         """
-        return self._run(self._publish(event_or_events))
+        return self._run(self._publish(event_or_events, delay, deliver_at))
 
-    def _publish(self, events):
+    def _publish(self, events, delay, deliver_at):
         many = isinstance(events, (list, tuple))
         if not many and not isinstance(events, dict):
             raise TypeError(f"publish takes a dict or a list of dicts, not {type(events).__name__}")
         if many and not events:
             return []
-        status, _, body = yield "POST", "/v1/events", _JSON, dumps(events).encode()
+        path = "/v1/events" + _later(delay, deliver_at)
+        status, _, body = yield "POST", path, _JSON, dumps(events).encode()
         _check(status, body)
         published = loads(body)["events"]
         return published if many else published[0]
@@ -363,7 +365,24 @@ def _condition(if_revision):
     return [["if-revision", str(revision)]]
 
 
-def _ttl_ms(ttl):
+def _later(delay, deliver_at):
+    """The query that says when events are to be delivered."""
+    if delay is not None:
+        if deliver_at is not None:
+            raise ValueError("give delay or deliver_at, not both")
+        return f"?delay_ms={_ttl_ms(delay, 'delay')}"
+    if deliver_at is None:
+        return ""
+    if hasattr(deliver_at, "isoformat"):
+        if getattr(deliver_at, "tzinfo", None) is None:
+            raise ValueError(f"deliver_at is {deliver_at!r}: give a datetime with a time zone")
+        deliver_at = deliver_at.isoformat()
+    from urllib.parse import quote
+
+    return f"?deliver_at={quote(str(deliver_at), safe=':')}"
+
+
+def _ttl_ms(ttl, name="ttl"):
     if hasattr(ttl, "total_seconds"):
         ttl = ttl.total_seconds()
     if isinstance(ttl, (int, float)) and ttl > 0 and ttl != float("inf"):
@@ -375,7 +394,7 @@ def _ttl_ms(ttl):
             ms = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)(ms|s|m|h|d)", ttl))
             if ms > 0:
                 return ms
-    raise ValueError(f'ttl is {ttl!r}: give seconds (60), a duration ("10m") or a timedelta, above zero')
+    raise ValueError(f'{name} is {ttl!r}: give seconds (60), a duration ("10m") or a timedelta, above zero')
 
 
 events = Events(drive)
