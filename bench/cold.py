@@ -8,6 +8,7 @@ Packages come from the registries (pip, npm); a function whose packages cannot b
 
 import argparse
 import http.client
+import os
 import shutil
 import signal
 import statistics
@@ -40,20 +41,20 @@ def handler(event, context):
     query = event["rawQueryString"]
     if query == "end": os._exit(0)
     if query == "hold": time.sleep(3)
-    return {"statusCode": 200, "body": "hello"}
+    return {"statusCode": 200, "body": os.readlink("/proc/self/ns/pid")}
 """
-NODE = """export default { async fetch(request) {
+NODE = """import { readlinkSync } from 'node:fs';
+export default { async fetch(request) {
   const query = new URL(request.url).search;
   if (query === "?end") process.reallyExit(0);
   if (query === "?hold") await new Promise((next) => setTimeout(next, 3000));
-  return new Response("hello");
+  return new Response(readlinkSync("/proc/self/ns/pid"));
 } };
 """
 
 
 def make(folder: Path) -> list[str]:
-    """The app; the names of its functions. Each has a folder of its own with its packages."""
-    manifest = ['evoke = "1"', "[app]", 'name = "cold"']
+    """An app for each function, with its packages; the names of the functions."""
     present = []
     for name, kind, loads, packages in FUNCTIONS:
         place = folder / name
@@ -62,15 +63,11 @@ def make(folder: Path) -> list[str]:
             print(f"{name} is left out: {packages[0]} cannot install {' '.join(packages[1])}", file=sys.stderr)
             continue
         (place / f"main.{kind}").write_text(loads + (PYTHON if kind == "py" else NODE))
-        manifest += [
-            f"[functions.{name}]",
-            f'source = "{name}/main.{kind}"',
-            'memory = "256MiB"',
-            f"concurrency = {HELD}",
-        ]
+        manifest = ['evoke = "1"', "[app]", f'name = "{name.replace("_", "-")}"']
+        manifest += [f"[functions.{name}]", f'source = "main.{kind}"', 'memory = "256MiB"', f"concurrency = {HELD}"]
         manifest += ["[[routes]]", f'path = "/{name}"', f'to = "{name}"']
+        (place / "evoke.toml").write_text("\n".join(manifest) + "\n")
         present.append(name)
-    (folder / "evoke.toml").write_text("\n".join(manifest) + "\n")
     return present
 
 
@@ -82,35 +79,38 @@ def install(place: Path, tool: str, names: list[str]) -> bool:
     if subprocess.run(command, check=False).returncode != 0:
         return False
     # What nobody imports, so that it fits into a bundle.
-    for path in [*place.rglob("tests"), *place.rglob("include"), *place.rglob("__pycache__")]:
-        shutil.rmtree(path, ignore_errors=True)
+    for name in ("tests", "include", "f2py", "__pycache__", "pip"):
+        for path in [*place.rglob(name)]:
+            shutil.rmtree(path, ignore_errors=True)
+    for name in ("*.pyi", "*.a", "*avif*"):
+        for path in [*place.rglob(name)]:
+            path.unlink(missing_ok=True)
     return True
 
 
-def ask(server: Server, path: str) -> float:
-    """Milliseconds until the head of the answer is there."""
+def ask(server: Server, path: str) -> tuple[float, str]:
+    """Milliseconds until the head of the answer is there, and its body."""
     connection = http.client.HTTPConnection(urlsplit(server.data_url).netloc, timeout=30)
     connection.connect()
     begin = time.perf_counter()
     connection.request("GET", path)
     answer = connection.getresponse()
     passed = time.perf_counter() - begin
-    answer.read()
+    body = answer.read().decode()
     connection.close()
     assert answer.status == (502 if path.endswith("?end") else 200), (path, answer.status)
-    return passed * 1000
+    return passed * 1000, body
 
 
 def held_kib(server: Server, name: str) -> int:
-    """Proportional set size of twenty busy instances, with their zygote and what is around them."""
-    before = set(descendants(server.pid))
-    curls = [subprocess.Popen(["curl", "-s", "-o", "/dev/null", f"{server.data_url}/{name}?hold"]) for _ in range(HELD)]
-    time.sleep(2)
-    new = set(descendants(server.pid)) - before
-    kib = sum(memory_kib(pid)["pss"] for pid in new)
+    """Proportional set size of twenty busy instances, their zygote and process 1: of all in their pid namespace."""
+    curls = [subprocess.Popen(["curl", "-s", "-o", os.devnull, f"{server.data_url}/{name}?hold"]) for _ in range(HELD)]
+    _, namespace = ask(server, f"/{name}?hold")
+    pids = [pid for pid in descendants(server.pid) if os.readlink(f"/proc/{pid}/ns/pid") == namespace]
+    kib = sum(memory_kib(pid)["pss"] for pid in pids)
     for curl in curls:
         curl.wait()
-    assert len(new) >= HELD, f"{len(new)} instances"
+    assert len(pids) > HELD, f"{len(pids)} processes"
     return kib
 
 
@@ -123,9 +123,10 @@ def main() -> None:
     scratch = Path(tempfile.mkdtemp(prefix="evoke-cold-"))
     server = Server(options.binary.resolve(), scratch / "data")
     try:
-        names = make(scratch / "app")
+        names = make(scratch)
         server.start()
-        server.command("deploy", str(scratch / "app"))
+        for name in names:
+            server.command("deploy", str(scratch / name))
         times: dict[str, list[float]] = {name: [] for name in names}
         for name in names:
             ask(server, f"/{name}")
@@ -133,7 +134,7 @@ def main() -> None:
             for name in names:
                 ask(server, f"/{name}?end")
                 time.sleep(PAUSE_SECONDS)
-                times[name].append(ask(server, f"/{name}"))
+                times[name].append(ask(server, f"/{name}")[0])
         print(
             f"{'no instance → first byte':<26} {'least':>9} {'p50':>9} {'p90':>9} {'p99':>9} {'20 busy instances':>20}"
         )

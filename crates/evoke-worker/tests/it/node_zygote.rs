@@ -270,6 +270,90 @@ async fn a_process_that_was_started_ahead_goes_when_nobody_wants_it() {
     until(|| crate::orphans::descendants_of_launcher().is_empty()).await;
 }
 
+#[tokio::test]
+async fn what_node_has_loaded_is_shared_by_twenty_instances() {
+    const DATA: u64 = 200 << 20;
+    let host = Host::start().await;
+    let source = format!("const data = Buffer.alloc({DATA}, 'x');\n{PROBE}");
+    let read = "const sum = () => { let sum = 0; for (let at = 0; at < data.length; at += 4096) sum += data[at]; return sum * 4096 / data.length; };";
+    let source =
+        format!("{read}\n{}", source.replace("body ? await", "body === 'read' ? sum() : body ? await"));
+    let mut spec = host.prepare(&[("main.mjs", &source)]).await.unwrap();
+    spec.memory_bytes = 512 << 20;
+    let (mut guests, mut pids) = (Vec::new(), BTreeSet::new());
+    for _ in 0..20 {
+        let mut guest = host.start_spec(spec.clone()).await.unwrap();
+        let value = probe(&mut guest, "read").await;
+        assert!(forked(&value) && value["did"] == 120, "{}", value["did"]);
+        let inside = ["pid", "loaded_by"].map(|name| value[name].as_i64().unwrap() as i32);
+        pids.extend(crate::orphans::outside(value["namespace"].as_str().unwrap(), &inside));
+        guests.push(guest);
+    }
+    assert_eq!(pids.len(), 21);
+    let kib = pids.iter().map(|pid| {
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+        line.split_ascii_whitespace().next().unwrap().parse::<u64>().unwrap()
+    });
+    let all = kib.sum::<u64>() << 10;
+    println!("{} MiB", all >> 20);
+    assert!((DATA..2 * DATA).contains(&all), "{} MiB", all >> 20);
+}
+
+/// `npm` gets it from the registry, as at a deploy. Without either there is nothing to test, which is told.
+#[tokio::test]
+async fn express_answers_from_forked_instances() {
+    let dir = tempfile::tempdir().unwrap();
+    let install = std::process::Command::new("npm")
+        .args(["install", "--silent", "--ignore-scripts", "--prefix"])
+        .arg(dir.path())
+        .arg("express@4")
+        .output();
+    if !install.as_ref().is_ok_and(|done| done.status.success()) {
+        eprintln!("NOT RUN: npm cannot install express: {install:?}");
+        return;
+    }
+    let mut files = vec![(
+        "main.mjs".to_owned(),
+        "import express from 'express';
+import { once } from 'node:events';
+const loadedBy = process.pid, app = express();
+app.get('/hello/:name', (request, response) => response.json({ hello: request.params.name, forked: loadedBy !== process.pid }));
+export const handler = async () => {
+  const server = app.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const answer = await fetch(`http://127.0.0.1:${server.address().port}/hello/world`);
+  server.close();
+  return await answer.json();
+};"
+        .to_owned(),
+    )];
+    collect(dir.path(), std::path::Path::new(""), &mut files);
+    let host = Host::start().await;
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let spec = host.prepare(&files).await.unwrap();
+    for _ in 0..3 {
+        let mut guest = host.start_spec(spec.clone()).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(guest.get("/").await.answer().json(), json!({ "hello": "world", "forked": true }));
+        }
+    }
+}
+
+/// The text files below a folder.
+fn collect(folder: &std::path::Path, into: &std::path::Path, files: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let (path, name) = (entry.path(), into.join(entry.file_name()));
+        if path.is_dir() {
+            collect(&path, &name, files);
+        } else if let Ok(text) = std::fs::read_to_string(&path)
+            && !entry.file_type().unwrap().is_symlink()
+        {
+            files.push((name.to_str().unwrap().to_owned(), text));
+        }
+    }
+}
+
 /// `EVOKE_SOAK=300` for a long one.
 #[tokio::test]
 async fn many_forks_in_a_row_and_at_once_all_do_their_work() {
