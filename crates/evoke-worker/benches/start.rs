@@ -137,7 +137,7 @@ async fn prepare(runtime: &ProcessRuntime, packages: &Path, samples: &[Sample]) 
         }
         let tar = tar.into_inner().expect("memory can be written to");
         let sources = vec![(kind(sample.file), PathBuf::from(sample.file))];
-        let bundle = PreparedBundle { digest: sample.file.to_owned(), sources };
+        let bundle = PreparedBundle { digest: digest(sample.file), sources };
         runtime.prepare(&bundle, tar.into()).await.expect("the samples can be prepared");
     }
 }
@@ -155,6 +155,11 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, folder: &Path, into: &Path) {
     }
 }
 
+/// Something of that form.
+fn digest(file: &str) -> String {
+    file.replace('.', "")
+}
+
 fn kind(file: &str) -> RuntimeKind {
     if file.ends_with(".py") { RuntimeKind::Python } else { RuntimeKind::Node }
 }
@@ -165,7 +170,7 @@ fn spec(file: &str, preload: Preload) -> InstanceSpec {
         function: FunctionName::new("start").expect("a name"),
         revision: RevisionId::from_text(file),
         runtime: kind(file),
-        bundle: file.to_owned(),
+        bundle: digest(file),
         source: PathBuf::from(file),
         handler: None,
         env: Vec::new(),
