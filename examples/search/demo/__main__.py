@@ -135,8 +135,8 @@ def ask(server: Server, path: str) -> tuple[float, dict]:
 
 
 def most_at_once(server: Server) -> dict[int, dict]:
-    """Twenty scans of all the text at once; the processes when there were most of them."""
-    scans = [threading.Thread(target=ask, args=(server, SCAN)) for _ in range(INSTANCES)]
+    """More scans of all the text at once than there may be instances; the processes when there were most of them."""
+    scans = [threading.Thread(target=ask, args=(server, SCAN)) for _ in range(3 * INSTANCES)]
     for scan in scans:
         scan.start()
     most: dict[int, dict] = {}
