@@ -27,6 +27,7 @@ mod crc;
 mod dir;
 mod input;
 pub mod limit;
+mod migrate;
 mod number;
 mod object;
 mod open;
@@ -37,5 +38,7 @@ mod table;
 mod trouble;
 mod write;
 
+pub use migrate::Progress;
 pub use open::{OpenError, OpenOptions};
+pub use schema::VERSION as FORMAT;
 pub use store::SqliteStore;

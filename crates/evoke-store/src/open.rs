@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::dir::{self, Owner};
+use crate::migrate::{self, Tell};
 use crate::object::Objects;
 use crate::schema::{self, Found};
 use crate::table::counters::Counters;
@@ -18,11 +19,13 @@ use crate::trouble::Trouble;
 pub struct OpenOptions {
     /// Threads that read, each with a connection; at least 1.
     pub readers: usize,
+    /// Told how a migration from an older format goes on, which may take a while.
+    pub progress: Option<Tell>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { readers: 2 }
+        Self { readers: 2, progress: None }
     }
 }
 
@@ -129,9 +132,12 @@ pub(crate) fn open(dir: &Path, options: &OpenOptions) -> Result<Opened, OpenErro
     let mut writer = schema::writer(&file).map_err(failed)?;
     match schema::look(&writer).map_err(failed)? {
         Found::Empty => schema::create(&mut writer).map_err(|error| trouble(dir, &file, error))?,
-        Found::Version(schema::VERSION) => {}
         Found::Version(found) if found > schema::VERSION => {
             return Err(OpenError::Newer { dir: dir.to_owned(), found, known: schema::VERSION });
+        }
+        Found::Version(found) if found >= migrate::OLDEST => {
+            migrate::run(&mut writer, found, options.progress)
+                .map_err(|error| trouble(dir, &file, error))?;
         }
         Found::Version(found) => {
             return Err(OpenError::Corrupt { file, cause: format!("there is no format {found}") });

@@ -9,7 +9,7 @@ use crate::limit;
 use crate::trouble::Trouble;
 
 /// The format this code reads and writes, in `PRAGMA user_version`.
-pub(crate) const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 /// `EVOK`, in `PRAGMA application_id`: tells the file from any other SQLite database.
 pub(crate) const APPLICATION: i64 = 0x4556_4f4b;
 
@@ -68,6 +68,12 @@ pub(crate) fn look(conn: &Connection) -> rusqlite::Result<Found> {
         (0, 0, 0) => Found::Empty,
         _ => Found::Foreign,
     })
+}
+
+/// Whether there is a table of this name.
+pub(crate) fn has_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let find = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    conn.query_row(find, [name], |row| row.get::<_, i64>(0)).map(|count| count > 0)
 }
 
 /// Makes the tables, in one transaction.

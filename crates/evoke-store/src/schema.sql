@@ -1,4 +1,4 @@
--- Format 1. `docs/reference/store.md` explains it. Times are microseconds since 1970; `crc` is CRC-32 over the row.
+-- Format 2. `docs/reference/store.md` explains it. Times are microseconds since 1970; `crc` is CRC-32 over the row.
 
 -- One row: the numbers given away so far.
 CREATE TABLE counters (
@@ -14,6 +14,7 @@ CREATE TABLE queues (
     id INTEGER PRIMARY KEY,
     app TEXT NOT NULL,
     function TEXT NOT NULL,
+    crc INTEGER NOT NULL DEFAULT 0,
     UNIQUE (app, function)
 );
 

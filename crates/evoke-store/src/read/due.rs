@@ -9,7 +9,7 @@ use crate::trouble::Trouble;
 
 /// One look-up per queue there ever was, however many invocations wait.
 const EARLIEST: &str =
-    "SELECT app, function, (SELECT at FROM pending WHERE queue = queues.id ORDER BY at LIMIT 1) AS earliest
+    "SELECT id, app, function, crc, (SELECT at FROM pending WHERE queue = queues.id ORDER BY at LIMIT 1) AS earliest
     FROM queues WHERE earliest IS NOT NULL";
 
 /// The queues that have invocations, with the earliest time of each.
@@ -18,7 +18,7 @@ pub(crate) fn due(conn: &Connection) -> Result<Vec<QueueDue>, Trouble> {
     let mut rows = find.query([])?;
     let mut due = Vec::new();
     while let Some(row) = rows.next()? {
-        due.push(QueueDue { queue: queues::decode(row, 0, 1)?, at: time(row.get(2)?) });
+        due.push(QueueDue { queue: queues::decode(row, 0)?, at: time(row.get(4)?) });
     }
     Ok(due)
 }

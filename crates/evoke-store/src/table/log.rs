@@ -121,6 +121,11 @@ impl Accepted {
         }
     }
 
+    /// Whether `key` in `seen` is one of its own.
+    pub fn has_key(&self, key: &[u8]) -> bool {
+        self.keys.chunks(size_of::<seen::Key>()).any(|own| own == key)
+    }
+
     /// The runs it caused.
     pub fn runs(&self) -> Result<Vec<RunId>, Trouble> {
         serde_json::from_str(&self.runs).map_err(|_| Trouble::unreadable("log", self.seq))

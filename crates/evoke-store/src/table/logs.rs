@@ -12,7 +12,7 @@ use crate::trouble::Trouble;
 
 /// The columns [`decode`] reads.
 pub(crate) const COLUMNS: &str =
-    "l.position, l.at, l.queue, l.run, l.attempt, l.stream, l.line, l.crc, q.app, q.function";
+    "l.position, l.at, l.queue, l.run, l.attempt, l.stream, l.line, l.crc, q.id, q.app, q.function, q.crc";
 
 /// Adds a line.
 pub(crate) fn insert(conn: &Connection, position: i64, queue: i64, line: &LogRecord) -> Result<(), Trouble> {
@@ -81,7 +81,7 @@ fn decode(row: &Row<'_>) -> Result<(u64, LogRecord), Trouble> {
         (row.get(1)?, row.get(2)?, row.get(4)?, row.get(5)?);
     let (run, line): (String, String) = (row.get(3)?, row.get(6)?);
     verify("logs", position, row.get(7)?, sum(at, queue, &run, attempt.into(), stream, &line, position))?;
-    let Queue { app, function } = queues::decode(row, 8, 9)?;
+    let Queue { app, function } = queues::decode(row, 8)?;
     let stream = match stream {
         0 => LogStream::Stdout,
         1 => LogStream::Stderr,

@@ -1,9 +1,11 @@
 //! `queues`: small numbers for pairs of app and function. Rows stay for good; there are as many as functions ever.
 
 use evoke_core::id::{AppName, FunctionName};
-use evoke_core::store::{Queue, StoreError};
+use evoke_core::store::Queue;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::verify;
+use crate::crc::Crc;
 use crate::trouble::Trouble;
 
 /// A queue's number, made when it has none.
@@ -11,15 +13,27 @@ pub(crate) fn intern(conn: &Connection, queue: &Queue) -> Result<i64, Trouble> {
     if let Some(id) = find(conn, queue)? {
         return Ok(id);
     }
-    conn.prepare_cached("INSERT INTO queues (app, function) VALUES (?1, ?2)")?
-        .execute(params![queue.app.as_str(), queue.function.as_str()])?;
-    Ok(conn.last_insert_rowid())
+    let (app, function) = (queue.app.as_str(), queue.function.as_str());
+    let id: i64 = conn.query_row("SELECT coalesce(max(id), 0) + 1 FROM queues", [], |row| row.get(0))?;
+    conn.prepare_cached("INSERT INTO queues (id, app, function, crc) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![id, app, function, sum(app, function, id)])?;
+    Ok(id)
 }
 
 /// A queue's number.
 pub(crate) fn find(conn: &Connection, queue: &Queue) -> Result<Option<i64>, Trouble> {
-    let mut find = conn.prepare_cached("SELECT id FROM queues WHERE app = ?1 AND function = ?2")?;
-    Ok(find.query_row(params![queue.app.as_str(), queue.function.as_str()], |row| row.get(0)).optional()?)
+    let (app, function) = (queue.app.as_str(), queue.function.as_str());
+    let mut find = conn.prepare_cached("SELECT id, crc FROM queues WHERE app = ?1 AND function = ?2")?;
+    let found: Option<(i64, i64)> =
+        find.query_row([app, function], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((id, crc)) = found else { return Ok(None) };
+    verify("queues", id, crc, sum(app, function, id))?;
+    Ok(Some(id))
+}
+
+/// The checksum of a row.
+pub(crate) fn sum(app: &str, function: &str, id: i64) -> i64 {
+    Crc::new().text(app).text(function).int(id).sum()
 }
 
 /// The numbers of the queues of an app, of a function, or of all.
@@ -36,14 +50,17 @@ pub(crate) fn matching(
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Reads a queue from two text columns.
-pub(crate) fn decode(row: &Row<'_>, app: usize, function: usize) -> Result<Queue, Trouble> {
-    let name = |column| row.get_ref(column).map_err(Trouble::from)?.as_str().map_err(|_| wrong());
-    let app = AppName::new(name(app)?).map_err(|_| wrong())?;
-    let function = FunctionName::new(name(function)?).map_err(|_| wrong())?;
+/// Reads a queue from its columns `id`, `app`, `function` and `crc`, which begin at `first`.
+pub(crate) fn decode(row: &Row<'_>, first: usize) -> Result<Queue, Trouble> {
+    let id: i64 = row.get(first)?;
+    let name = |column| row.get_ref(column).map_err(Trouble::from)?.as_str().map_err(|_| wrong(id));
+    let (app, function) = (name(first + 1)?, name(first + 2)?);
+    verify("queues", id, row.get(first + 3)?, sum(app, function, id))?;
+    let app = AppName::new(app).map_err(|_| wrong(id))?;
+    let function = FunctionName::new(function).map_err(|_| wrong(id))?;
     Ok(Queue { app, function })
 }
 
-fn wrong() -> Trouble {
-    Trouble { error: StoreError::Corrupt("queues: a name is not one".to_owned()), fatal: false }
+fn wrong(id: i64) -> Trouble {
+    Trouble::unreadable("queues", id)
 }

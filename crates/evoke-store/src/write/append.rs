@@ -87,9 +87,12 @@ impl Item {
     /// Claims the de-duplication key, unless it is held by something that is still remembered.
     fn claim(&self, tx: &Tx<'_>, key: &seen::Key, seq: i64) -> Result<Option<Appended>, Trouble> {
         let Some(taken) = seen::claim(tx.conn, key, seq)? else { return Ok(None) };
-        if let Some(accepted) = log::Accepted::read(tx.conn, taken)?
-            && accepted.accepted_at >= tx.counters.forgotten_before
-        {
+        let accepted = log::Accepted::read(tx.conn, taken)?;
+        // `seen` has no checksum of its own: what it says is true if the row it points at says so too.
+        let Some(accepted) = accepted.filter(|accepted| accepted.has_key(key)) else {
+            return Err(Trouble::corrupt("seen", format_args!("{:032x}", u128::from_be_bytes(*key))));
+        };
+        if accepted.accepted_at >= tx.counters.forgotten_before {
             return Ok(Some(Appended { seq: num(taken), duplicate: true, runs: accepted.runs()? }));
         }
         seen::reclaim(tx.conn, key, seq)?;

@@ -4,8 +4,10 @@
 mod child;
 mod conformance;
 mod corrupt;
+mod format;
 mod full;
 mod kill;
 mod opening;
 mod recording;
+mod sample;
 mod write_error;
