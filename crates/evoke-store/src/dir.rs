@@ -14,6 +14,11 @@ pub(crate) fn database(dir: &Path) -> PathBuf {
     dir.join("evoke.db")
 }
 
+/// What was committed to the database since it was last put in order.
+pub(crate) fn log(dir: &Path) -> PathBuf {
+    dir.join("evoke.db-wal")
+}
+
 /// The objects in a data directory.
 pub(crate) fn objects(dir: &Path) -> PathBuf {
     dir.join("objects")

@@ -32,13 +32,16 @@ mod number;
 mod object;
 mod open;
 mod read;
+mod rest;
 mod schema;
 mod store;
 mod table;
 mod trouble;
+mod verify;
 mod write;
 
 pub use migrate::Progress;
 pub use open::{OpenError, OpenOptions};
 pub use schema::VERSION as FORMAT;
 pub use store::SqliteStore;
+pub use verify::{Finding, Report, Severity, verify};

@@ -24,3 +24,5 @@ pub const READER_CACHE_KIB: i64 = 2 << 10;
 pub const LOG_PAGES: i64 = 4_096;
 /// Bytes to which the write-ahead log is cut after it grew beyond them.
 pub const LOG_BYTES: i64 = 64 << 20;
+/// Findings of one [`verify`](crate::verify()) that are told one by one; further ones are counted.
+pub const FINDINGS: usize = 1_000;

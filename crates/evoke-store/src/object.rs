@@ -27,7 +27,7 @@ impl Objects {
         dir::create(&root)?;
         for file in fs::read_dir(&root)? {
             let file = file?;
-            if file.file_name().to_string_lossy().starts_with("unfinished-") {
+            if file.file_name().to_string_lossy().starts_with(UNFINISHED) {
                 fs::remove_file(file.path())?;
             }
         }
@@ -63,7 +63,7 @@ impl Objects {
     }
 
     fn file(&self, digest: &str) -> PathBuf {
-        self.root.join(&digest[..2]).join(digest)
+        place(&self.root, digest)
     }
 
     fn write(&self, bytes: &[u8], folder: &Path, file: &Path) -> std::io::Result<()> {
@@ -72,7 +72,7 @@ impl Objects {
             dir::sync(&self.root)?;
         }
         let n = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self.root.join(format!("unfinished-{n}"));
+        let unfinished = self.root.join(format!("{UNFINISHED}{n}"));
         let mut written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         let named = written
             .write_all(bytes)
@@ -84,6 +84,26 @@ impl Objects {
         named?;
         dir::sync(folder)
     }
+}
+
+/// What the name of a file begins with that is still being written.
+pub(crate) const UNFINISHED: &str = "unfinished-";
+
+/// The digest of a file below `root`, if that is its name and its place.
+pub(crate) fn of_file(root: &Path, file: &Path) -> std::io::Result<Option<String>> {
+    let digest = digest_of(file)?;
+    Ok((place(root, &digest) == file).then_some(digest))
+}
+
+/// SHA-256 of a file's bytes, which need not fit into memory.
+pub(crate) fn digest_of(file: &Path) -> std::io::Result<String> {
+    let mut digest = Sha256::new();
+    std::io::copy(&mut fs::File::open(file)?, &mut digest)?;
+    Ok(hex(&digest.finalize()))
+}
+
+fn place(root: &Path, digest: &str) -> PathBuf {
+    root.join(&digest[..2]).join(digest)
 }
 
 fn failed(file: &Path, error: &std::io::Error) -> StoreError {

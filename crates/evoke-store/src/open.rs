@@ -66,6 +66,26 @@ pub enum OpenError {
         /// The newest format this version knows.
         known: i64,
     },
+    /// It can only be looked at in the present format.
+    #[error(
+        "data directory {} has format {found}, and this version looks at format {known} only; start a server on it \
+         once, which brings it there",
+        dir.display()
+    )]
+    Older {
+        /// The directory.
+        dir: PathBuf,
+        /// The format it has.
+        found: i64,
+        /// The format that can be looked at.
+        known: i64,
+    },
+    /// There is none.
+    #[error("{} has no store: there is no file evoke.db in it", dir.display())]
+    NoStore {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The path is something else.
     #[error("data directory {} is not a directory; choose another path", dir.display())]
     NotADirectory {
@@ -97,6 +117,8 @@ impl OpenError {
             Self::Locked { .. } => "data_locked",
             Self::NotWritable { .. } => "data_not_writable",
             Self::Newer { .. } => "data_newer",
+            Self::Older { .. } => "data_older",
+            Self::NoStore { .. } => "data_absent",
             Self::NotADirectory { .. } => "data_not_a_directory",
             Self::Corrupt { .. } => "data_corrupt",
             Self::Io { .. } => "data_io",
@@ -136,8 +158,7 @@ pub(crate) fn open(dir: &Path, options: &OpenOptions) -> Result<Opened, OpenErro
             return Err(OpenError::Newer { dir: dir.to_owned(), found, known: schema::VERSION });
         }
         Found::Version(found) if found >= migrate::OLDEST => {
-            migrate::run(&mut writer, found, options.progress)
-                .map_err(|error| trouble(dir, &file, error))?;
+            migrate::run(&mut writer, found, options.progress).map_err(|error| trouble(dir, &file, error))?;
         }
         Found::Version(found) => {
             return Err(OpenError::Corrupt { file, cause: format!("there is no format {found}") });

@@ -42,8 +42,13 @@ pub(crate) fn writer(file: &Path) -> rusqlite::Result<Connection> {
 pub(crate) fn reader(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(file, flags)?;
-    common(&conn, limit::READER_CACHE_KIB)?;
+    set_up_reader(&conn)?;
     Ok(conn)
+}
+
+/// Sets up a connection that only reads.
+pub(crate) fn set_up_reader(conn: &Connection) -> rusqlite::Result<()> {
+    common(conn, limit::READER_CACHE_KIB)
 }
 
 fn common(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
@@ -74,6 +79,29 @@ pub(crate) fn look(conn: &Connection) -> rusqlite::Result<Found> {
 pub(crate) fn has_table(conn: &Connection, name: &str) -> rusqlite::Result<bool> {
     let find = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     conn.query_row(find, [name], |row| row.get::<_, i64>(0)).map(|count| count > 0)
+}
+
+/// What makes up the schema: type, name, table and definition of each table and index, the last without comments and
+/// space.
+pub(crate) type Shape = Vec<[String; 4]>;
+
+/// The schema of a database.
+pub(crate) fn shape(conn: &Connection) -> rusqlite::Result<Shape> {
+    let mut find = conn
+        .prepare("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")?;
+    let rows = find.query_map([], |row| {
+        let sql: String = row.get(3)?;
+        let words = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
+        Ok([row.get(0)?, row.get(1)?, row.get(2)?, words.flat_map(str::split_whitespace).collect()])
+    })?;
+    rows.collect()
+}
+
+/// The schema as it should be.
+pub(crate) fn expected_shape() -> rusqlite::Result<Shape> {
+    let conn = Connection::open_in_memory()?;
+    conn.execute_batch(TABLES)?;
+    shape(&conn)
 }
 
 /// Makes the tables, in one transaction.

@@ -19,8 +19,7 @@ fn add(conn: &Connection, _: i64) -> Result<Option<i64>, Trouble> {
 }
 
 fn sum(conn: &Connection, after: i64) -> Result<Option<i64>, Trouble> {
-    let mut find =
-        conn.prepare("SELECT id, app, function FROM queues WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let mut find = conn.prepare("SELECT id, app, function FROM queues WHERE id > ?1 ORDER BY id LIMIT ?2")?;
     let mut rows = find.query([after, ROUND])?;
     let mut last = None;
     while let Some(row) = rows.next()? {

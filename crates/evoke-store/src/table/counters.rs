@@ -1,10 +1,17 @@
 //! `counters`: one row with the numbers given away so far.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
-use super::verify;
+use super::{Table, verify};
 use crate::crc::Crc;
 use crate::trouble::Trouble;
+
+pub(crate) const TABLE: Table = Table {
+    name: "counters",
+    key: "id",
+    columns: "last, log_lines, ended_runs, forgotten_before, crc",
+    check: |row| Counters::decode(row).map(drop),
+};
 
 /// The row. Copied at the start of a transaction and written at its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,16 +50,17 @@ impl Counters {
 
     pub fn read(conn: &Connection) -> Result<Self, Trouble> {
         let read = "SELECT last, log_lines, ended_runs, forgotten_before, crc FROM counters";
-        let (counters, crc) = conn.query_row(read, [], |row| {
-            let counters = Self {
-                last: row.get(0)?,
-                log_lines: row.get(1)?,
-                ended_runs: row.get(2)?,
-                forgotten_before: row.get(3)?,
-            };
-            Ok((counters, row.get(4)?))
-        })?;
-        verify("counters", 1, crc, counters.sum())?;
+        conn.query_row(read, [], |row| Ok(Self::decode(row)))?
+    }
+
+    fn decode(row: &Row<'_>) -> Result<Self, Trouble> {
+        let counters = Self {
+            last: row.get(0)?,
+            log_lines: row.get(1)?,
+            ended_runs: row.get(2)?,
+            forgotten_before: row.get(3)?,
+        };
+        verify("counters", 1, row.get(4)?, counters.sum())?;
         Ok(counters)
     }
 }

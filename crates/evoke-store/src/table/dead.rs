@@ -1,10 +1,17 @@
 //! `dead`: why and when an invocation was given up.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::verify;
+use super::{Table, flag, verify};
 use crate::crc::Crc;
 use crate::trouble::Trouble;
+
+pub(crate) const TABLE: Table = Table {
+    name: "dead",
+    key: "n",
+    columns: "n, at, reason, request, crc",
+    check: |row| Dead::decode(row).map(drop),
+};
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +45,12 @@ impl Dead {
 
     pub fn read(conn: &Connection, n: i64) -> Result<Option<Self>, Trouble> {
         let mut find = conn.prepare_cached("SELECT n, at, reason, request, crc FROM dead WHERE n = ?1")?;
-        let found = find.query_row([n], |row| {
-            let read = Self { n: row.get(0)?, at: row.get(1)?, reason: row.get(2)?, request: row.get(3)? };
-            Ok((read, row.get(4)?))
-        });
-        let Some((read, crc)) = found.optional()? else { return Ok(None) };
-        verify("dead", n, crc, read.sum())?;
-        Ok(Some(read))
+        find.query_row([n], |row| Ok(Self::decode(row))).optional()?.transpose()
+    }
+
+    fn decode(row: &Row<'_>) -> Result<Self, Trouble> {
+        let read = Self { n: row.get(0)?, at: row.get(1)?, reason: row.get(2)?, request: flag(row, 3)? };
+        verify("dead", read.n, row.get(4)?, read.sum())?;
+        Ok(read)
     }
 }

@@ -4,7 +4,7 @@ use evoke_core::store::{Entry, ListQuery, Space, Value, ValueKind, Write};
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::verify;
+use super::{Table, verify};
 use crate::crc::Crc;
 use crate::number::{num, rows, time, us};
 use crate::trouble::Trouble;
@@ -16,6 +16,13 @@ const LIST: &str = "SELECT space, key, kind, value, revision, expires_at, crc FR
     WHERE space = ?1 AND key >= ?2 AND key > ?3 ORDER BY key";
 const LIST_FROM: &str = "SELECT space, key, kind, value, revision, expires_at, crc FROM entries
     WHERE space = ?1 AND key >= ?2 ORDER BY key";
+
+pub(crate) const TABLE: Table = Table {
+    name: "entries",
+    key: "id",
+    columns: "space, key, kind, value, revision, expires_at, crc",
+    check: |row| decode(row).map(drop),
+};
 
 /// Carries out a write at `revision`.
 pub(crate) fn apply(conn: &Connection, write: &Write, revision: i64) -> Result<(), Trouble> {
@@ -94,6 +101,29 @@ pub(crate) fn delete_expired(conn: &Connection, now: Timestamp, limit: usize) ->
          WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
     )?;
     Ok(delete.execute([us(now), rows(limit)])?)
+}
+
+/// A document of Evoke's own refers to an object by this member.
+#[derive(serde::Deserialize)]
+struct Refers {
+    bundle: Option<String>,
+}
+
+/// What the documents of Evoke's own spaces (`sys/…`) refer to: where, and the object's digest. Damaged ones are left out.
+pub(crate) fn objects(conn: &Connection) -> Result<Vec<(String, String)>, Trouble> {
+    let mut find = conn.prepare(
+        "SELECT space, key, kind, value, revision, expires_at, crc FROM entries WHERE space GLOB 'sys/*'",
+    )?;
+    let mut rows = find.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Ok(entry) = decode(row) else { continue };
+        let Ok(Refers { bundle: Some(digest) }) = serde_json::from_slice(&entry.value.bytes) else {
+            continue;
+        };
+        found.push((format!("{} {:?}", row.get::<_, String>(0)?, entry.key), digest));
+    }
+    Ok(found)
 }
 
 fn is_alive(entry: &Entry, now: Timestamp) -> bool {

@@ -6,7 +6,7 @@ use evoke_core::store::{Append, StoredEvent};
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::{seen, verify};
+use super::{Table, seen, verify};
 use crate::crc::Crc;
 use crate::number::{num, time, us};
 use crate::trouble::Trouble;
@@ -22,6 +22,17 @@ const NEWEST_OF_ROOT: &str =
     "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log INDEXED BY log_by_root
     WHERE root = ?4 AND type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND (?5 IS NULL OR type = ?5) AND seq < ?2
     ORDER BY seq DESC LIMIT ?3";
+
+pub(crate) const TABLE: Table = Table {
+    name: "log",
+    key: "seq",
+    columns: "seq, app, accepted_at, keys, type, root, event, runs, crc",
+    check: |row| {
+        let row = Accepted::decode(row)?;
+        row.runs()?;
+        row.event().map(drop)
+    },
+};
 
 /// A row without its position, which the writer gives.
 pub(crate) struct New {
@@ -91,9 +102,24 @@ pub(crate) struct Accepted {
     pub seq: i64,
     app: String,
     pub accepted_at: i64,
-    keys: Vec<u8>,
+    keys: Keys,
     pub event: Option<Vec<u8>>,
     runs: String,
+}
+
+/// Its keys in `seen`.
+pub(crate) struct Keys(pub Vec<u8>);
+
+impl Keys {
+    /// One by one.
+    pub fn each(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.chunks(size_of::<seen::Key>())
+    }
+
+    /// Whether `key` is one of them.
+    pub fn has(&self, key: &[u8]) -> bool {
+        self.each().any(|own| own == key)
+    }
 }
 
 impl Accepted {
@@ -123,7 +149,7 @@ impl Accepted {
 
     /// Whether `key` in `seen` is one of its own.
     pub fn has_key(&self, key: &[u8]) -> bool {
-        self.keys.chunks(size_of::<seen::Key>()).any(|own| own == key)
+        self.keys.has(key)
     }
 
     /// The runs it caused.
@@ -149,14 +175,14 @@ impl Accepted {
             seq: row.get(0)?,
             app: row.get(1)?,
             accepted_at: row.get(2)?,
-            keys: row.get(3)?,
+            keys: Keys(row.get(3)?),
             event: row.get(6)?,
             runs: row.get(7)?,
         };
         let root: Option<String> = row.get(5)?;
         let event = read.event.as_deref();
         let kind = (ty.as_deref(), root.as_deref());
-        let crc = sum(&read.app, read.accepted_at, &read.keys, kind, event, &read.runs, read.seq);
+        let crc = sum(&read.app, read.accepted_at, &read.keys.0, kind, event, &read.runs, read.seq);
         verify("log", read.seq, row.get(8)?, crc)?;
         Ok(read)
     }

@@ -5,10 +5,17 @@ use evoke_core::record::{LogRecord, LogStream};
 use evoke_core::store::Queue;
 use rusqlite::{Connection, Params, Row, params};
 
-use super::{queues, verify};
+use super::{Table, queues, verify};
 use crate::crc::Crc;
 use crate::number::{num, time, us};
 use crate::trouble::Trouble;
+
+pub(crate) const TABLE: Table = Table {
+    name: "logs",
+    key: "position",
+    columns: "position, at, queue, run, attempt, stream, line, crc",
+    check: |row| Line::decode(row).map(drop),
+};
 
 /// The columns [`decode`] reads.
 pub(crate) const COLUMNS: &str =
@@ -16,19 +23,16 @@ pub(crate) const COLUMNS: &str =
 
 /// Adds a line.
 pub(crate) fn insert(conn: &Connection, position: i64, queue: i64, line: &LogRecord) -> Result<(), Trouble> {
-    let (at, stream) = (us(line.at), code(line.stream));
-    let crc = sum(at, queue, line.run.as_str(), line.attempt.into(), stream, &line.line, position);
-    conn.prepare_cached("INSERT INTO logs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+    let row = Line {
         position,
-        at,
+        at: us(line.at),
         queue,
-        line.run.as_str(),
-        line.attempt,
-        stream,
-        line.line,
-        crc
-    ])?;
-    Ok(())
+        run: line.run.as_str().to_owned(),
+        attempt: line.attempt,
+        stream: code(line.stream),
+        line: line.line.clone(),
+    };
+    row.insert(conn)
 }
 
 /// Runs a query that gives [`COLUMNS`].
@@ -75,12 +79,55 @@ fn code(stream: LogStream) -> i64 {
     }
 }
 
+/// A row.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub position: i64,
+    at: i64,
+    queue: i64,
+    run: String,
+    attempt: u32,
+    stream: i64,
+    line: String,
+}
+
+impl Line {
+    fn decode(row: &Row<'_>) -> Result<Self, Trouble> {
+        let read = Self {
+            position: row.get(0)?,
+            at: row.get(1)?,
+            queue: row.get(2)?,
+            run: row.get(3)?,
+            attempt: row.get(4)?,
+            stream: row.get(5)?,
+            line: row.get(6)?,
+        };
+        verify("logs", read.position, row.get(7)?, read.sum())?;
+        Ok(read)
+    }
+
+    pub fn insert(&self, conn: &Connection) -> Result<(), Trouble> {
+        conn.prepare_cached("INSERT INTO logs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+            self.position,
+            self.at,
+            self.queue,
+            self.run,
+            self.attempt,
+            self.stream,
+            self.line,
+            self.sum()
+        ])?;
+        Ok(())
+    }
+
+    fn sum(&self) -> i64 {
+        let crc = Crc::new().int(self.at).int(self.queue).text(&self.run).int(self.attempt.into());
+        crc.int(self.stream).text(&self.line).int(self.position).sum()
+    }
+}
+
 fn decode(row: &Row<'_>) -> Result<(u64, LogRecord), Trouble> {
-    let position: i64 = row.get(0)?;
-    let (at, queue, attempt, stream): (i64, i64, u32, i64) =
-        (row.get(1)?, row.get(2)?, row.get(4)?, row.get(5)?);
-    let (run, line): (String, String) = (row.get(3)?, row.get(6)?);
-    verify("logs", position, row.get(7)?, sum(at, queue, &run, attempt.into(), stream, &line, position))?;
+    let Line { position, at, run, attempt, stream, line, .. } = Line::decode(row)?;
     let Queue { app, function } = queues::decode(row, 8)?;
     let stream = match stream {
         0 => LogStream::Stdout,
@@ -89,8 +136,4 @@ fn decode(row: &Row<'_>) -> Result<(u64, LogRecord), Trouble> {
     };
     let run = RunId::from_text(run);
     Ok((num(position), LogRecord { at: time(at), run, app, function, attempt, stream, line }))
-}
-
-fn sum(at: i64, queue: i64, run: &str, attempt: i64, stream: i64, line: &str, position: i64) -> i64 {
-    Crc::new().int(at).int(queue).text(run).int(attempt).int(stream).text(line).int(position).sum()
 }

@@ -3,7 +3,7 @@
 use evoke_core::id::RunId;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::verify;
+use super::{Table, flag, verify};
 use crate::crc::Crc;
 use crate::trouble::Trouble;
 
@@ -13,6 +13,13 @@ const AVAILABLE: &str = "SELECT n, queue, at, attempts, token, leased_at, reques
 const LEASED: &str =
     "SELECT n, queue, at, attempts, token, leased_at, request, crc FROM pending INDEXED BY pending_leased
     WHERE token > 0 AND n > ?1 ORDER BY n LIMIT ?2";
+
+pub(crate) const TABLE: Table = Table {
+    name: "pending",
+    key: "n",
+    columns: "n, queue, at, attempts, token, leased_at, request, crc",
+    check: |row| Pending::decode(row).map(drop),
+};
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +113,7 @@ impl Pending {
             attempts: row.get(3)?,
             token: row.get(4)?,
             leased_at: row.get(5)?,
-            request: row.get(6)?,
+            request: flag(row, 6)?,
         };
         verify("pending", read.n, row.get(7)?, read.sum())?;
         Ok(read)

@@ -4,9 +4,16 @@ use evoke_core::id::{AppName, FunctionName};
 use evoke_core::store::Queue;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::verify;
+use super::{Table, verify};
 use crate::crc::Crc;
 use crate::trouble::Trouble;
+
+pub(crate) const TABLE: Table = Table {
+    name: "queues",
+    key: "id",
+    columns: "id, app, function, crc",
+    check: |row| decode(row, 0).map(drop),
+};
 
 /// A queue's number, made when it has none.
 pub(crate) fn intern(conn: &Connection, queue: &Queue) -> Result<i64, Trouble> {

@@ -2,12 +2,22 @@
 
 use bytes::Bytes;
 use evoke_core::store::StoredRequest;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::verify;
+use super::{Table, verify};
 use crate::crc::Crc;
 use crate::trouble::Trouble;
+
+pub(crate) const TABLE: Table = Table {
+    name: "requests",
+    key: "n",
+    columns: "n, head, body, crc",
+    check: |row| {
+        let n = row.get(0)?;
+        Encoded::row(row)?.decode(n).map(drop)
+    },
+};
 
 /// Everything but the body.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,12 +59,15 @@ impl Encoded {
     }
 
     pub fn read(conn: &Connection, n: i64) -> Result<Self, Trouble> {
-        let mut find = conn.prepare_cached("SELECT head, body, crc FROM requests WHERE n = ?1")?;
-        let found = find.query_row([n], |row| {
-            Ok((Self { head: row.get(0)?, body: row.get::<_, Vec<u8>>(1)?.into() }, row.get(2)?))
-        });
-        let (read, crc) = found.optional()?.ok_or_else(|| Trouble::missing("requests", n))?;
-        verify("requests", n, crc, read.sum(n))?;
+        let mut find = conn.prepare_cached("SELECT n, head, body, crc FROM requests WHERE n = ?1")?;
+        let found = find.query_row([n], |row| Ok(Self::row(row))).optional()?;
+        found.ok_or_else(|| Trouble::missing("requests", n))?
+    }
+
+    fn row(row: &Row<'_>) -> Result<Self, Trouble> {
+        let n: i64 = row.get(0)?;
+        let read = Self { head: row.get(1)?, body: row.get::<_, Vec<u8>>(2)?.into() };
+        verify("requests", n, row.get(3)?, read.sum(n))?;
         Ok(read)
     }
 

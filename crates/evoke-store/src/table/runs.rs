@@ -6,7 +6,7 @@ use evoke_core::store::Queue;
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::verify;
+use super::{Table, verify};
 use crate::crc::Crc;
 use crate::number::{time, us};
 use crate::trouble::Trouble;
@@ -15,6 +15,13 @@ const BY_N: &str =
     "SELECT n, id, queue, state, seq, root, created_at, ended_at, body, crc FROM runs WHERE n = ?1";
 const BY_ID: &str =
     "SELECT n, id, queue, state, seq, root, created_at, ended_at, body, crc FROM runs WHERE id = ?1";
+
+pub(crate) const TABLE: Table = Table {
+    name: "runs",
+    key: "n",
+    columns: "n, id, queue, state, seq, root, created_at, ended_at, body, crc",
+    check: |row| Run::decode(row)?.record().map(drop),
+};
 
 /// `state` of a run in `pending`, and of one queued.
 pub(crate) const QUEUED: i64 = 0;

@@ -4,10 +4,12 @@
 mod child;
 mod conformance;
 mod corrupt;
+mod flip;
 mod format;
 mod full;
 mod kill;
 mod opening;
+mod page_map;
 mod recording;
 mod sample;
 mod write_error;

@@ -48,7 +48,10 @@ pub async fn fill(dir: &Path) {
     store.write(vec![large, soon, put("gone", "0", Expect::Anything)], START).await.unwrap();
     store.write(vec![delete("gone", Expect::Anything)], START).await.unwrap();
     let lines = (0..20).map(|n| line(200, "f", &format!("line {n}"), START)).collect();
-    store.record(vec![ended(200, "f", RunState::Completed), ended(201, "f", RunState::Failed)], lines).await.unwrap();
+    store
+        .record(vec![ended(200, "f", RunState::Completed), ended(201, "f", RunState::Failed)], lines)
+        .await
+        .unwrap();
     for (n, object) in OBJECTS.into_iter().enumerate() {
         let digest = store.put_object(object.into()).await.unwrap();
         let document = format!("{{\"bundle\":\"{digest}\",\"created_at\":{}}}", START.0 + n as u64);
@@ -68,7 +71,10 @@ pub async fn check(dir: &Path) {
     let runs = store.runs(&RunQuery { limit, ..RunQuery::default() }).await.unwrap();
     assert_eq!(runs.len() as u64, EVENTS + 2 + EVENTS / 2 + 2);
     let dead = store.dead_letters(&DeadLetterQuery { limit, ..DeadLetterQuery::default() }).await.unwrap();
-    assert_eq!(dead.iter().map(|dead| dead.reason.as_str()).collect::<Vec<_>>(), ["gave up after 5 attempts"]);
+    assert_eq!(
+        dead.iter().map(|dead| dead.reason.as_str()).collect::<Vec<_>>(),
+        ["gave up after 5 attempts"]
+    );
     let page = ListQuery { space: space(), prefix: String::new(), after: None, limit };
     let entries = store.list(&page, START).await.unwrap();
     assert_eq!(entries.len() as u64, EVENTS / 2 + 2);

@@ -1,0 +1,85 @@
+//! The database as SQLite sees it: the header of the file, its pages, its indices, its tables.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::Report;
+use crate::limit::FINDINGS;
+use crate::schema;
+use crate::trouble::Trouble;
+
+const PLACE: &str = "evoke.db";
+
+/// The first hundred bytes (<https://sqlite.org/fileformat2.html#the_database_header>): SQLite takes some of what is
+/// there on trust, and these are always the same in a store of Evoke.
+const FIXED: [(usize, &[u8]); 7] = [
+    (18, &[2, 2]),          // written and read with a write-ahead log
+    (20, &[0, 64, 32, 32]), // no bytes reserved in a page; the payload fractions, which are constants
+    (44, &[0, 0, 0, 4]),    // of the schema
+    (48, &[0; 4]),          // no default cache size
+    (52, &[0; 4]),          // no automatic vacuum
+    (56, &[0, 0, 0, 1]),    // UTF-8
+    (64, &[0; 4]),          // no incremental vacuum
+];
+/// Reserved for later.
+const RESERVED: std::ops::Range<usize> = 72..92;
+
+/// Looks at the header of a database at rest.
+pub(crate) fn header(file: &Path, report: &mut Report) {
+    let mut header = [0; 100];
+    let size = match File::open(file).and_then(|mut file| {
+        file.read_exact(&mut header)?;
+        file.metadata()
+    }) {
+        Ok(metadata) => metadata.len(),
+        Err(error) => return report.damage(PLACE, None, format!("its header cannot be read: {error}")),
+    };
+    for (at, expected) in FIXED {
+        if &header[at..at + expected.len()] != expected {
+            report.damage(
+                PLACE,
+                None,
+                format!("bytes {at} to {} of the header changed", at + expected.len() - 1),
+            );
+        }
+    }
+    if header[RESERVED].iter().any(|byte| *byte != 0) {
+        report.damage(PLACE, None, "bytes 72 to 91 of the header changed");
+    }
+    let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    // Both are written by whoever changes the file.
+    if number(24) != number(92) {
+        report.damage(PLACE, None, "the two counts of its changes in the header differ");
+    }
+    let page = u64::from(u16::from_be_bytes([header[16], header[17]]));
+    let page = if page == 1 { 65_536 } else { page };
+    let pages = u64::from(number(28));
+    if pages * page != size {
+        let what = format!("it has {size} bytes, but by its header {pages} pages of {page}");
+        report.damage(PLACE, None, what);
+    }
+}
+
+/// Has SQLite look at every page and compare every index with its table, and compares the tables with those of the format.
+pub(crate) fn structure(conn: &Connection, report: &mut Report) {
+    let integrity = || -> rusqlite::Result<Vec<String>> {
+        let mut check = conn.prepare(&format!("PRAGMA integrity_check({FINDINGS})"))?;
+        let found = check.query_map([], |row| row.get(0))?;
+        found.collect()
+    };
+    match integrity() {
+        Ok(found) => {
+            let found = found.iter().flat_map(|text| text.lines());
+            found.filter(|line| *line != "ok").for_each(|line| report.damage(PLACE, None, line));
+        }
+        Err(error) => report.damage(PLACE, None, format!("the pages cannot be looked at: {error}")),
+    }
+    match (schema::shape(conn), schema::expected_shape()) {
+        (Ok(found), Ok(expected)) if found == expected => {}
+        (Ok(_), Ok(_)) => report.damage(PLACE, None, "its tables and indices are not those of the format"),
+        (Err(error), _) | (_, Err(error)) => report.trouble(PLACE, Trouble::from(error)),
+    }
+}
