@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+pub mod backup;
 mod crc;
 mod dir;
 mod input;
@@ -34,6 +35,7 @@ mod open;
 mod read;
 mod rest;
 mod schema;
+pub mod stats;
 mod store;
 mod table;
 mod trouble;

@@ -1,5 +1,7 @@
 //! The command line as types. Raw only: what the options mean together is settled in [`crate::context`].
 
+mod store;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use evoke_core::manifest::units;
 use evoke_core::time::Timestamp;
 
 use crate::exit::AFTER_HELP;
+pub use store::StoreVerb;
 
 /// A self-hosted functions platform: source in, events through functions, nothing lost.
 #[derive(Debug, Parser)]
@@ -77,6 +80,12 @@ pub enum Command {
     Schedules(AppArgs),
     /// See what this machine gives a server: the sandbox, interpreters, the disk.
     Doctor(DoctorArgs),
+    /// Verify, save, restore and measure the files of a store.
+    Store {
+        /// Which.
+        #[command(subcommand)]
+        verb: StoreVerb,
+    },
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Processes Evoke starts for itself.

@@ -16,6 +16,7 @@ pub mod schedules;
 pub mod secrets;
 pub mod send;
 pub mod serve;
+pub mod store;
 
 mod payload;
 
@@ -40,6 +41,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Secrets { verb } => secrets::run(verb, format).await,
         Command::Functions { verb } => functions::run(verb, format).await,
         Command::Schedules(args) => schedules::run(args, format).await,
+        Command::Store { verb } => store::run(&verb, format),
         Command::Doctor(args) => doctor::run(&args, format).await,
         Command::Completions(args) => completions::run(&args, format),
         Command::Worker { .. } => unreachable!("main starts workers before there is a runtime"),

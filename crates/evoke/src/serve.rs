@@ -82,8 +82,11 @@ impl Server {
         let (clock, limits): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), options.limits());
 
         // What can be wrong with the machine comes first, so that a failure leaves nothing to undo.
-        let store = SqliteStore::open(&options.data, OpenOptions::default())
-            .map_err(|cause| failure::store(&cause))?;
+        let store = SqliteStore::open(
+            &options.data,
+            OpenOptions { progress: Some(log::migration), ..OpenOptions::default() },
+        )
+        .map_err(|cause| failure::store(&cause))?;
         let store: Arc<dyn Store> = Arc::new(store);
         let data = bind(options.listen, "--listen").await?;
         let admin = bind(options.admin, "--admin").await?;

@@ -1,6 +1,7 @@
 //! One binary for all integration tests of the crate.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so may what it is made of")]
 
+mod backup;
 mod child;
 mod conformance;
 mod corrupt;

@@ -24,3 +24,11 @@ pub fn to_stderr() -> Result<()> {
         .try_init()
         .map_err(|cause| Error::failed("log", format!("the log cannot be set up: {cause}")))
 }
+
+/// Says how the store is brought to the present format; the last word of each step only.
+pub fn migration(progress: evoke_store::Progress) {
+    let evoke_store::Progress { from, to, step, durable } = progress;
+    if durable {
+        tracing::warn!(from, to, step, "the store is brought to a newer format");
+    }
+}

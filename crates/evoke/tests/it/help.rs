@@ -30,6 +30,11 @@ const COMMANDS: &[&str] = &[
     "functions",
     "functions ls",
     "schedules",
+    "store",
+    "store verify",
+    "store backup",
+    "store restore",
+    "store stats",
     "doctor",
     "completions",
 ];
@@ -52,8 +57,9 @@ fn the_reference_names_every_command_and_option() {
     let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
     let reference = std::fs::read_to_string(reference).unwrap();
     let here = std::env::temp_dir();
-    for command in
-        COMMANDS.iter().filter(|command| !["events", "runs", "dlq", "secrets", "functions"].contains(command))
+    for command in COMMANDS
+        .iter()
+        .filter(|command| !["events", "runs", "dlq", "secrets", "functions", "store"].contains(command))
     {
         assert!(
             reference.contains(&format!("evoke {command}").trim_end().to_owned()),

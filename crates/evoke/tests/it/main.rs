@@ -16,3 +16,4 @@ mod printed;
 mod provided;
 mod reports;
 mod search;
+mod store;

@@ -1,0 +1,48 @@
+//! `evoke store …`: what can be asked of the files of a store.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `evoke store …`.
+#[derive(Debug, Subcommand)]
+pub enum StoreVerb {
+    /// Look at every page, record, reference and object for damage.
+    Verify {
+        /// Where.
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Copy the store, also while its server runs.
+    Backup {
+        /// Folder of the backup: empty, or not there yet.
+        #[arg(value_name = "BACKUP")]
+        to: PathBuf,
+        /// Where.
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Make a data folder of a backup.
+    Restore {
+        /// Folder of the backup.
+        #[arg(value_name = "BACKUP")]
+        from: PathBuf,
+        /// The data folder to make: empty, or not there yet.
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Count what is in the store, by app and by table.
+    Stats {
+        /// Where.
+        #[command(flatten)]
+        data: DataArgs,
+    },
+}
+
+/// Which store.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// Folder of everything durable.
+    #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = ".evoke")]
+    pub data: PathBuf,
+}
