@@ -69,6 +69,16 @@ pub(crate) fn private(file: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(file)
 }
 
+/// Says of a full disk which it is, and how much room it has left: some disks refuse before they are full (quotas, space for
+/// root only).
+pub(crate) fn room(file: &Path, what: &str) -> String {
+    let free = rustix::fs::statvfs(file.parent().unwrap_or(file)).map(|disk| disk.f_bavail * disk.f_frsize);
+    match free {
+        Ok(free) => format!("{}: {what}; {free} bytes are free there", file.display()),
+        Err(_) => format!("{}: {what}", file.display()),
+    }
+}
+
 /// Makes what was created, renamed or removed in a directory durable.
 pub(crate) fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

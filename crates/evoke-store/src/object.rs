@@ -107,10 +107,11 @@ fn place(root: &Path, digest: &str) -> PathBuf {
 }
 
 fn failed(file: &Path, error: &std::io::Error) -> StoreError {
-    let what = format!("{}: {error}", file.display());
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full(what),
-        _ => StoreError::Unavailable(what),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            StoreError::Full(dir::room(file, &error.to_string()))
+        }
+        _ => StoreError::Unavailable(format!("{}: {error}", file.display())),
     }
 }
 

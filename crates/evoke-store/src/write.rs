@@ -152,6 +152,9 @@ impl Writer {
     fn conclude(&self, batch: Vec<Box<dyn Job>>, outcome: Committed) {
         let result = match outcome {
             Committed::Done => Ok(()),
+            Committed::Undone(Trouble { error: StoreError::Full(what), .. }) => {
+                Err(StoreError::Full(crate::dir::room(self.conn.path().unwrap_or_default().as_ref(), &what)))
+            }
             Committed::Undone(Trouble { error, fatal }) => {
                 if fatal {
                     self.inbox.poison(format!("it refuses to go on after a failed write: {error}"));

@@ -18,10 +18,10 @@ static FLIPS: LazyLock<u64> =
     LazyLock::new(|| std::env::var("EVOKE_FLIPS").map_or(250, |text| text.parse().unwrap()));
 
 /// The same numbers on every machine (SplitMix64).
-struct Seed(u64);
+pub struct Seed(pub u64);
 
 impl Seed {
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

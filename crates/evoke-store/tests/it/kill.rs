@@ -39,13 +39,13 @@ async fn acknowledged_work_survives_kill_9() {
     assert!(settled.len() > 100, "the load has settlements in it: {}", settled.len());
 }
 
-fn note((word, n): (String, String), accepted: &mut BTreeSet<u64>, settled: &mut BTreeSet<u64>) {
+pub fn note((word, n): (String, String), accepted: &mut BTreeSet<u64>, settled: &mut BTreeSet<u64>) {
     let n = n.parse().unwrap();
     let set = if word == "accepted" { accepted } else { settled };
     assert!(set.insert(n), "{word} {n} was said twice");
 }
 
-async fn check(dir: &Path, accepted: &BTreeSet<u64>, settled: &BTreeSet<u64>) {
+pub async fn check(dir: &Path, accepted: &BTreeSet<u64>, settled: &BTreeSet<u64>) {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(dir, OpenOptions::default()).unwrap());
     let all = usize::MAX >> 1;
     let events = store.events(&EventQuery { limit: all, ..EventQuery::default() }).await.unwrap();
@@ -80,7 +80,11 @@ fn numbers<'a>(ids: impl Iterator<Item = &'a str>) -> BTreeSet<u64> {
 #[tokio::test]
 #[ignore = "the other process of acknowledged_work_survives_kill_9"]
 async fn child_under_load() {
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&child::dir(), OpenOptions::default()).unwrap());
+    load(Arc::new(SqliteStore::open(&child::dir(), OpenOptions::default()).unwrap())).await;
+}
+
+/// Accepts and settles without end, and says so.
+pub async fn load(store: Arc<dyn Store>) {
     let next = Arc::new(AtomicU64::new(std::env::var("FIRST").unwrap().parse().unwrap()));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..8 {

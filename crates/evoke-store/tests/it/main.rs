@@ -11,6 +11,7 @@ mod full;
 mod kill;
 mod opening;
 mod page_map;
+mod power;
 mod recording;
 mod sample;
 mod write_error;
