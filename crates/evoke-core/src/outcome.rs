@@ -61,6 +61,8 @@ pub enum FailureCode {
     EmitRefused,
     /// A bound on waiting or on instances was reached.
     Overloaded,
+    /// The store did not take the attempt's effects, or did not say whether it did.
+    StoreFailed,
     /// The app or function is no longer deployed.
     NotDeployed,
     /// The caller went away.
@@ -83,6 +85,7 @@ impl FailureCode {
             Self::EffectsTooLarge => "effects_too_large",
             Self::EmitRefused => "emit_refused",
             Self::Overloaded => "overloaded",
+            Self::StoreFailed => "store_failed",
             Self::NotDeployed => "not_deployed",
             Self::Cancelled => "cancelled",
             Self::Draining => "draining",

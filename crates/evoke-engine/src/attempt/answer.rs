@@ -8,7 +8,7 @@ use evoke_core::body::{Body, BodyError};
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{RunRecord, RunState};
 use evoke_core::runtime::Response;
-use evoke_core::store::{SettleError, Settlement, Verdict, Write};
+use evoke_core::store::{SettleError, Settlement, StoreError, Verdict, Write};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -229,8 +229,12 @@ pub(super) fn caller_gone() -> Failure {
 pub(crate) fn failure_of(error: &SettleError) -> Failure {
     match error {
         SettleError::Conflict { .. } => Failure::new(FailureCode::StateConflict, error.to_string()),
+        SettleError::Store(StoreError::Outcome(_)) => Failure::new(
+            FailureCode::StoreFailed,
+            format!("whether its effects were kept is unknown: {error}"),
+        ),
         SettleError::StaleLease { .. } | SettleError::Store(_) => {
-            Failure::new(FailureCode::Overloaded, format!("its effects could not be kept: {error}"))
+            Failure::new(FailureCode::StoreFailed, format!("its effects could not be kept: {error}"))
         }
     }
 }

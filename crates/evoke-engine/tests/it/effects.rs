@@ -8,6 +8,7 @@ use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::RunState;
 use evoke_core::runtime::Ended;
+use evoke_core::testing::fault::{Fault, FaultyStore};
 use evoke_core::testing::store::MemoryStore;
 use evoke_core::time::Clock;
 use evoke_engine::call::CallError;
@@ -69,6 +70,29 @@ async fn effects_of_a_call_are_durable_before_its_answer() {
     let answered = world.engine.call(world.request("a", "")).await.unwrap();
     assert_eq!(answered.response.status, 200);
     assert_eq!(world.kv("k").await.as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_at_the_commit_of_a_call_is_recorded_as_that() {
+    for (fault, words) in [
+        (Fault::Before, "store_failed: its effects could not be kept"),
+        (Fault::After, "store_failed: whether its effects were kept is unknown"),
+    ] {
+        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+        let world = World::with(store.clone(), Limits::default()).await;
+        world.deploy(&[("a", "")]).await;
+        world.runtime.script("a", |guest| async move {
+            guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "1").await;
+            guest.respond(200, "").await;
+            Ended::Returned { events: Vec::new() }
+        });
+        store.fail_next(fault);
+        let error = world.engine.call(world.request("a", "")).await.unwrap_err();
+        assert!(matches!(error, CallError::Store(_)), "{error:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let reason = world.runs().await[0].attempts[0].outcome.reason();
+        assert!(reason.starts_with(words), "{reason}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -88,6 +88,7 @@ fn kind_of(code: FailureCode) -> &'static Kind {
         FailureCode::EffectsTooLarge => kind::EFFECTS_TOO_LARGE,
         FailureCode::EmitRefused => kind::EMIT_REFUSED,
         FailureCode::Overloaded => kind::OVERLOADED,
+        FailureCode::StoreFailed => kind::STORE_FAILED,
         FailureCode::NotDeployed => kind::NOT_DEPLOYED,
         FailureCode::Cancelled => kind::CANCELLED,
         FailureCode::Draining => kind::DRAINING,
@@ -234,7 +235,8 @@ impl From<StoreError> for Refusal {
         let (kind, detail, pause) = match error {
             StoreError::Outcome(_) => (
                 kind::STORE_OUTCOME_UNKNOWN,
-                "the store did not say whether the write became durable; sending the same again is safe",
+                "the store did not say whether the write became durable: it may have happened; sending it again is safe \
+                 only with the same event id or Idempotency-Key",
                 Some(STORE_PAUSE),
             ),
             StoreError::Full(_) => {
@@ -332,6 +334,7 @@ mod tests {
             Code::EffectsTooLarge,
             Code::EmitRefused,
             Code::Overloaded,
+            Code::StoreFailed,
             Code::NotDeployed,
             Code::Cancelled,
             Code::Draining,

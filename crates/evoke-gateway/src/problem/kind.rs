@@ -137,7 +137,9 @@ kinds! {
     STORE_UNAVAILABLE: SERVICE_UNAVAILABLE, true, PLATFORM, "store_unavailable", "store unavailable",
         "What is durable cannot be reached at the moment. Nothing was done.";
     STORE_OUTCOME_UNKNOWN: SERVICE_UNAVAILABLE, true, PLATFORM, "store_outcome_unknown", "outcome unknown",
-        "The store did not say whether the write became durable. Sending the same again, with the same event id or `Idempotency-Key`, is safe.";
+        "The store did not say whether the write became durable: it may have happened. Sending it again is safe with the same event id or `Idempotency-Key`; without one it may happen twice.";
+    STORE_FAILED: SERVICE_UNAVAILABLE, false, PLATFORM, "store_failed", "effects not kept",
+        "The store did not take what the call wrote and published, or did not say whether it did; the run says which.";
     STORE_CLOSED: SERVICE_UNAVAILABLE, true, PLATFORM, "store_closed", "store closed",
         "The store refuses further work, because it is shutting down or because a write to disk failed. The server must be started again.";
     TIMED_OUT: GATEWAY_TIMEOUT, true, PLATFORM, "timed_out", "function timed out",

@@ -51,7 +51,9 @@ impl Disk {
         match built {
             Ok(status) => assert!(status.success(), "{source} does not compile"),
             Err(error) => {
-                eprintln!("SKIPPED: no power was cut, as there is no C compiler (cc: {error}): apt-get install gcc");
+                eprintln!(
+                    "SKIPPED: no power was cut, as there is no C compiler (cc: {error}): apt-get install gcc"
+                );
                 return None;
             }
         }
@@ -100,7 +102,9 @@ impl Disk {
         let note = fs::read(self.notes().join(number.to_string())).unwrap();
         let Some(end) = note.iter().position(|byte| *byte == b'\n') else { return }; // killed while it was written
         let head = String::from_utf8(note[..end].to_vec()).unwrap();
-        let [kind, device, inode, offset, size, len] = head.split(' ').collect::<Vec<_>>()[..] else { panic!("{head}") };
+        let [kind, device, inode, offset, size, len] = head.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{head}")
+        };
         let bytes = &note[end + 1..];
         if bytes.len() < len.parse().unwrap() {
             return;
@@ -182,7 +186,10 @@ async fn survives(settings: &str) {
         assert!(report.is_intact(), "cut {seed}: {:?}", report.findings);
         let store = sample::open(&disk.data());
         for digest in objects {
-            assert!(store.get_object(&digest).await.unwrap().is_some(), "cut {seed}: object {digest} is gone");
+            assert!(
+                store.get_object(&digest).await.unwrap().is_some(),
+                "cut {seed}: object {digest} is gone"
+            );
         }
         store.close().await.unwrap();
     }
@@ -239,7 +246,8 @@ async fn after_a_failed_sync_the_outcome_is_unknown_and_sending_again_is_safe() 
     for nth in [2, 3, 5, 8, 13, 21, 34] {
         let _ = fs::remove_dir_all(disk.data());
         fs::create_dir(disk.data()).unwrap();
-        let said = disk.start(&format!("EVOKE_POWER_SYNC=fail:{nth}"), "power::child_whose_sync_fails").finish();
+        let said =
+            disk.start(&format!("EVOKE_POWER_SYNC=fail:{nth}"), "power::child_whose_sync_fails").finish();
         disk.cut_power(if nth % 2 == 0 { Left::Nothing } else { Left::Some(nth) });
         let [(word, acknowledged)] = said.as_slice() else { panic!("sync {nth}: {said:?}") };
         refused += u64::from(word == "refused");
@@ -247,7 +255,10 @@ async fn after_a_failed_sync_the_outcome_is_unknown_and_sending_again_is_safe() 
         let store = sample::open(&disk.data());
         for n in 0..=acknowledged {
             let again = store.append(vec![append(&format!("e{n}"), n, "f")], START).await.unwrap();
-            assert!(again[0].duplicate || n == acknowledged, "sync {nth}: event {n} was acknowledged and is gone");
+            assert!(
+                again[0].duplicate || n == acknowledged,
+                "sync {nth}: event {n} was acknowledged and is gone"
+            );
         }
         let events = store.events(&EventQuery { limit: 10_000, ..EventQuery::default() }).await.unwrap();
         assert_eq!(events.len() as u64, acknowledged + 1, "each once");
@@ -284,7 +295,8 @@ async fn a_disk_that_is_full_at_any_write_refuses_and_goes_on_when_there_is_room
     for nth in [240, 241, 243, 250, 264, 301] {
         let _ = fs::remove_dir_all(disk.data());
         fs::create_dir(disk.data()).unwrap();
-        let said = disk.start(&format!("EVOKE_POWER_WRITE=full:{nth}"), "power::child_on_a_full_disk").finish();
+        let said =
+            disk.start(&format!("EVOKE_POWER_WRITE=full:{nth}"), "power::child_on_a_full_disk").finish();
         disk.cut_power(Left::Nothing);
         let [(word, count)] = said.as_slice() else { panic!("write {nth}: {said:?}") };
         assert_eq!(word, "goes-on");
@@ -308,7 +320,10 @@ async fn child_on_a_full_disk() {
         }
     };
     let StoreError::Full(what) = &refusal else { panic!("{refusal:?}") };
-    assert!(what.contains("data") && what.contains("bytes are free"), "it names the place and the room: {what}");
+    assert!(
+        what.contains("data") && what.contains("bytes are free"),
+        "it names the place and the room: {what}"
+    );
     let notes: PathBuf = std::env::var_os("EVOKE_POWER_LOG").unwrap().into();
     File::create(notes.join("space")).unwrap();
     for _ in 0..5 {
