@@ -81,12 +81,16 @@ async fn a_store_that_fails_at_the_commit_of_a_call_is_recorded_as_that() {
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
         let world = World::with(store.clone(), Limits::default()).await;
         world.deploy(&[("a", "")]).await;
-        world.runtime.script("a", |guest| async move {
-            guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "1").await;
-            guest.respond(200, "").await;
-            Ended::Returned { events: Vec::new() }
+        let failing = store.clone();
+        world.runtime.script("a", move |guest| {
+            let failing = failing.clone();
+            async move {
+                guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "1").await;
+                failing.fail_next(fault);
+                guest.respond(200, "").await;
+                Ended::Returned { events: Vec::new() }
+            }
         });
-        store.fail_next(fault);
         let error = world.engine.call(world.request("a", "")).await.unwrap_err();
         assert!(matches!(error, CallError::Store(_)), "{error:?}");
         tokio::time::sleep(Duration::from_secs(1)).await;
