@@ -6,6 +6,7 @@
 
 mod manifest;
 mod restore;
+mod salvage;
 
 use std::fs::{self, File};
 use std::io;
@@ -22,6 +23,7 @@ use crate::rest::AtRest;
 use crate::verify::{Finding, objects, verify};
 pub use manifest::{Listed, Manifest};
 pub use restore::restore;
+pub use salvage::salvage;
 
 /// Pages copied in one go, and how long to wait after them: at most 60 MiB a second, so that the disk stays free for the
 /// syncs of a server.

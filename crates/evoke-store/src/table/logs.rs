@@ -3,7 +3,7 @@
 use evoke_core::id::RunId;
 use evoke_core::record::{LogRecord, LogStream};
 use evoke_core::store::Queue;
-use rusqlite::{Connection, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::{Table, queues, verify};
 use crate::crc::Crc;
@@ -69,6 +69,24 @@ pub(crate) fn delete_oldest(
     }
     let Some(last) = last else { return Ok(0) };
     Ok(conn.prepare_cached("DELETE FROM logs WHERE position <= ?1")?.execute([last])?)
+}
+
+/// Moves lines down so that there is one at every position up to the last. Only for a store that is being made.
+pub(crate) fn close_gaps(conn: &Connection) -> Result<(), Trouble> {
+    let Table { columns, .. } = TABLE;
+    let mut next =
+        conn.prepare(&format!("SELECT {columns} FROM logs WHERE position >= ?1 ORDER BY position LIMIT 1"))?;
+    let mut position = 1;
+    loop {
+        let found = next.query_row([position], |row| Ok(Line::decode(row))).optional()?.transpose()?;
+        let Some(mut line) = found else { return Ok(()) };
+        if line.position != position {
+            conn.prepare_cached("DELETE FROM logs WHERE position = ?1")?.execute([line.position])?;
+            line.position = position;
+            line.insert(conn)?;
+        }
+        position += 1;
+    }
 }
 
 fn code(stream: LogStream) -> i64 {

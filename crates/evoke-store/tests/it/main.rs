@@ -13,5 +13,6 @@ mod opening;
 mod page_map;
 mod power;
 mod recording;
+mod salvage;
 mod sample;
 mod write_error;
