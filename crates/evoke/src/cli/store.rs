@@ -31,6 +31,15 @@ pub enum StoreVerb {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// Make a new data folder of what is intact in a damaged store.
+    Salvage {
+        /// The data folder to make: empty, or not there yet.
+        #[arg(value_name = "NEW")]
+        to: PathBuf,
+        /// Where the damaged one is.
+        #[command(flatten)]
+        data: DataArgs,
+    },
     /// Count what is in the store, by app and by table.
     Stats {
         /// Where.

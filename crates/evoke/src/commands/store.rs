@@ -4,7 +4,7 @@ use std::path::Path;
 
 use evoke_core::store::Retention;
 use evoke_core::time::{Clock as _, Timestamp};
-use evoke_store::backup::{BackupError, Manifest, backup, restore};
+use evoke_store::backup::{BackupError, Manifest, backup, restore, salvage};
 use evoke_store::stats::{Stats, stats};
 use evoke_store::{Finding, Report, Severity, verify};
 use serde_json::json;
@@ -31,6 +31,11 @@ pub fn run(verb: &StoreVerb, format: Format) -> Result {
         StoreVerb::Restore { from, data } => {
             let manifest = restore(from, &data.data).map_err(|cause| failed(&cause))?;
             say("restored", &data.data, &manifest, format)
+        }
+        StoreVerb::Salvage { to, data } => {
+            let report = salvage(&data.data, to, SystemClock.now()).map_err(|cause| failed(&cause))?;
+            show(&report, format)?;
+            Ok(Exit::Done)
         }
         StoreVerb::Stats { data } => {
             let counted = stats(&data.data, &Retention::default(), SystemClock.now())

@@ -34,6 +34,7 @@ const COMMANDS: &[&str] = &[
     "store verify",
     "store backup",
     "store restore",
+    "store salvage",
     "store stats",
     "doctor",
     "completions",
