@@ -46,7 +46,7 @@ async fn a_damaged_record_is_lost_alone_and_named() {
 #[tokio::test]
 async fn an_invocation_whose_place_in_the_queue_is_lost_gets_another() {
     let (place, report) =
-        salvaged("UPDATE pending SET attempts = 77; UPDATE queues SET function = 'x'").await;
+        salvaged("UPDATE pending SET attempts = 77; UPDATE queues SET function = function || 'x'").await;
     assert!(!report.is_intact());
     let store = sample::open(&place.path().join("new"));
     assert_eq!(lease_all(&store, "f", START).await.len() as u64, sample::EVENTS / 2);
