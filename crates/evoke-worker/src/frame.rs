@@ -239,6 +239,18 @@ impl Encoder {
         }
     }
 
+    /// Adds whole frames that another encoder has made.
+    pub fn whole(&mut self, frames: &[u8]) {
+        self.buffer.extend_from_slice(frames);
+    }
+
+    /// Takes all that is to be written.
+    pub fn take(&mut self) -> Vec<u8> {
+        let mut all = std::mem::take(&mut self.buffer);
+        all.drain(..std::mem::take(&mut self.written));
+        all
+    }
+
     /// What is to be written next.
     pub fn unwritten(&self) -> &[u8] {
         &self.buffer[self.written..]

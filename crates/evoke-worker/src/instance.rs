@@ -1,8 +1,11 @@
-//! One instance: a child process with one function loaded, which runs one call at a time.
+//! One instance: a child process with one function loaded, which runs one call at a time, or several where the function says
+//! so and can ([`lane`], [`hub`]).
 
 mod between;
 pub(crate) mod early;
 mod exchange;
+mod hub;
+mod lane;
 mod link;
 pub(crate) mod output;
 pub(crate) mod problem;
@@ -47,6 +50,8 @@ pub(crate) struct ProcessInstance {
     /// Lines written before the first call.
     early: Vec<(LogStream, String)>,
     last_call: u32,
+    /// Calls it can run at once.
+    concurrency: u32,
     /// Not in the middle of a call, and nothing went wrong so far.
     idle: bool,
     tasks: TaskTracker,
@@ -67,6 +72,19 @@ struct Bounds {
     headers: HeaderBounds,
     log_line_bytes: usize,
     publish_events: usize,
+}
+
+impl ProcessInstance {
+    /// As it is used: alone, or as the first lane of several.
+    pub(crate) fn boxed(self) -> Result<Box<dyn Instance>, Failure> {
+        if self.concurrency == 1 {
+            return Ok(Box::new(self));
+        }
+        let lane = lane::Lane::first(self).map_err(|cause| {
+            Failure::new(FailureCode::InitError, format!("its process cannot be reached: {cause}"))
+        })?;
+        Ok(Box::new(lane))
+    }
 }
 
 #[async_trait]

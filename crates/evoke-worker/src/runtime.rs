@@ -149,9 +149,9 @@ impl ProcessRuntime {
         let need = Need { spec, language, place: &place, launcher: &launcher };
         if spec.preload == Preload::Module && self.can_fork(language, &launcher).await.is_ok() {
             match self.zygotes.of(spec, Box::pin(self.load(need, true))).await? {
-                Source::Instance(instance) => return Ok(instance),
+                Source::Instance(instance) => return instance.boxed(),
                 Source::Zygote(zygote) => match self.fork(need, &zygote).await? {
-                    Ok(instance) => return Ok(Box::new(instance)),
+                    Ok(instance) => return instance.boxed(),
                     Err(cause) => {
                         tracing::warn!(function = %spec.function, %cause, "an instance loads the function itself, because it could not be forked")
                     }
@@ -169,7 +169,7 @@ impl ProcessRuntime {
         // While it loads, the next one is started.
         let (started, ()) = tokio::join!(started, Box::pin(self.start_ahead(need)));
         match started?.0 {
-            Loaded::Instance(instance) => Ok(Box::new(instance)),
+            Loaded::Instance(instance) => instance.boxed(),
             Loaded::Zygote(..) => {
                 Err(init_error("its process is a zygote, and was not to be one".to_owned()))
             }

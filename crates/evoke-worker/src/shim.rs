@@ -32,6 +32,7 @@ const FILES: &[(&str, &str)] = files![
     "python/evoke/_after_fork.py",
     "python/evoke/_api.py",
     "python/evoke/_asgi.py",
+    "python/evoke/_at_once.py",
     "python/evoke/_call.py",
     "python/evoke/_channel.py",
     "python/evoke/_context.py",

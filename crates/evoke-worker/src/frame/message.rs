@@ -44,6 +44,8 @@ pub struct Init<'a> {
     pub limits: InitLimits,
     /// It is to be a zygote, if it can be forked.
     pub zygote: bool,
+    /// Calls it is to run at once.
+    pub concurrency: u32,
 }
 
 /// Bounds a well-behaved worker keeps, so that it never meets the host's.
@@ -69,6 +71,13 @@ pub struct Ready {
     /// It is a zygote: it takes `FORK`, and no calls.
     #[serde(default)]
     pub zygote: bool,
+    /// Calls it runs at once.
+    #[serde(default = "one")]
+    pub concurrency: u32,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// Payload of `INIT_ERROR`.

@@ -20,6 +20,7 @@ use http::{Method, StatusCode, header};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFuture;
 
+use super::hub::Entry;
 use super::reports::Reports;
 use super::{Bounds, EXIT, Parts, returned, verdict};
 use crate::frame::message::{self, CallError, Done, Platform};
@@ -32,11 +33,15 @@ use upload::Upload;
 
 /// Between `CANCEL` and SIGKILL: enough to write a last line.
 const GRACE: Duration = Duration::from_millis(50);
+/// The same among other calls, which end with this one if it does not stop: enough to clean up.
+const GRACE_AMONG: Duration = Duration::from_millis(500);
 
 /// A call under way.
 #[derive(Debug)]
 pub(super) struct Exchange<'a> {
     id: u32,
+    /// Of a call that has the process not for itself.
+    among: Option<Entry>,
     call: Call,
     parts: &'a mut Parts,
     bounds: Bounds,
@@ -80,12 +85,27 @@ impl<'a> Exchange<'a> {
         let reports = Reports::new(call.up.clone(), early);
         let (upload, download) = invoke::split(&mut call);
         let answers = Answers::default();
-        Self { id, call, parts, bounds, source, reports, upload, download, answers, end: None }
+        Self { id, among: None, call, parts, bounds, source, reports, upload, download, answers, end: None }
+    }
+
+    /// A call among others in the same process.
+    pub(super) fn among(
+        entry: Entry,
+        call: Call,
+        parts: &'a mut Parts,
+        bounds: Bounds,
+        source: &'a str,
+        early: Vec<(LogStream, String)>,
+    ) -> Self {
+        let alone = Self::new(entry.id, call, parts, bounds, source, early);
+        Self { among: Some(entry), ..alone }
     }
 
     /// Makes the call. The second value says whether the process can be used for another.
     pub(super) async fn run(mut self) -> (Ended, bool) {
         if let Err(cause) = self.invoke() {
+            // Nothing was sent.
+            self.over();
             return (Ended::Failed(Failure::new(FailureCode::FunctionError, cause.to_string())), true);
         }
         match self.converse().await {
@@ -107,7 +127,9 @@ impl<'a> Exchange<'a> {
             self.take_in()?;
             if self.reports.is_empty() && self.download.is_handed_over() {
                 if let Some(end) = self.end.take() {
+                    self.over();
                     return Ok(match forced {
+                        Some(ended) if self.among.is_some() && !end.is_fatal() => self.stopped(ended),
                         Some(ended) => self.end_by_force(ended).await,
                         None => self.finish(end).await,
                     });
@@ -277,41 +299,78 @@ impl<'a> Exchange<'a> {
     }
 
     fn tell_cancelled(&mut self, why: &str, mut timer: Pin<&mut Sleep>) {
-        timer.as_mut().reset(Instant::now() + GRACE);
+        let grace = if self.among.is_some() { GRACE_AMONG } else { GRACE };
+        timer.as_mut().reset(Instant::now() + grace);
         self.parts.link.encoder.frame(Kind::Cancel, self.id, why.as_bytes());
+    }
+
+    /// Its last frame has come.
+    fn over(&mut self) {
+        if let Some(entry) = &mut self.among {
+            entry.over();
+        }
+    }
+
+    /// Its handler stopped when it was told to: the process goes on with its other calls.
+    fn stopped(&mut self, ended: Ended) -> (Ended, bool) {
+        self.download.abort(words_of(&ended));
+        (ended, true)
     }
 
     async fn crashed(&mut self) -> (Ended, bool) {
         let exit = tokio::time::timeout(EXIT, self.parts.process.exited()).await;
-        let ended = match exit {
-            Ok(exit) => {
-                self.take_output();
-                Ended::Failed(verdict::exited(exit, &self.parts.output.tail()))
+        let blamed = self.among.as_ref().and_then(Entry::blamed);
+        let failure = match (exit, blamed) {
+            (_, Some(why)) => {
+                Failure::new(FailureCode::InstanceEnded, format!("its instance was ended: {why}"))
             }
-            Err(_) => {
+            (Ok(exit), None) => {
+                self.take_output();
+                verdict::exited(exit, &self.parts.output.tail())
+            }
+            (Err(_), None) => {
                 let message = "closed its socket during a call";
-                Ended::Failed(verdict::violation(&FrameError::Unexpected {
-                    kind: Kind::Done,
-                    call: self.id,
-                    message,
-                }))
+                verdict::violation(&FrameError::Unexpected { kind: Kind::Done, call: self.id, message })
             }
         };
-        self.end_by_force(ended).await
+        self.end(Ended::Failed(failure)).await
+    }
+
+    /// Ends the process because of this call.
+    async fn end_by_force(&mut self, ended: Ended) -> (Ended, bool) {
+        if let Some(entry) = &self.among {
+            let run = &self.call.run;
+            entry.blame(match &ended {
+                Ended::Failed(failure) => format!("another call in it ({run}) failed: {}", failure.message),
+                Ended::TimedOut => format!("another call in it ({run}) did not stop at its time limit"),
+                _ => format!("another call in it ({run}) did not stop when it was cancelled"),
+            });
+        }
+        self.end(ended).await
     }
 
     /// Kills the process, waits until it is dead, and reports what it still wrote as far as there is room.
-    async fn end_by_force(&mut self, ended: Ended) -> (Ended, bool) {
+    async fn end(&mut self, ended: Ended) -> (Ended, bool) {
         self.parts.process.kill();
         let _ = tokio::time::timeout(EXIT, self.parts.process.exited()).await;
         self.take_output();
-        let words = match &ended {
-            Ended::Failed(failure) => &failure.message,
-            Ended::TimedOut => "the function reached its time limit",
-            _ => "the call was cancelled",
-        };
-        self.download.abort(words);
+        self.download.abort(words_of(&ended));
         self.reports.hand_over();
         (ended, false)
+    }
+}
+
+impl End {
+    const fn is_fatal(&self) -> bool {
+        matches!(self, Self::Failed { fatal: true, .. })
+    }
+}
+
+/// What whoever reads the response is told.
+fn words_of(ended: &Ended) -> &str {
+    match ended {
+        Ended::Failed(failure) => &failure.message,
+        Ended::TimedOut => "the function reached its time limit",
+        _ => "the call was cancelled",
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 
 use crate::frame::{Decoder, Encoder, Frame, FrameError};
 
@@ -18,23 +19,45 @@ const FDS_MAX: usize = 3;
 /// Reads and writes frames. What is in `encoder` leaves with [`Link::flush`] or [`Link::turn`].
 #[derive(Debug)]
 pub(crate) struct Link {
-    stream: UnixStream,
-    decoder: Decoder,
+    carrier: Carrier,
     pub(crate) encoder: Encoder,
     closed: bool,
+}
+
+#[derive(Debug)]
+enum Carrier {
+    Socket {
+        stream: UnixStream,
+        decoder: Decoder,
+    },
+    /// Of one call among several: the hub has the socket.
+    Lane {
+        next: Option<Frame>,
+        frames: mpsc::Receiver<Frame>,
+        to_hub: mpsc::Sender<Vec<u8>>,
+    },
 }
 
 impl Link {
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixStream::from(socket);
         socket.set_nonblocking(true)?;
-        let stream = UnixStream::from_std(socket)?;
-        Ok(Self { stream, decoder: Decoder::default(), encoder: Encoder::default(), closed: false })
+        let carrier = Carrier::Socket { stream: UnixStream::from_std(socket)?, decoder: Decoder::default() };
+        Ok(Self { carrier, encoder: Encoder::default(), closed: false })
+    }
+
+    /// One that is passed the frames of a call.
+    pub(super) fn lane(frames: mpsc::Receiver<Frame>, to_hub: mpsc::Sender<Vec<u8>>) -> Self {
+        let carrier = Carrier::Lane { next: None, frames, to_hub };
+        Self { carrier, encoder: Encoder::default(), closed: false }
     }
 
     /// The next frame that has arrived whole.
     pub(crate) fn frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        self.decoder.take()
+        match &mut self.carrier {
+            Carrier::Socket { decoder, .. } => decoder.take(),
+            Carrier::Lane { next, frames, .. } => Ok(next.take().or_else(|| frames.try_recv().ok())),
+        }
     }
 
     /// The worker has closed its end, and all of what it sent has been read.
@@ -53,14 +76,31 @@ impl Link {
 
     /// Waits until something has been read, or the socket closed. Safe to drop and call again.
     pub(crate) async fn read(&mut self) -> io::Result<()> {
-        let read = self.stream.read_buf(self.decoder.space(READ_BYTES)).await;
-        self.note(read)
+        match &mut self.carrier {
+            Carrier::Socket { stream, decoder } => {
+                let read = stream.read_buf(decoder.space(READ_BYTES)).await;
+                self.note(read)
+            }
+            Carrier::Lane { next, frames, .. } => {
+                *next = frames.recv().await;
+                self.closed = next.is_none();
+                Ok(())
+            }
+        }
     }
 
     /// Waits until some of what is to be written has been. Safe to drop and call again.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        let written = self.stream.write(self.encoder.unwritten()).await?;
-        self.encoder.advance(written);
+        match &mut self.carrier {
+            Carrier::Socket { stream, .. } => {
+                let written = stream.write(self.encoder.unwritten()).await?;
+                self.encoder.advance(written);
+            }
+            Carrier::Lane { to_hub, .. } => {
+                let room = to_hub.reserve().await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+                room.send(self.encoder.take());
+            }
+        }
         Ok(())
     }
 
@@ -70,23 +110,41 @@ impl Link {
         if !self.has_unwritten() {
             return if reading { self.read().await } else { std::future::pending().await };
         }
-        let (mut reader, mut writer) = self.stream.split();
         let reading = reading && !self.closed;
-        tokio::select! {
-            biased;
-            written = writer.write(self.encoder.unwritten()) => match written {
-                Ok(bytes) => self.encoder.advance(bytes),
-                // The worker is gone; what it still sent before that is to be read.
-                Err(_) => self.encoder.advance(self.encoder.unwritten().len()),
+        match &mut self.carrier {
+            Carrier::Socket { stream, decoder } => {
+                let (mut reader, mut writer) = stream.split();
+                tokio::select! {
+                    biased;
+                    written = writer.write(self.encoder.unwritten()) => match written {
+                        Ok(bytes) => self.encoder.advance(bytes),
+                        // The worker is gone; what it still sent before that is to be read.
+                        Err(_) => self.encoder.advance(self.encoder.unwritten().len()),
+                    },
+                    read = reader.read_buf(decoder.space(READ_BYTES)), if reading => return self.note(read),
+                }
+            }
+            Carrier::Lane { next, frames, to_hub } => tokio::select! {
+                biased;
+                room = to_hub.reserve() => match room {
+                    Ok(room) => room.send(self.encoder.take()),
+                    Err(_) => drop(self.encoder.take()),
+                },
+                frame = frames.recv(), if reading => {
+                    self.closed = frame.is_none();
+                    *next = frame;
+                }
             },
-            read = reader.read_buf(self.decoder.space(READ_BYTES)), if reading => return self.note(read),
         }
         Ok(())
     }
 
     /// Waits until all that is to be written has been, with these descriptors beside its first byte. Not safe to drop.
     pub(crate) async fn flush_with(&mut self, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let (stream, bytes) = (&self.stream, self.encoder.unwritten());
+        let Carrier::Socket { stream, .. } = &self.carrier else {
+            return Err(io::Error::other("a lane cannot carry file descriptors"));
+        };
+        let bytes = self.encoder.unwritten();
         let send = || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
             let mut control = SendAncillaryBuffer::new(&mut space);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use evoke_core::record::LogStream;
 use parking_lot::Mutex;
 use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
 
 use crate::egress::Egress;
 use crate::logs::Lines;
@@ -24,6 +25,8 @@ const DRAIN_READS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Output {
     pipes: [Pipe; 2],
+    /// Lines that somebody else has read.
+    passed_on: Option<mpsc::Receiver<(LogStream, String)>>,
     /// Of a process with a network of its own.
     egress: Option<Egress>,
     /// Of a forked process: the network is that of all instances of its zygote. Whose call ends first is told.
@@ -56,11 +59,25 @@ impl Output {
         };
         Ok(Self {
             pipes: [pipe(LogStream::Stdout, stdout)?, pipe(LogStream::Stderr, stderr)?],
+            passed_on: None,
             egress,
             shared: None,
             tail: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),
         })
+    }
+
+    /// Without pipes: somebody else reads them, and passes the lines on.
+    pub(super) fn passed_on(lines: mpsc::Receiver<(LogStream, String)>) -> Self {
+        let pipe = |stream| Pipe { stream, pipe: None, lines: Lines::new(0) };
+        Self {
+            pipes: [pipe(LogStream::Stdout), pipe(LogStream::Stderr)],
+            passed_on: Some(lines),
+            egress: None,
+            shared: None,
+            tail: VecDeque::new(),
+            buffer: Box::default(),
+        }
     }
 
     /// With the network of others, which is told about when a call ends.
@@ -82,6 +99,10 @@ impl Output {
             tokio::select! {
                 () = stdout.readable() => 0,
                 () = stderr.readable() => 1,
+                (stream, text) = passed_on(&mut self.passed_on) => {
+                    keep_tail(&mut self.tail, stream, &text);
+                    return line(stream, text);
+                }
                 refusal = refusal(&mut self.egress) => {
                     return refusal.into_iter().for_each(|text| line(LogStream::Platform, text));
                 }
@@ -97,6 +118,10 @@ impl Output {
             while reads < DRAIN_READS && self.read_raw(at, &mut line) {
                 reads += 1;
             }
+        }
+        while let Some(Ok((stream, text))) = self.passed_on.as_mut().map(mpsc::Receiver::try_recv) {
+            keep_tail(&mut self.tail, stream, &text);
+            line(stream, text);
         }
         if let Some(egress) = &mut self.egress {
             egress.drain(|text| line(LogStream::Platform, text));
@@ -177,6 +202,16 @@ impl Pipe {
             Some(pipe) => _ = pipe.readable().await,
             None => std::future::pending().await,
         }
+    }
+}
+
+async fn passed_on(lines: &mut Option<mpsc::Receiver<(LogStream, String)>>) -> (LogStream, String) {
+    match lines {
+        Some(lines) => match lines.recv().await {
+            Some(line) => line,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 

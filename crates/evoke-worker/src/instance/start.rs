@@ -98,6 +98,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
             platform_in_flight: PLATFORM_IN_FLIGHT,
         },
         zygote,
+        concurrency: spec.instance_concurrency,
     };
     parts.link.encoder.json(Kind::Init, 0, &init).map_err(|cause| verdict::violation(&cause))?;
     let loaded = tokio::time::timeout(spec.start_timeout, load(&mut parts, &mut early)).await;
@@ -118,6 +119,11 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         }
         (false, _) => {}
     }
+    if ready.concurrency != spec.instance_concurrency {
+        let (wanted, can) = (spec.instance_concurrency, ready.concurrency);
+        let message = format!("it is to run {wanted} calls at once, and says that it runs {can}");
+        return Err(verdict::violation(&FrameError::Malformed { kind: Kind::Ready, message }));
+    }
     Ok(Loaded::Instance(ProcessInstance {
         body: Some(parts),
         between: Between::new(spec.function.to_string()),
@@ -129,6 +135,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         },
         early,
         last_call: 0,
+        concurrency: ready.concurrency,
         idle: true,
         tasks,
         runtime: Handle::current(),

@@ -49,6 +49,8 @@ pub(crate) struct Process {
     pub pid: i32,
     pidfd: OwnedFd,
     exit: Death,
+    /// Somebody else drops it.
+    shared: bool,
 }
 
 /// Tells how a process ended, once it has.
@@ -135,7 +137,7 @@ impl Process {
     /// One that was forked by another; how it ends is told through the sender.
     pub(crate) fn forked(pid: i32, pidfd: OwnedFd) -> (Self, watch::Sender<Option<Exit>>) {
         let (died, exit) = watch::channel(None);
-        (Self { pid, pidfd, exit: Death(exit) }, died)
+        (Self { pid, pidfd, exit: Death(exit), shared: false }, died)
     }
 
     /// Sends SIGKILL. The launcher sees to everything below it.
@@ -153,6 +155,11 @@ impl Process {
         self.exit.0.borrow().is_some()
     }
 
+    /// For somebody else who may have to end it. Dropping that does nothing.
+    pub(crate) fn share(&self) -> io::Result<Self> {
+        Ok(Self { pid: self.pid, pidfd: self.pidfd.try_clone()?, exit: self.exit.clone(), shared: true })
+    }
+
     /// For somebody else who wants to know.
     pub(crate) fn death(&self) -> Death {
         self.exit.clone()
@@ -161,7 +168,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        if !self.shared {
+            self.kill();
+        }
     }
 }
 
@@ -308,7 +317,7 @@ impl Running {
                 let (died, exit) = watch::channel(None);
                 self.alive.insert(id, died);
                 // If whoever asked has given up, the process dies with the answer.
-                let _ = answer.send(Ok(Process { pid, pidfd, exit: Death(exit) }));
+                let _ = answer.send(Ok(Process { pid, pidfd, exit: Death(exit), shared: false }));
             }
             Notice::Placed { id, limited } => {
                 if let Some(answer) = self.placing.remove(&id) {

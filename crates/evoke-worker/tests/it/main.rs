@@ -5,6 +5,7 @@
 mod support;
 mod zygote;
 
+mod at_once;
 mod bindings;
 mod contracts;
 mod egress;

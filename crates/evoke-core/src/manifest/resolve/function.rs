@@ -21,7 +21,7 @@ impl Resolver<'_, '_> {
         let handler = raw.handler.as_ref().and_then(|handler| self.handler(&place, handler, runtime));
         let timeout = self.timeout(&place, raw.timeout.as_ref());
         let memory_bytes = self.memory(&place, raw.memory.as_ref());
-        let instances = self.instances(&place, raw);
+        let instances = self.instances(&place, raw, runtime);
         let preload = raw.preload.as_ref().and_then(|preload| self.preload(&place, preload));
         let env = self.env(&place, &raw.env);
         let secrets = self.secrets(&place, raw.secrets.as_ref());

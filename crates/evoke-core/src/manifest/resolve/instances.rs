@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Resolver;
 use crate::manifest::bounds::*;
-use crate::manifest::{Function, raw};
+use crate::manifest::{Function, RuntimeKind, raw};
 
 /// What the manifest says of a function's instances.
 pub(super) struct Instances {
@@ -16,7 +16,12 @@ pub(super) struct Instances {
 }
 
 impl Resolver<'_, '_> {
-    pub(super) fn instances(&mut self, place: &str, raw: &raw::Function) -> Instances {
+    pub(super) fn instances(
+        &mut self,
+        place: &str,
+        raw: &raw::Function,
+        runtime: Option<RuntimeKind>,
+    ) -> Instances {
         let concurrency = self.count(place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
         let per_instance = raw.instance_concurrency.as_ref();
         let found = Instances {
@@ -40,6 +45,15 @@ impl Resolver<'_, '_> {
                 ),
             };
             self.problems.add("out_of_range", min.span.clone(), message).help(help);
+        }
+        if let Some(per) =
+            per_instance.filter(|_| found.per_instance > 1 && runtime == Some(RuntimeKind::Provided))
+        {
+            let message = format!(
+                "{place}: instance_concurrency is {}, but a client of the Lambda runtime API takes one call at a time",
+                found.per_instance
+            );
+            self.problems.add("invalid_value", per.span.clone(), message).help("leave it out");
         }
         if let Some(reuse) = raw.reuse.as_ref().filter(|reuse| !reuse.value && found.per_instance > 1) {
             let message = format!(

@@ -8,24 +8,27 @@ const STDOUT = 1;
 const STDERR = 2;
 
 class Lines extends Writable {
-  #rest = "";
-  #skipped = 0;
+  #lines = new Map(); // begun ones, by the call that writes them
+  #line = null; // the one at hand: { rest, skipped }
+  #callId;
   #number;
   #limits;
   #emit;
   #flush;
 
-  constructor(number, limits, emit, flush) {
+  constructor(number, limits, emit, flush, callId) {
     super({ decodeStrings: false });
     this.#number = number;
     this.#limits = limits;
     this.#emit = emit;
     this.#flush = flush;
+    this.#callId = callId;
     this.fd = number;
     this.isTTY = false;
   }
 
   _write(chunk, _encoding, done) {
+    this.#take();
     const text = typeof chunk === "string" ? chunk : chunk.toString("utf8");
     const lines = text.split("\n");
     const rest = lines.pop();
@@ -34,29 +37,41 @@ class Lines extends Writable {
       this.#end();
     }
     this.#add(rest);
+    this.#put();
     // At once: a function that never returns to the event loop shall be seen to have come this far.
     if (lines.length > 0) this.#flush();
     done();
   }
 
   finish() {
-    if (this.#rest !== "") this.#end();
+    this.#take();
+    if (this.#line.rest !== "") this.#end();
+    this.#put();
+  }
+
+  #take() {
+    this.#line = this.#lines.get(this.#callId()) ?? { rest: "", skipped: 0 };
+  }
+
+  #put() {
+    if (this.#line.rest === "") this.#lines.delete(this.#callId());
+    else this.#lines.set(this.#callId(), this.#line);
   }
 
   // A function that writes for ever without a line end shall not fill the memory: beyond the limit it is counted.
   #add(text) {
-    const room = this.#limits.lineBytes - this.#rest.length;
+    const room = this.#limits.lineBytes - this.#line.rest.length;
     if (text.length > room) {
-      this.#skipped += Buffer.byteLength(text.slice(room), "utf8");
+      this.#line.skipped += Buffer.byteLength(text.slice(room), "utf8");
       text = text.slice(0, room);
     }
-    this.#rest += text;
+    this.#line.rest += text;
   }
 
   #end() {
-    this.#emit(this.#number, this.#rest, this.#skipped);
-    this.#rest = "";
-    this.#skipped = 0;
+    this.#emit(this.#number, this.#line.rest, this.#line.skipped);
+    this.#line.rest = "";
+    this.#line.skipped = 0;
   }
 }
 
@@ -86,7 +101,7 @@ function capture(channel, callId) {
     Object.defineProperty(process, name, {
       configurable: true,
       enumerable: true,
-      get: () => (streams[name] ??= new Lines(number, limits, emit, () => channel.flush())),
+      get: () => (streams[name] ??= new Lines(number, limits, emit, () => channel.flush(), callId)),
     });
   }
   return {

@@ -1,4 +1,4 @@
-// The program of a Node.js worker: loads one function and runs its calls, one at a time.
+// The program of a Node.js worker: loads one function and runs its calls, one at a time or several at once.
 "use strict";
 
 const { Channel, frame, KIND } = require("./channel.cjs");
@@ -15,21 +15,31 @@ const contracts = { web: require("./web.cjs"), lambda: require("./lambda.cjs") }
 const PROTOCOL = 1;
 
 const channel = new Channel();
-let current = null; // the call that runs
-let starting = null; // the call whose frames are being read
+const calls = new Map(); // those that run, by number
+let contexts = null; // AsyncLocalStorage of the call whose code runs, where several may
+let starting = []; // calls whose frames are being read
 let loaded = null; // { contract, target }
 let ready = false; // for calls
 let init = null;
 let variables = {};
 let ending = false;
 
-const logs = capture(channel, () => current?.id ?? 0);
+// The call in whose name code runs, or null.
+function running() {
+  if (contexts === null) return calls.values().next().value ?? null;
+  const call = contexts.getStore();
+  return call === undefined || call.over ? null : call;
+}
+
+const logs = capture(channel, () => running()?.id ?? 0);
 
 channel.open((kind, id, buffer, start, end) => {
   const json = () => JSON.parse(buffer.utf8Slice(start, end));
   const copy = () => Buffer.from(buffer.subarray(start, end));
   if (kind === KIND.INVOKE) {
-    current = starting = new Call(id, json(), channel, init.limits);
+    const call = new Call(id, json(), channel, init.limits);
+    calls.set(id, call);
+    starting.push(call);
     return;
   }
   if (id === 0) {
@@ -38,7 +48,8 @@ channel.open((kind, id, buffer, start, end) => {
     return;
   }
   // What comes for a call that is over is of no interest.
-  if (current === null || current.id !== id) return;
+  const current = calls.get(id);
+  if (current === undefined) return;
   switch (kind) {
     case KIND.BODY: current.takeBody(copy(), false); break;
     case KIND.BODY_END: current.takeBody(copy(), true); break;
@@ -54,10 +65,13 @@ channel.open((kind, id, buffer, start, end) => {
   }
 }, () => {
   // Only now: a small body that came along with its INVOKE is there as a whole.
-  if (starting === null) return;
-  const call = starting;
-  starting = null;
-  run(call);
+  if (starting.length === 0) return;
+  const begun = starting;
+  starting = [];
+  for (const call of begun) {
+    if (contexts === null) run(call);
+    else contexts.run(call, run, call);
+  }
 });
 
 async function begin(message) {
@@ -73,9 +87,11 @@ async function begin(message) {
       if (zygote !== null && (await fork(zygote))) return; // what is to be loaded, each instance is told once more
     }
     await loaded.afterFork?.();
+    // Following contexts costs every promise a little.
+    if (init.concurrency > 1) contexts ??= new (require("node:async_hooks").AsyncLocalStorage)();
     ready = true;
     logs.finish();
-    channel.sendJson(KIND.READY, 0, describe());
+    channel.sendJson(KIND.READY, 0, { ...describe(), concurrency: init.concurrency });
   } catch (error) {
     fail(error);
   }
@@ -124,7 +140,7 @@ async function run(call) {
     }
   }
   if (failure !== null) channel.sendJson(KIND.ERROR, call.id, failure);
-  current = null;
+  calls.delete(call.id);
   channel.flush();
 }
 
@@ -136,10 +152,18 @@ function fail(error, note) {
   if (note) described.message = `${note}: ${described.message}`;
   logs.finish();
   if (!ready) channel.sendJson(KIND.INIT_ERROR, 0, { ...described, ...errors.place(error) });
-  else if (current !== null) channel.sendJson(KIND.ERROR, current.id, { ...described, fatal: true });
+  else if (calls.size > 0) endCalls(described);
   else logs.error(`${note ?? "error"} outside of any call: ${described.stack ?? described.message}`);
   channel.flush();
   process.exit(1);
+}
+
+// The last frames of the call whose code ended the process, or of all when nobody knows which that was.
+function endCalls(described) {
+  const culprit = running();
+  for (const call of culprit === null ? calls.values() : [culprit]) {
+    channel.sendJson(KIND.ERROR, call.id, { ...described, fatal: true });
+  }
 }
 
 process.on("uncaughtException", (error, origin) => {
@@ -147,13 +171,13 @@ process.on("uncaughtException", (error, origin) => {
 });
 
 process.on("exit", (code) => {
-  if (ending || (ready && current === null)) return;
+  if (ending || (ready && calls.size === 0)) return;
   const error = new Error(`process.exit(${code}) was called ${!ready ? "while loading" : "during the call"}`);
   error.name = "ProcessExit";
   error.stack = "";
   ending = true;
   logs.finish();
   if (!ready) channel.sendJson(KIND.INIT_ERROR, 0, errors.describe(error));
-  else channel.sendJson(KIND.ERROR, current.id, { ...errors.describe(error), fatal: true });
+  else endCalls(errors.describe(error));
   channel.flush();
 });

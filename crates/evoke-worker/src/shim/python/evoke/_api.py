@@ -104,7 +104,7 @@ async def drive_async(operation):
 
 
 def _running_call():
-    call = None if _channel is None else _channel.call
+    call = None if _channel is None else _channel.running()
     if call is None:
         raise RuntimeError("the platform can only be asked while a call runs, not while the module is loaded")
     return call

@@ -22,6 +22,7 @@ class Call:
         self.limits = limits
         self.over = False
         self.cancelled = None
+        self.stop = None  # stops its handler, where that can be done
         self._channel = channel
         request = head.get("request")
         self._chunks = []
@@ -47,6 +48,8 @@ class Call:
             self._credit += int.from_bytes(payload, "little")
         elif kind == wire.CANCEL:
             self.cancelled = payload.decode()
+            if self.stop is not None:
+                self.stop()
         elif kind == wire.ANSWER:
             number, head_bytes = _NUMBERS.unpack_from(payload)
             if number in self._asked:

@@ -39,6 +39,15 @@ class Channel:
         self._loops = {}  # loop: coroutines of it that wait
         self.inbox = []  # INIT, INVOKE and STOP frames: (kind, call, payload)
         self.call = None  # the call that runs
+        self.calls = None  # of those that run at once, by number, where several may
+
+    def several(self, running):
+        """From now on several calls may run at once; `running()` is that in whose name the code runs, or None."""
+        self.calls = {}
+        self.running = running
+
+    def running(self):
+        return self.call
 
     # Sending. What belongs to a call is queued under the same lock that ends it, so that nothing comes after its end.
 
@@ -59,14 +68,17 @@ class Channel:
 
     def log(self, payload):
         with self._sending:
-            call = self.call
+            call = self.running()
             self.send(LOG, 0 if call is None else call.id, payload)
 
     def end(self, call, kind, payload):
         """Sends the last frame of a call."""
         with self._sending:
             call.over = True
-            self.call = None
+            if self.calls is None:
+                self.call = None
+            else:
+                self.calls.pop(call.id, None)
             self.send(kind, call.id, payload)
         self.flush()
 
@@ -88,6 +100,7 @@ class Channel:
         self._out = []
         self._sending = RLock()
         self.call = None
+        self.running = lambda: None
 
     def renew(self):
         """In a process that was forked to be an instance: at the descriptor is a socket of its own now."""
@@ -194,7 +207,12 @@ class Channel:
                 if end - at > len(self._buffer):
                     self._grow(end - at)
                 break
-            self._take(kind, call, bytes(self._view[at + 9 : end]))
+            payload = bytes(self._view[at + 9 : end])
+            if self.calls is None:
+                self._take(kind, call, payload)
+            else:
+                with self._state:
+                    self._take(kind, call, payload)
             at = end
         if 0 < at < filled:
             self._buffer[: filled - at] = self._buffer[at:filled]
@@ -213,12 +231,12 @@ class Channel:
         if kind == INVOKE or call == 0:
             self.inbox.append((kind, call, payload))
             return
-        running = self.call
+        running = self.call if self.calls is None else self.calls.get(call)
         if kind in (BODY, BODY_END, BODY_ABORT, CREDIT, CANCEL, ANSWER):
             if running is not None and running.id == call:
                 running.take(kind, payload)
             # What comes for a call that is over is of no interest.
-            elif self.inbox and self.inbox[0][1] == call:
+            elif any(frame[1] == call for frame in self.inbox):
                 # The body came along with its INVOKE, before that was looked at.
                 self.inbox.append((kind, call, payload))
 

@@ -37,6 +37,7 @@ class Lines(TextIOBase):
         self._prefix = bytes([number])
         self._channel = channel
         self._limits = limits
+        self._begun = {}  # lines that are not whole: (text, bytes left out), by the call where several run
         self._rest = ""
         self._skipped = 0
         self._lock = RLock()
@@ -50,11 +51,13 @@ class Lines(TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
+            key = self._take()
             *whole, rest = text.split("\n")
             for line in whole:
                 self._add(line)
                 self._emit()
             self._add(rest)
+            self._put(key)
         if whole:
             self._channel.flush()
         return len(text)
@@ -62,8 +65,25 @@ class Lines(TextIOBase):
     def finish(self):
         """Sends a begun line."""
         with self._lock:
+            key = self._take()
             if self._rest:
                 self._emit()
+            self._put(key)
+
+    def _take(self):
+        """The begun line of the call that writes; where only one runs at a time it is at hand."""
+        if self._channel.calls is None:
+            return None
+        call = self._channel.running()
+        key = 0 if call is None else call.id
+        self._rest, self._skipped = self._begun.pop(key, ("", 0))
+        return key
+
+    def _put(self, key):
+        if key is not None:
+            if self._rest:
+                self._begun[key] = self._rest, self._skipped
+            self._rest, self._skipped = "", 0
 
     def _add(self, text):
         """A function that writes for ever without a line end shall not fill the memory: beyond the limit it is counted."""

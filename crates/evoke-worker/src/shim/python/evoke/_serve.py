@@ -33,6 +33,11 @@ def main():
     sys.dont_write_bytecode = True
     try:
         contract, target, module = _load.load(init)
+        is_async = contract == "asgi" or _load.is_async(target)
+        if init["concurrency"] > 1:
+            from evoke import _at_once
+
+            _at_once.check(init, contract, is_async)
         if init["zygote"]:
             init = _fork(channel, init, contract)
             if init is None:
@@ -41,7 +46,7 @@ def main():
     except BaseException as error:
         _refuse(channel, error)
         return
-    if contract == "asgi" or _load.is_async(target):
+    if is_async:
         _serve_async(channel, init, contract, target)
     else:
         _serve(channel, init, contract, target)
@@ -65,11 +70,13 @@ def _fork(channel, init, contract):
     return loads(payload) if kind == wire.INIT else None
 
 
-def _ready(channel, contract, zygote=False):
+def _ready(channel, contract, zygote=False, concurrency=1):
     version = ".".join(map(str, sys.version_info[:3]))
     ready = {"protocol": _PROTOCOL, "runtime": f"{sys.implementation.name} {version}", "contract": contract}
     if zygote:
         ready["zygote"] = True
+    if concurrency > 1:
+        ready["concurrency"] = concurrency
     _logs.finish()
     channel.send(wire.READY, 0, dumps(ready).encode())
     channel.flush()
@@ -126,24 +133,39 @@ def _serve_async(channel, init, contract, target):
                 await lifespan.start()
             except BaseException as error:
                 return _refuse(channel, error)
-        _ready(channel, contract)
-        while True:
-            call = _begin(channel, init, await channel.wait_until_async(lambda: _next(channel)))
-            if call is None:
-                break
-            try:
-                if lifespan is None:
-                    events = await _lambda.handle_async(target, call, init)
-                else:
-                    events = await _asgi.handle(target, call, init, lifespan) or []
-                _done(channel, call, events)
-            except BaseException as error:
-                if _failed(channel, call, error):
-                    return
+
+        async def handle(call):
+            if lifespan is None:
+                return await _lambda.handle_async(target, call, init)
+            return await _asgi.handle(target, call, init, lifespan) or []
+
+        if init["concurrency"] > 1:
+            from evoke import _at_once
+
+            _at_once.several(channel)
+            _ready(channel, contract, concurrency=init["concurrency"])
+            await _at_once.serve(channel, init, handle)
+        else:
+            _ready(channel, contract)
+            if not await _serve_one(channel, init, handle):
+                return
         if lifespan is not None:
             await lifespan.stop()
 
     asyncio.run(serve())
+
+
+async def _serve_one(channel, init, handle):
+    """One call after the other. False when the process must end at once."""
+    while True:
+        call = _begin(channel, init, await channel.wait_until_async(lambda: _next(channel)))
+        if call is None:
+            return True
+        try:
+            _done(channel, call, await handle(call))
+        except BaseException as error:
+            if _failed(channel, call, error):
+                return False
 
 
 def _begin(channel, init, frame):

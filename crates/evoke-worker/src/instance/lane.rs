@@ -1,0 +1,81 @@
+//! One of several calls that a process runs at once.
+
+use async_trait::async_trait;
+use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::record::LogStream;
+use evoke_core::runtime::{Call, Ended, Instance};
+
+use super::exchange::Exchange;
+use super::hub::Hub;
+use super::{Bounds, Parts, ProcessInstance};
+use crate::launcher::Process;
+
+/// The right to one call at a time in a process that runs several. The process ends when the last of its lanes is dropped.
+#[derive(Debug)]
+pub(super) struct Lane {
+    hub: Hub,
+    /// Of the current call, if there is one; the process is shared by all lanes.
+    parts: Parts,
+    function: String,
+    source: String,
+    bounds: Bounds,
+    early: Vec<(LogStream, String)>,
+    /// Not in the middle of a call.
+    idle: bool,
+    /// Until somebody asks for them.
+    others: Vec<Self>,
+}
+
+impl Lane {
+    /// All lanes of a process: the first, which has the others.
+    pub(super) fn first(mut instance: ProcessInstance) -> std::io::Result<Self> {
+        let count = instance.concurrency;
+        let parts = instance.body.take().ok_or(std::io::ErrorKind::NotConnected)?;
+        let shares = (0..count).map(|_| parts.process.share()).collect::<std::io::Result<Vec<Process>>>()?;
+        let hub = Hub::start(parts, instance.between.function().to_owned(), &instance.tasks);
+        let mut lanes = shares.into_iter().map(|process| Self {
+            hub: hub.clone(),
+            parts: hub.lane(process),
+            function: instance.between.function().to_owned(),
+            source: instance.source.clone(),
+            bounds: instance.bounds,
+            early: Vec::new(),
+            idle: true,
+            others: Vec::new(),
+        });
+        let mut first = lanes.next().ok_or(std::io::ErrorKind::InvalidInput)?;
+        first.others = lanes.collect();
+        first.early = std::mem::take(&mut instance.early);
+        Ok(first)
+    }
+}
+
+#[async_trait]
+impl Instance for Lane {
+    async fn call(&mut self, call: Call) -> Ended {
+        if !self.is_usable() {
+            let message = format!("function {}: its process ended before the call", self.function);
+            return Ended::Failed(Failure::new(FailureCode::Crashed, message));
+        }
+        // Stays false if this future is dropped half-way: then the call goes on in the process, and nobody listens.
+        self.idle = false;
+        let entry = self.hub.enter(&mut self.parts);
+        let early = std::mem::take(&mut self.early);
+        let exchange = Exchange::among(entry, call, &mut self.parts, self.bounds, &self.source, early);
+        let (ended, idle) = exchange.run().await;
+        self.idle = idle;
+        ended
+    }
+
+    fn lanes(&mut self) -> Vec<Box<dyn Instance>> {
+        self.others.drain(..).map(|lane| Box::new(lane) as Box<dyn Instance>).collect()
+    }
+
+    fn is_usable(&self) -> bool {
+        self.idle && self.hub.is_open() && !self.parts.process.has_exited()
+    }
+
+    async fn gone(&mut self) {
+        let _ = self.parts.process.exited().await;
+    }
+}
