@@ -59,6 +59,16 @@ pub struct Limits {
     pub bundle_bytes: u64,
     /// Files of a deployed bundle.
     pub bundle_files: usize,
+    /// How long installing the packages that one file asks for may take.
+    pub install: Duration,
+    /// Installations at the same time; further ones wait.
+    pub installs: usize,
+    /// Bytes of what one such file asks for, installed.
+    pub package_bytes: u64,
+    /// Files and folders of the same.
+    pub package_files: usize,
+    /// Bytes of all installed packages. Above it those that were not used for longest are removed, but none that is in use.
+    pub packages_bytes: u64,
     /// Connections of one instance to its runtime API (runtime `provided`), and so requests it may have under way.
     pub runtime_api_connections: usize,
     /// Connections of one instance to the outside.
@@ -120,6 +130,11 @@ impl Default for Limits {
             log_bytes_per_second: 512 << 10,
             bundle_bytes: 64 << 20,
             bundle_files: 10_000,
+            install: Duration::from_secs(10 * 60),
+            installs: 2,
+            package_bytes: 1 << 30,
+            package_files: 100_000,
+            packages_bytes: 8 << 30,
             runtime_api_connections: 64,
             egress_connections: 128,
             egress_connections_all: 1_024,

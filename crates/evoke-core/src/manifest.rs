@@ -50,6 +50,9 @@ pub enum FileKind {
 pub struct Manifest {
     /// Its name.
     pub app: AppName,
+    /// How the packages that its functions need are installed.
+    #[serde(default, skip_serializing_if = "Install::is_default")]
+    pub install: Install,
     /// Its functions by name.
     pub functions: BTreeMap<FunctionName, Function>,
     /// Its routes, in file order.
@@ -90,6 +93,22 @@ impl Manifest {
     /// The revision of a function whose source is in the bundle with this digest, or `None` when there is no such function.
     pub fn revision_of(&self, function: &FunctionName, bundle_digest: &str) -> Option<RevisionId> {
         self.functions.get(function).map(|function| function.revision(bundle_digest))
+    }
+}
+
+/// How packages are installed, those of a `requirements.txt` and those of a `package.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Install {
+    /// Whether code of the packages may run while they are installed: install scripts of npm packages, the build of Python
+    /// packages that come as source.
+    #[serde(default)]
+    pub scripts: bool,
+}
+
+impl Install {
+    /// What was deployed before there was a choice stays as it was.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -4,6 +4,8 @@
 //! several. During a call the instance talks back through [`Call::up`], so that one task (the attempt) owns everything the
 //! call may change.
 
+mod prepare;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +25,21 @@ use crate::outcome::Failure;
 use crate::record::{Cause, LogStream};
 use crate::time::Timestamp;
 
+pub use prepare::{InstallError, PrepareError, Prepared, PreparedBundle, Progress};
+
 /// Makes instances.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
-    /// Turns the app's uploaded bundle (a tar of its files) into files a worker can load, and translates what has to be
-    /// translated. Idempotent; called at deploy and before the first start after a restart.
-    async fn prepare(&self, bundle: &PreparedBundle, bytes: Bytes) -> Result<(), PrepareError>;
+    /// Turns the app's uploaded bundle (a tar of its files) into files a worker can load: translates what has to be
+    /// translated, installs the packages it asks for. Idempotent; called at deploy and before the first start after a
+    /// restart. May take minutes; ends what it has begun when it is dropped. Instances may be started from what was prepared
+    /// while the answer lives.
+    async fn prepare(
+        &self,
+        bundle: &PreparedBundle,
+        bytes: Bytes,
+        progress: &Progress,
+    ) -> Result<Prepared, PrepareError>;
 
     /// Starts an instance and waits until its handler is loaded. The error says why it could not be.
     async fn start(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure>;
@@ -40,41 +51,6 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Ends what is left and releases the machine's resources. The last call.
     async fn shutdown(&self);
-}
-
-/// A bundle's name and what is to be found in it.
-#[derive(Debug, Clone)]
-pub struct PreparedBundle {
-    /// SHA-256 of the tar, lower-case hex.
-    pub digest: String,
-    /// The functions' sources within it.
-    pub sources: Vec<(RuntimeKind, PathBuf)>,
-}
-
-/// Why a bundle cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PrepareError {
-    /// The archive breaks a rule or a limit.
-    #[error("bundle: {0}")]
-    Archive(String),
-    /// A source file cannot be read or translated.
-    #[error("{file}:{line}:{column}: {message}")]
-    Source {
-        /// Path within the bundle.
-        file: String,
-        /// From 1.
-        line: u32,
-        /// From 1.
-        column: u32,
-        /// What is wrong.
-        message: String,
-    },
-    /// A file the manifest names is not in the bundle.
-    #[error("source {0:?} is not among the app's files")]
-    Missing(String),
-    /// The disk failed.
-    #[error("bundle could not be unpacked: {0}")]
-    Io(String),
 }
 
 /// All that is needed to start an instance.

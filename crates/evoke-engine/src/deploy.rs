@@ -3,6 +3,7 @@
 mod capacity;
 mod contents;
 mod current;
+mod files;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use evoke_core::id::{AppName, FunctionName, RevisionId};
 use evoke_core::manifest::{Function, Manifest, ManifestErrors, parse};
 use evoke_core::outcome::Failure;
-use evoke_core::runtime::{PrepareError, PreparedBundle};
+use evoke_core::runtime::{PrepareError, PreparedBundle, Progress};
 use evoke_core::secret::SecretName;
 use evoke_core::store::{Expect, ListQuery, SettleError, Space, StoreError, Value, ValueKind, Write};
 use evoke_core::time::Timestamp;
@@ -26,6 +27,7 @@ pub(crate) use capacity::too_large;
 use contents::{Contents, MANIFEST};
 pub(crate) use current::{follow, load, renew};
 use current::{spec_of, switch};
+pub(crate) use files::{BundleFiles, Files};
 
 /// An app as it is deployed now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,9 +127,19 @@ impl From<RouteTaken> for DeployError {
 }
 
 impl Engine {
-    /// Deploys the app in `bundle`: a tar (not compressed) of its files with `evoke.toml` at the top. Every changed
-    /// function is loaded once before anything switches.
+    /// [`Engine::deploy_telling`], told to nobody.
     pub async fn deploy(&self, addressed: &AppName, bundle: Bytes) -> Result<Deployed, DeployError> {
+        self.deploy_telling(addressed, bundle, Progress::none()).await
+    }
+
+    /// Deploys the app in `bundle`: a tar (not compressed) of its files with `evoke.toml` at the top. Every changed
+    /// function is loaded once before anything switches. How far it is, is told to `progress`; dropped, it stops.
+    pub async fn deploy_telling(
+        &self,
+        addressed: &AppName,
+        bundle: Bytes,
+        progress: Progress,
+    ) -> Result<Deployed, DeployError> {
         let inner = &self.0;
         let _work = inner.begin().ok_or(DeployError::Draining)?;
         let contents = Contents::read(&bundle, &inner.limits).map_err(DeployError::Bundle)?;
@@ -171,10 +183,13 @@ impl Engine {
         let changed = next.revisions.iter().filter(|(name, id)| !is_current(name, id));
         let changed: Vec<FunctionName> = changed.map(|(name, _)| name.clone()).collect();
         let trial = async {
-            inner.runtime.prepare(&prepared(&next), bundle).await?;
-            try_out(inner, &next, &changed).await
+            let made = inner.runtime.prepare(&prepared(&next), bundle, &progress).await?;
+            let files = inner.files.of(&next.bundle);
+            files.made(made);
+            let warm = try_out(inner, &next, &changed).await?;
+            Ok::<_, DeployError>((files, warm))
         };
-        let warm = inner.ending.run_until_cancelled(trial).await.ok_or(DeployError::Draining)??;
+        let (files, warm) = inner.ending.run_until_cancelled(trial).await.ok_or(DeployError::Draining)??;
 
         let writes = documents(&next, &changed, expect);
         let _turn = inner.directory.changing.lock().await;
@@ -185,7 +200,7 @@ impl Engine {
             Err(SettleError::Store(error)) => return Err(error.into()),
             Err(_) => return Err(DeployError::Concurrent(next.manifest.app.clone())),
         }
-        switch(inner, next.clone());
+        switch(inner, next.clone(), files);
         warm_up(inner, &next.manifest.app, warm);
         let former = former.iter().flat_map(|former| former.revisions.keys());
         let removed = former.filter(|name| !next.revisions.contains_key(*name)).cloned().collect();
@@ -274,7 +289,11 @@ fn missing_secrets(names: &[SecretName]) -> String {
 fn prepared(deployment: &Deployment) -> PreparedBundle {
     let sources =
         deployment.manifest.functions.values().map(|function| (function.runtime, function.source.clone()));
-    PreparedBundle { digest: deployment.bundle.clone(), sources: sources.collect() }
+    PreparedBundle {
+        digest: deployment.bundle.clone(),
+        sources: sources.collect(),
+        install: deployment.manifest.install,
+    }
 }
 
 /// Instances that were tried and are kept.

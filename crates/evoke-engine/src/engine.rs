@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::call::KeysInUse;
+use crate::deploy::Files;
 use crate::later::Later;
 use crate::place::Places;
 use crate::queue::Agenda;
@@ -72,6 +73,8 @@ pub(crate) struct Inner {
     pub retention: Retention,
     pub chance: Mutex<Chance>,
     pub directory: Directory,
+    /// Which bundles can be started from.
+    pub files: Files,
     /// Bounds the instances of all pools together.
     pub places: Arc<Places>,
     pub agenda: Agenda,
@@ -136,6 +139,7 @@ impl Engine {
                 jitter: fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15),
             }),
             directory: Directory::default(),
+            files: Files::default(),
             agenda: Agenda::default(),
             later: Later::default(),
             recorder,

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use percent_encoding::percent_decode_str;
 
 use crate::Engine;
-use crate::deploy::Deployment;
+use crate::deploy::{BundleFiles, Deployment};
 use crate::pool::Pool;
 
 /// A route that matched.
@@ -122,6 +122,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct App {
     pub deployment: Arc<Deployment>,
     pub functions: BTreeMap<FunctionName, Arc<Target>>,
+    /// What it is started from, kept as long as it is deployed.
+    pub files: Arc<BundleFiles>,
 }
 
 /// A function as it can be called now.

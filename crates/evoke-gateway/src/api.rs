@@ -19,8 +19,8 @@ mod tree;
 
 pub(crate) use app::whole_ms;
 pub use app::{
-    App, AppList, AppSummary, Deployment, Function, FunctionList, Instances, Retry, Revision, RevisionList,
-    Route, Subscription,
+    App, AppList, AppSummary, DeployStep, Deployment, Function, FunctionList, Instances, Retry, Revision,
+    RevisionList, Route, Subscription,
 };
 pub use call::{Health, Later};
 pub use dead_letter::{DeadLetter, DeadLetterList, InputPreview, Redrive, Redriven};

@@ -89,7 +89,7 @@ pub(crate) struct Shared {
     /// Fires when the gateway is told to stop: streams without an end of their own end then.
     pub stop: CancellationToken,
     pub followers: Arc<Semaphore>,
-    pub deployments: Semaphore,
+    pub deployments: Arc<Semaphore>,
     pub rates: Rates,
     held_kib: Semaphore,
 }
@@ -104,7 +104,7 @@ impl Shared {
             tell_failures,
             stop,
             followers: Arc::new(Semaphore::new(bounds.followers)),
-            deployments: Semaphore::new(bounds.deployments),
+            deployments: Arc::new(Semaphore::new(bounds.deployments)),
             rates: Rates::default(),
             held_kib: Semaphore::new(held_kib.min(Semaphore::MAX_PERMITS)),
             bounds,

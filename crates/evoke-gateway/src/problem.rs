@@ -51,6 +51,11 @@ impl Refusal {
         Self(Box::new(Inner { problem, headers: HeaderMap::new() }))
     }
 
+    /// The problem alone, for where it is no answer of its own.
+    pub fn into_problem(self) -> Problem {
+        self.0.problem
+    }
+
     /// Names the limit that was reached.
     pub fn limit(mut self, name: &str, value: u64) -> Self {
         self.0.problem.limit = Some(Limit { name: name.to_owned(), value });

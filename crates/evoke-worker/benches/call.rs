@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use evoke_core::body::Body;
 use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
-use evoke_core::manifest::{Preload, RuntimeKind};
+use evoke_core::manifest::{Install, Preload, RuntimeKind};
 use evoke_core::record::Cause;
-use evoke_core::runtime::{Call, Ended, Input, InstanceSpec, PreparedBundle, Report, Request, Runtime};
+use evoke_core::runtime::{
+    Call, Ended, Input, InstanceSpec, PreparedBundle, Progress, Report, Request, Runtime,
+};
 use evoke_core::time::Timestamp;
 use evoke_worker::{Options, ProcessRuntime};
 use http::{HeaderMap, HeaderValue, Method};
@@ -86,8 +88,8 @@ async fn prepare(runtime: &ProcessRuntime) {
     }
     let tar = tar.into_inner().expect("memory does not fail to be written");
     let sources = SAMPLES.iter().map(|(_, file, _)| (kind(file), PathBuf::from(file))).collect();
-    let bundle = PreparedBundle { digest: "bench".to_owned(), sources };
-    runtime.prepare(&bundle, tar.into()).await.expect("the samples can be prepared");
+    let bundle = PreparedBundle { digest: "bench".to_owned(), sources, install: Install::default() };
+    runtime.prepare(&bundle, tar.into(), &Progress::none()).await.expect("the samples can be prepared");
 }
 
 fn kind(file: &str) -> RuntimeKind {

@@ -12,10 +12,10 @@ use std::time::Duration;
 use evoke_core::body::Body;
 use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
 use evoke_core::limits::Limits;
-use evoke_core::manifest::{Preload, RuntimeKind};
+use evoke_core::manifest::{Install, Preload, RuntimeKind};
 use evoke_core::record::Cause;
 use evoke_core::runtime::{
-    Call, Ended, Input, Instance, InstanceSpec, PreparedBundle, Report, Request, Runtime,
+    Call, Ended, Input, Instance, InstanceSpec, PreparedBundle, Progress, Report, Request, Runtime,
 };
 use evoke_core::time::Timestamp;
 use evoke_worker::{Options, ProcessRuntime};
@@ -137,8 +137,8 @@ async fn prepare(runtime: &ProcessRuntime, packages: &Path, samples: &[Sample]) 
         }
         let tar = tar.into_inner().expect("memory can be written to");
         let sources = vec![(kind(sample.file), PathBuf::from(sample.file))];
-        let bundle = PreparedBundle { digest: digest(sample.file), sources };
-        runtime.prepare(&bundle, tar.into()).await.expect("the samples can be prepared");
+        let bundle = PreparedBundle { digest: digest(sample.file), sources, install: Install::default() };
+        runtime.prepare(&bundle, tar.into(), &Progress::none()).await.expect("the samples can be prepared");
     }
 }
 

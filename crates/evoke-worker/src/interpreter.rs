@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 const ANSWER_BYTES: u64 = 4 << 10;
 
 /// What needs an interpreter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Language {
     /// JavaScript and TypeScript, on Node.js.
     Node,
@@ -57,6 +57,8 @@ pub(crate) struct Interpreter {
     pub trees: Vec<PathBuf>,
     /// Major, minor.
     pub version: (u32, u32),
+    /// What compiled packages must be made for: the interpreter's binary interface and the machine's, one word.
+    pub platform: String,
 }
 
 /// What is looked for.
@@ -65,7 +67,7 @@ struct Wanted {
     /// In order of preference.
     names: &'static [&'static str],
     oldest: (u32, u32),
-    /// Prints the real program, its version and the folder it is installed in, one per line.
+    /// Prints the real program, its version, its platform and the folders it is installed in, one per line.
     question: [&'static str; 2],
     install: &'static str,
 }
@@ -76,7 +78,7 @@ const NODE: Wanted = Wanted {
     oldest: (20, 11),
     question: [
         "-p",
-        "[process.execPath, process.versions.node, require('path').resolve(process.execPath, '../..')].join('\\n')",
+        "[process.execPath, process.versions.node, `${process.platform}-${process.arch}-${process.versions.modules}`, require('path').resolve(process.execPath, '../..')].join('\\n')",
     ],
     install: "install it (apt install nodejs, or https://nodejs.org)",
 };
@@ -87,7 +89,7 @@ const PYTHON: Wanted = Wanted {
     oldest: (3, 11),
     question: [
         "-c",
-        "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2], sys.prefix, sys.base_prefix, sep='\\n')",
+        "import sys; i = sys.implementation; print(sys.executable, '%d.%d' % sys.version_info[:2], f\"{i.cache_tag}{sys.abiflags}-{getattr(i, '_multiarch', sys.platform)}\", sys.prefix, sys.base_prefix, sep='\\n')",
     ],
     install: "install it (apt install python3, or https://python.org)",
 };
@@ -168,7 +170,7 @@ async fn run(program: String, args: Vec<String>, launcher: &Launcher) -> Result<
 
 fn parse(said: &str) -> Option<Interpreter> {
     let mut lines = said.lines().map(str::trim);
-    let (program, version) = (lines.next()?, lines.next()?);
+    let (program, version, platform) = (lines.next()?, lines.next()?, lines.next()?);
     let mut numbers = version.split('.').map(str::parse);
     let version = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     if !program.starts_with('/') {
@@ -181,11 +183,11 @@ fn parse(said: &str) -> Option<Interpreter> {
             trees.push(path);
         }
     }
-    Some(Interpreter { program: program.to_owned(), trees, version })
+    Some(Interpreter { program: program.to_owned(), trees, version, platform: platform.to_owned() })
 }
 
 /// Not what every process sees anyway, and not what has a home in it.
-fn may_be_shown(path: &Path) -> bool {
+pub(crate) fn may_be_shown(path: &Path) -> bool {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     path.components().count() > 2
         && !path.starts_with("/usr")
@@ -209,7 +211,7 @@ fn wrapper_env() -> Vec<(String, String)> {
 }
 
 /// Executables of these names, the earlier names first.
-fn in_path(names: &[&str]) -> Vec<PathBuf> {
+pub(crate) fn in_path(names: &[&str]) -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     let folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
     let in_folders = |name: &&str| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -222,11 +224,12 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_real_program_and_its_version() {
-        let found = parse("/opt/node/bin/node\n20.20.2\n/opt/node\n").unwrap();
+        let found = parse("/opt/node/bin/node\n20.20.2\nlinux-x64-115\n/opt/node\n").unwrap();
         assert_eq!((found.program.as_str(), found.version), ("/opt/node/bin/node", (20, 20)));
         assert_eq!(found.trees, [Path::new("/opt/node")]);
-        assert!(parse("/usr/bin/node\n20.20.2\n/usr\n").unwrap().trees.is_empty());
-        assert_eq!(parse("/opt/node\n20.20.2\n/\n").unwrap().trees, [Path::new("/opt/node")]);
+        assert_eq!(found.platform, "linux-x64-115");
+        assert!(parse("/usr/bin/node\n20.20.2\nlinux-x64-115\n/usr\n").unwrap().trees.is_empty());
+        assert_eq!(parse("/opt/node\n20.20.2\nlinux-x64-115\n/\n").unwrap().trees, [Path::new("/opt/node")]);
         assert_eq!(parse("command not found"), None);
         assert_eq!(parse("python\n3.12"), None);
     }

@@ -1,7 +1,7 @@
 //! The host side of process workers: the runtimes `node`, `python` and `provided`.
 //!
 //! **What it is:** an implementation of [`evoke_core::runtime::Runtime`] that runs each instance as a child process.
-//! [`prepare`](mod@prepare) turns a bundle into files, [`launcher`] is the small process all instances are forked from,
+//! [`prepare`](mod@prepare) turns a bundle into files, `packages` installs what it asks for, [`launcher`] is the small process all instances are forked from,
 //! [`frame`] is what host and instance say to each other, [`shim`] holds the guest's half of it in JavaScript and Python,
 //! [`sandbox`] is what holds it, `instance` drives one call, and `zygote` forks instances from a process that has loaded
 //! their function. `provided` drives programs that speak the AWS Lambda runtime API instead.
@@ -28,6 +28,7 @@ mod interpreter;
 pub mod launcher;
 mod logs;
 mod netns;
+mod packages;
 pub mod prepare;
 mod provided;
 mod runtime;

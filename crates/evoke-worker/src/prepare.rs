@@ -56,8 +56,9 @@ impl Bundles {
         self.dir.join(digest)
     }
 
-    /// Unpacks and translates. Does nothing when that has been done before. Blocks on the disk.
-    pub fn prepare(&self, bundle: &PreparedBundle, tar: &[u8]) -> Result<(), PrepareError> {
+    /// Unpacks and translates, into the folder that is returned. Does nothing when that has been done before. Blocks on the
+    /// disk.
+    pub fn prepare(&self, bundle: &PreparedBundle, tar: &[u8]) -> Result<PathBuf, PrepareError> {
         if bundle.digest.is_empty() || !bundle.digest.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(PrepareError::Archive(format!("{:?} is no digest", bundle.digest)));
         }
@@ -71,7 +72,8 @@ impl Bundles {
             }
             made?;
         }
-        bundle.sources.iter().try_for_each(|(kind, source)| entry::find(&folder, *kind, source).map(drop))
+        bundle.sources.iter().try_for_each(|(kind, source)| entry::find(&folder, *kind, source).map(drop))?;
+        Ok(folder)
     }
 
     fn make(&self, to: &Path, bundle: &PreparedBundle, tar: &[u8]) -> Result<(), PrepareError> {
@@ -100,7 +102,7 @@ fn publish(from: &Path, to: &Path) -> Result<(), PrepareError> {
 }
 
 /// A folder that is there is taken for whole, so its files must be on the disk before its name is.
-fn sync(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(std::fs::File::open(folder)?)?)
 }
 
@@ -121,7 +123,7 @@ fn seal(folder: &Path) -> io::Result<()> {
 }
 
 /// Removes a folder whether it is sealed or not. Best effort: what stays is tried again at the next start.
-fn remove(path: &Path) {
+pub(crate) fn remove(path: &Path) {
     fn unseal(path: &Path) {
         let is_dir = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
         if is_dir && std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).is_ok() {
@@ -133,7 +135,7 @@ fn remove(path: &Path) {
         Ok(meta) if meta.is_dir() => {
             unseal(path);
             if let Err(cause) = std::fs::remove_dir_all(path) {
-                tracing::warn!(path = %path.display(), %cause, "an unfinished bundle cannot be removed");
+                tracing::warn!(path = %path.display(), %cause, "a folder cannot be removed");
             }
         }
         Ok(_) => _ = std::fs::remove_file(path),

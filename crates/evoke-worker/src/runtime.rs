@@ -7,6 +7,7 @@ mod folders;
 mod open_files;
 mod options;
 mod place;
+mod preparing;
 mod programs;
 mod provided;
 mod self_test;
@@ -21,7 +22,9 @@ use evoke_core::limits::Limits;
 use evoke_core::manifest::{Preload, RuntimeKind};
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
-use evoke_core::runtime::{Instance, InstanceSpec, PrepareError, PreparedBundle, Runtime};
+use evoke_core::runtime::{
+    Instance, InstanceSpec, PrepareError, Prepared, PreparedBundle, Progress, Runtime,
+};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +32,7 @@ use crate::egress;
 use crate::instance::{self, Loaded, ProcessInstance, Setup};
 use crate::interpreter::Language;
 use crate::launcher::{Launcher, Process};
+use crate::packages::Packages;
 use crate::prepare::Bundles;
 use crate::sandbox::{Machine, Policy};
 use crate::shim::Shims;
@@ -37,11 +41,12 @@ use crate::zygote::{ForkError, Ground, Source, Zygote, Zygotes};
 use ahead::{Ahead, Booted};
 use command::{Numbers, PRIVATE_TMP};
 use connect::{Ends, connect};
-use folders::{Scratch, make_folders, on_disk_thread};
+use folders::{Scratch, make_folders};
 use place::Place;
 use programs::Programs;
 use spawn::Spawned;
 
+pub(crate) use folders::on_disk_thread;
 pub use open_files::open_files;
 pub use options::{Options, StartError};
 
@@ -64,6 +69,7 @@ pub struct ProcessRuntime {
     /// Taken at shutdown: the launcher ends when nobody can order anything any more.
     launcher: parking_lot::Mutex<Option<Launcher>>,
     bundles: Bundles,
+    packages: Packages,
     shims: Shims,
     scratch: Scratch,
     numbers: Numbers,
@@ -76,15 +82,32 @@ pub struct ProcessRuntime {
 impl ProcessRuntime {
     /// Makes the folder ready, starts the launcher, and begins to look for interpreters. Waits for the launcher.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { dir, launcher: command, limits, node, python, addresses, resolver, sandbox } = options;
+        let Options {
+            dir,
+            launcher: command,
+            limits,
+            node,
+            python,
+            addresses,
+            resolver,
+            sandbox,
+            registries,
+        } = options;
+        let tasks = TaskTracker::new();
         let (asked, made) = on_disk_thread({
-            let limits = limits.clone();
-            move || (dir.clone(), make_folders(&dir, limits))
+            let (limits, tasks) = (limits.clone(), tasks.clone());
+            move || {
+                let made = make_folders(&dir, limits.clone()).and_then(|made| {
+                    let packages = Packages::open(&made.0.join("packages"), limits, registries, tasks)?;
+                    Ok((made, packages))
+                });
+                (dir, made)
+            }
         })
         .await;
-        let (dir, bundles, shims) = made.map_err(|cause| StartError::Folder { dir: asked, cause })?;
+        let ((dir, bundles, shims), packages) =
+            made.map_err(|cause| StartError::Folder { dir: asked, cause })?;
         open_files::allow_open_files();
-        let tasks = TaskTracker::new();
         let launcher = Launcher::start(command.clone(), &tasks).await.map_err(|cause| {
             StartError::Launcher { program: command.first().cloned().unwrap_or_default(), cause }
         })?;
@@ -111,6 +134,7 @@ impl ProcessRuntime {
             node_forks: OnceCell::new(),
             launcher: parking_lot::Mutex::new(Some(launcher)),
             bundles,
+            packages,
             shims,
             scratch: Scratch::new(&dir),
             numbers: Numbers::default(),
@@ -268,9 +292,13 @@ impl ProcessRuntime {
 
 #[async_trait]
 impl Runtime for ProcessRuntime {
-    async fn prepare(&self, bundle: &PreparedBundle, bytes: Bytes) -> Result<(), PrepareError> {
-        let (bundles, bundle) = (self.bundles.clone(), bundle.clone());
-        on_disk_thread(move || bundles.prepare(&bundle, &bytes)).await
+    async fn prepare(
+        &self,
+        bundle: &PreparedBundle,
+        bytes: Bytes,
+        progress: &Progress,
+    ) -> Result<Prepared, PrepareError> {
+        self.prepare_bundle(bundle, bytes, progress).await
     }
 
     async fn start(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {

@@ -62,6 +62,8 @@ pub(crate) struct Confinement {
     pub function: u32,
     /// What it may read and execute besides the system's programs. Absolute.
     pub readable: Vec<PathBuf>,
+    /// Folders that it may also write to; absolute. Where it is a user of its own they become that user's.
+    pub writable: Vec<PathBuf>,
     /// Its folder for temporary files where it cannot have a `/tmp` of its own; absolute.
     pub scratch: Option<PathBuf>,
     /// Size of its temporary files, in bytes.
@@ -70,8 +72,8 @@ pub(crate) struct Confinement {
     pub memory_bytes: u64,
     /// Private writable memory of each process, in bytes, where there are no cgroups.
     pub data_bytes: u64,
-    /// What is in its network, where it can have one of its own.
-    pub network: Inside,
+    /// What is in its network, where it can have one of its own; `None` for one that is to have the machine's.
+    pub network: Option<Inside>,
 }
 
 /// Who can reach a function's runtime API.

@@ -14,6 +14,7 @@ macro_rules! files {
 
 /// Path below the shim folder, content.
 const FILES: &[(&str, &str)] = files![
+    "install/pip.py",
     "node/bindings.cjs",
     "node/call.cjs",
     "node/channel.cjs",
@@ -74,7 +75,7 @@ impl Shims {
             // Functions are other users, whatever umask the server has.
             std::fs::set_permissions(&path, Permissions::from_mode(0o644))?;
         }
-        for folder in ["", "node", "python", "python/evoke"] {
+        for folder in ["", "install", "node", "python", "python/evoke"] {
             std::fs::set_permissions(dir.join(folder), Permissions::from_mode(0o755))?;
         }
         Ok(Self { dir: dir.to_owned() })
@@ -91,6 +92,11 @@ impl Shims {
             return Err("Evoke was built without a C compiler, and so without what it takes");
         }
         Ok(self.dir.join("node/self_test.cjs"))
+    }
+
+    /// The script that runs pip.
+    pub fn pip(&self) -> PathBuf {
+        self.dir.join("install/pip.py")
     }
 
     /// The program to start.

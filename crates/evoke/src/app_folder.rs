@@ -73,6 +73,7 @@ fn broken(errors: &ManifestErrors, text: &str) -> Error {
             line: Some(problem.line),
             column: Some(problem.column),
             help: problem.help.clone(),
+            output: Vec::new(),
             excerpt: None,
         };
         detail.excerpt = excerpt::of(&detail, text, problem.span.offset, problem.span.length);

@@ -120,7 +120,8 @@ impl Client {
         }
     }
 
-    fn problem(&self, problem: &Problem) -> Error {
+    /// What a problem of the server means for the command.
+    pub fn problem(&self, problem: &Problem) -> Error {
         let exit = match (problem.status, problem.code.as_str()) {
             (_, "draining") => Exit::Unreachable,
             (_, "key_reused") => Exit::Refused,
@@ -191,7 +192,15 @@ fn detail(item: &ProblemItem) -> Detail {
     };
     // A stack of one line is the message again.
     let help = item.help.clone().filter(|help| !item.message.contains(help.trim()));
-    Detail { message, file: item.file.clone(), line: item.line, column: item.column, help, excerpt: None }
+    Detail {
+        message,
+        file: item.file.clone(),
+        line: item.line,
+        column: item.column,
+        help,
+        output: item.output.clone(),
+        excerpt: None,
+    }
 }
 
 /// Whether a problem says that the server is of no use at this moment but may be again.

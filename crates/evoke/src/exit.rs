@@ -83,6 +83,9 @@ pub struct Detail {
     /// What to do about it, or what more there is to know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The last lines of the tool that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
     /// All of it for a person, with the lines of the file in question.
     #[serde(skip)]
     pub excerpt: Option<String>,

@@ -95,16 +95,16 @@ pub fn stdout_is_terminal() -> bool {
 pub fn render(error: &Error) -> String {
     let mut text = format!("{}: {}\n", words::bad("error"), shown::lines(&error.message));
     for detail in &error.details {
+        // What has a place and one problem only is often the sentence itself.
+        let said = *detail.to_string() == *error.message;
         match &detail.excerpt {
             Some(excerpt) => text.push_str(&format!("\n{excerpt}")),
-            // What has a place and one problem only is often the sentence itself.
-            None if *detail.to_string() == *error.message => {}
-            None => {
-                text.push_str(&format!("  {}\n", shown::lines(&detail.to_string())));
-                let more = detail.help.iter().flat_map(|help| help.lines());
-                more.for_each(|line| text.push_str(&format!("    {}\n", shown::line(line))));
-            }
+            None if said => {}
+            None => text.push_str(&format!("  {}\n", shown::lines(&detail.to_string()))),
         }
+        let help = detail.help.iter().filter(|_| detail.excerpt.is_none()).flat_map(|help| help.lines());
+        help.chain(detail.output.iter().map(String::as_str))
+            .for_each(|line| text.push_str(&format!("    {}\n", shown::line(line))));
     }
     if let Some(help) = &error.help {
         text.push_str(&format!("  {}: {help}\n", words::good("help")));

@@ -71,7 +71,7 @@ impl PackError {
                 "copy the file into the app's folder, or name the link in .evokeignore"
             }
             Self::TooMany { .. } | Self::TooLarge { .. } => {
-                "name what the functions do not need in .evokeignore, one name or path per line"
+                "name what the functions do not need in .evokeignore, one name or path per line; also node_modules, which is then installed at deploy from package-lock.json"
             }
         }
     }

@@ -24,6 +24,8 @@ pub struct File {
     /// The app itself.
     #[schemars(required)]
     pub app: Option<App>,
+    /// How the packages that functions need are installed.
+    pub install: Option<Install>,
     /// Functions by name. A name starts with a lower-case letter and has at most 63 characters of a-z 0-9 - _.
     #[schemars(with = "Option<BTreeMap<String, Function>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
     pub functions: Vec<(At<String>, Function)>,
@@ -52,6 +54,16 @@ pub struct App {
     /// The app's name, which is the namespace of its functions, routes and state.
     #[schemars(required, regex(pattern = NAME_PATTERN), extend("examples" = ["shop"]))]
     pub name: Option<At<String>>,
+}
+
+/// How the packages of requirements.txt and package.json are installed.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Install {
+    /// Whether code of the packages may run while they are installed: install scripts of npm packages, the build of Python
+    /// packages that come as source.
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    pub scripts: Option<At<bool>>,
 }
 
 /// A function: a source, and how it is run.
@@ -286,6 +298,7 @@ impl File {
         let file = Self {
             evoke: table.required_text("evoke", r#""1""#),
             app: table.required_table("app", App::read),
+            install: table.table("install", "install", Install::read),
             functions: table.named_tables("functions", "function", Function::read),
             routes: table.tables("routes", "routes", |_, nth| format!("route {nth}"), Route::read),
             webhooks: table.tables("webhooks", "webhooks", |_, nth| format!("webhook {nth}"), Webhook::read),
@@ -302,6 +315,14 @@ impl App {
         let app = Self { name: table.required_text("name", r#""shop""#) };
         table.finish(&[]);
         app
+    }
+}
+
+impl Install {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let install = Self { scripts: table.flag("scripts", "true") };
+        table.finish(&[]);
+        install
     }
 }
 

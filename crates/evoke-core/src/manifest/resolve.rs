@@ -20,7 +20,7 @@ use super::bounds::{FILE_BYTES_MAX, FUNCTIONS_MAX};
 use super::problem::{ManifestErrors, Problems};
 use super::raw;
 use super::table::{At, Table};
-use super::{FileKind, Manifest};
+use super::{FileKind, Install, Manifest};
 use crate::id::{AppName, FunctionName};
 
 /// Reads and checks an `evoke.toml`. `file_name` is how messages call it; `files` says what lies at a path relative
@@ -77,8 +77,10 @@ impl Resolver<'_, '_> {
         let routes = self.routes(&file.routes, &declared);
         let webhooks = self.webhooks(&file.webhooks, &routes);
         let beacons = self.beacons(&file.beacons, &routes, &webhooks);
+        let scripts = file.install.as_ref().and_then(|install| install.scripts.as_ref());
+        let install = Install { scripts: scripts.is_some_and(|scripts| scripts.value) };
         let schedules = self.schedules(&file.schedules, &file.functions);
-        Some(Manifest { app: app?, functions, routes, webhooks, beacons, schedules })
+        Some(Manifest { app: app?, install, functions, routes, webhooks, beacons, schedules })
     }
 
     fn edition(&mut self, file: &raw::File) {

@@ -22,8 +22,8 @@ use crate::id::FunctionName;
 use crate::outcome::{Failure, FailureCode};
 use crate::record::LogStream;
 use crate::runtime::{
-    Call, Ended, Input, Instance, InstanceSpec, PlatformRequest, PlatformResponse, PrepareError,
-    PreparedBundle, Report, Response, Runtime,
+    Call, Ended, Input, InstallError, Instance, InstanceSpec, PlatformRequest, PlatformResponse,
+    PrepareError, Prepared, PreparedBundle, Progress, Report, Response, Runtime,
 };
 
 /// What a scripted function does with a call.
@@ -41,6 +41,9 @@ struct Inner {
     /// Bodies that were started, and what ends them.
     bodies: Mutex<Vec<(FunctionName, CancellationToken)>>,
     start_takes: Mutex<Duration>,
+    unprepared: Mutex<Option<PrepareError>>,
+    prepare_takes: Mutex<Duration>,
+    preparing: AtomicUsize,
     starts: AtomicU64,
     alive: AtomicUsize,
     most_alive: AtomicUsize,
@@ -94,6 +97,30 @@ impl ScriptedRuntime {
         });
     }
 
+    /// From now on no bundle can be prepared, or every one again.
+    pub fn break_prepare(&self, message: Option<&str>) {
+        let error = |message: &str| {
+            PrepareError::Install(InstallError {
+                file: "requirements.txt".to_owned(),
+                line: None,
+                message: message.to_owned(),
+                output: Vec::new(),
+                help: None,
+            })
+        };
+        *self.0.unprepared.lock() = message.map(error);
+    }
+
+    /// How long preparing takes, on tokio's clock.
+    pub fn prepare_takes(&self, time: Duration) {
+        *self.0.prepare_takes.lock() = time;
+    }
+
+    /// How many bundles are being prepared.
+    pub fn preparing(&self) -> usize {
+        self.0.preparing.load(Ordering::SeqCst)
+    }
+
     /// How long a start takes, on tokio's clock.
     pub fn start_takes(&self, time: Duration) {
         *self.0.start_takes.lock() = time;
@@ -122,8 +149,19 @@ impl ScriptedRuntime {
 
 #[async_trait]
 impl Runtime for ScriptedRuntime {
-    async fn prepare(&self, _: &PreparedBundle, _: Bytes) -> Result<(), PrepareError> {
-        Ok(())
+    async fn prepare(
+        &self,
+        _: &PreparedBundle,
+        _: Bytes,
+        progress: &Progress,
+    ) -> Result<Prepared, PrepareError> {
+        let takes = *self.0.prepare_takes.lock();
+        let _counted = Counted::new(&self.0.preparing);
+        if !takes.is_zero() {
+            progress.tell(format!("preparing takes {} s", takes.as_secs()));
+            tokio::time::sleep(takes).await;
+        }
+        self.0.unprepared.lock().clone().map_or_else(|| Ok(Prepared::default()), Err)
     }
 
     async fn start(&self, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
@@ -149,6 +187,22 @@ impl Runtime for ScriptedRuntime {
     }
 
     async fn shutdown(&self) {}
+}
+
+/// One more, as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What the lanes of an instance have in common.

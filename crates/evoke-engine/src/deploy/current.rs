@@ -8,13 +8,15 @@ use evoke_core::runtime::InstanceSpec;
 use evoke_core::store::{ListQuery, Space};
 use tokio::sync::watch;
 
-use super::{Deployment, prepared, read_json};
+use super::files::{self, BundleFiles};
+use super::{Deployment, read_json};
 use crate::engine::{Inner, StartError};
 use crate::pool::Pool;
 use crate::route::{App, RouteTaken, Snapshot, Target};
 
-/// Reads what is deployed from the store and makes it current. Sources are prepared again where they are not there.
-pub(crate) async fn load(inner: &Inner) -> Result<(), StartError> {
+/// Reads what is deployed from the store and makes it current. Sources are prepared again where they are not there, which
+/// nobody waits for but who wants to call their functions.
+pub(crate) async fn load(inner: &Arc<Inner>) -> Result<(), StartError> {
     let mut after = None;
     loop {
         let query =
@@ -32,13 +34,11 @@ pub(crate) async fn load(inner: &Inner) -> Result<(), StartError> {
             let bundle = inner.store.get_object(&deployment.bundle).await?;
             let bundle =
                 bundle.ok_or_else(|| unreadable(format!("its bundle {} is gone", deployment.bundle)))?;
-            let ready = inner.runtime.prepare(&prepared(&deployment), bundle).await;
-            if let Err(error) = ready {
-                // Its functions fail to start and say so; the other apps are served.
-                tracing::error!(%error, app = %deployment.manifest.app, "the app's files could not be prepared");
-            }
+            let files = inner.files.of(&deployment.bundle);
+            let deployment = Arc::new(deployment);
+            files::prepare(inner, &deployment, &files, bundle).await;
             let _turn = inner.directory.changing.lock().await;
-            switch(inner, Arc::new(deployment));
+            switch(inner, deployment, files);
         }
         match entries.last() {
             Some(last) if entries.len() == inner.limits.page => after = Some(last.key.clone()),
@@ -57,7 +57,7 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>)
 }
 
 /// Makes the deployment current unless a newer one of its app is. Whoever calls it holds `Directory::changing`.
-pub(super) fn switch(inner: &Inner, deployment: Arc<Deployment>) {
+pub(super) fn switch(inner: &Inner, deployment: Arc<Deployment>, files: Arc<BundleFiles>) {
     let snapshot = inner.directory.snapshot();
     let former = snapshot.apps.get(&deployment.manifest.app);
     if former.is_some_and(|former| former.deployment.version >= deployment.version) {
@@ -65,7 +65,7 @@ pub(super) fn switch(inner: &Inner, deployment: Arc<Deployment>) {
     }
     match snapshot.routes_with(&deployment) {
         Ok(routes) => {
-            let app = App::new(inner, deployment.clone(), former.map(Arc::as_ref));
+            let app = App::new(inner, deployment.clone(), files, former.map(Arc::as_ref));
             let mut apps = snapshot.apps.clone();
             apps.insert(deployment.manifest.app.clone(), Arc::new(app));
             inner.directory.replace(Snapshot { apps, routes });
@@ -84,7 +84,7 @@ pub(crate) async fn renew(inner: &Inner, app: &AppName) {
     let Some(former) = snapshot.apps.get(app) else { return };
     match snapshot.routes_with(&former.deployment) {
         Ok(routes) => {
-            let renewed = App::new(inner, former.deployment.clone(), Some(former));
+            let renewed = App::new(inner, former.deployment.clone(), former.files.clone(), Some(former));
             let mut apps = snapshot.apps.clone();
             apps.insert(app.clone(), Arc::new(renewed));
             inner.directory.replace(Snapshot { apps, routes });
@@ -106,7 +106,12 @@ fn environment(inner: &Inner, app: &AppName, settings: &Function) -> Vec<(String
 
 impl App {
     /// What runs the deployment; pools of revisions that stay are taken over from `former`.
-    fn new(inner: &Inner, deployment: Arc<Deployment>, former: Option<&App>) -> Self {
+    fn new(
+        inner: &Inner,
+        deployment: Arc<Deployment>,
+        files: Arc<BundleFiles>,
+        former: Option<&App>,
+    ) -> Self {
         let functions = deployment.manifest.functions.iter().map(|(name, settings)| {
             let spec = spec_of(inner, &deployment, name, settings);
             let kept = former.and_then(|former| former.functions.get(name)).map(|target| target.pool.clone());
@@ -116,7 +121,7 @@ impl App {
             let (app, settings) = (deployment.manifest.app.clone(), settings.clone());
             (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool }))
         });
-        Self { functions: functions.collect(), deployment: deployment.clone() }
+        Self { functions: functions.collect(), deployment: deployment.clone(), files }
     }
 }
 

@@ -269,6 +269,7 @@ pub(super) fn longest(spec: &InstanceSpec) -> Duration {
 }
 
 async fn start(inner: &Inner, spec: Arc<InstanceSpec>) -> Result<Box<dyn Instance>, Failure> {
+    inner.files.ready(&spec).await?;
     let (function, limit) = (spec.function.clone(), longest(&spec));
     tokio::time::timeout(limit, inner.runtime.start(spec)).await.unwrap_or_else(|_| {
         let words = format!("an instance of {function} was not there after {} s", limit.as_secs());

@@ -6,6 +6,7 @@ mod deploy;
 mod drain;
 mod effects;
 mod events;
+mod files;
 mod idempotency;
 mod later;
 mod pool;

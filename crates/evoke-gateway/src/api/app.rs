@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Time;
+use super::problem::Problem;
 
 /// `GET /v1/apps`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -276,6 +277,27 @@ pub struct Deployment {
     pub removed: Vec<FunctionName>,
     /// Its routes.
     pub routes: Vec<Route>,
+}
+
+/// One event of a deploy that is followed while it goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum DeployStep {
+    /// What it does now.
+    Progress {
+        /// One line, for people.
+        message: String,
+    },
+    /// The last: it is done.
+    Deployed {
+        /// The app as it is now.
+        deployment: Deployment,
+    },
+    /// The last: nothing was changed.
+    Refused {
+        /// Why.
+        problem: Problem,
+    },
 }
 
 pub(crate) fn whole_ms(duration: std::time::Duration) -> u64 {

@@ -82,6 +82,9 @@ pub struct ProblemItem {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The last lines of the tool that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
     /// The file, relative to the app's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,

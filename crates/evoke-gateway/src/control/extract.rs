@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, Path, Query};
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -101,4 +101,10 @@ pub(crate) fn position(name: &str, cursor: Option<&str>) -> Result<Option<u64>, 
             .map_err(|_| invalid(format!("query parameter {name}: {text:?} is not a cursor this API gave")))
     };
     cursor.map(read).transpose()
+}
+
+/// Whether the caller asks for server-sent events.
+pub(super) fn wants_stream(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).any(|range| range.trim().starts_with("text/event-stream"))
 }

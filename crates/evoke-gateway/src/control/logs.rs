@@ -14,14 +14,14 @@ use evoke_core::record::LogRecord;
 use evoke_core::store::LogQuery;
 use futures_util::{Stream, stream};
 use http::HeaderMap;
-use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
-use super::extract::{Params, Segments, invalid, limit, position};
+use super::extract::{Params, Segments, invalid, limit, position, wants_stream};
 use crate::api::{LogLine, LogList};
 use crate::gateway::Shared;
 use crate::problem::{Refusal, kind};
@@ -91,11 +91,6 @@ pub(super) async fn list(
     let lines: Vec<LogLine> = shared.engine.store().logs(&query).await?.into_iter().map(Into::into).collect();
     let next = lines.last().map(|line| line.seq.to_string()).or(filter.after);
     Ok(Json(LogList { lines, next }).into_response())
-}
-
-fn wants_stream(headers: &HeaderMap) -> bool {
-    let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepts.flat_map(|value| value.split(',')).any(|range| range.trim().starts_with("text/event-stream"))
 }
 
 async fn stream(shared: Arc<Shared>, query: LogQuery) -> Result<impl IntoResponse, Refusal> {

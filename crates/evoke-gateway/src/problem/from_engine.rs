@@ -6,7 +6,7 @@ use evoke_core::body::BodyError;
 use evoke_core::id::{FunctionName, RunId};
 use evoke_core::manifest::{self, ManifestErrors};
 use evoke_core::outcome::{Failure, FailureCode};
-use evoke_core::runtime::PrepareError;
+use evoke_core::runtime::{InstallError, PrepareError};
 use evoke_core::store::StoreError;
 use evoke_engine::call::CallError;
 use evoke_engine::deploy::DeployError;
@@ -176,6 +176,9 @@ impl From<DeployError> for Refusal {
                 };
                 Self::new(kind::INVALID_SOURCE, detail).errors(vec![item])
             }
+            DeployError::Prepare(PrepareError::Install(error)) => {
+                Self::new(kind::INSTALL_FAILED, detail).errors(vec![not_installed(error)])
+            }
             DeployError::Functions(failures) => {
                 let errors =
                     failures.into_iter().map(|(function, failure)| does_not_load(&function, failure));
@@ -196,6 +199,7 @@ fn items(errors: &ManifestErrors) -> Vec<ProblemItem> {
         message: problem.message.clone(),
         code: problem.code.to_string(),
         help: problem.help.clone(),
+        output: Vec::new(),
         file: Some(problem.file.clone()),
         line: Some(problem.line),
         column: Some(problem.column),
@@ -209,8 +213,22 @@ fn source(file: String, message: String) -> ProblemItem {
         message,
         code: kind::INVALID_SOURCE.code.to_owned(),
         help: None,
+        output: Vec::new(),
         file: Some(file),
         line: None,
+        column: None,
+        function: None,
+    }
+}
+
+fn not_installed(error: InstallError) -> ProblemItem {
+    ProblemItem {
+        message: error.message,
+        code: kind::INSTALL_FAILED.code.to_owned(),
+        help: error.help,
+        output: error.output,
+        file: Some(error.file),
+        line: error.line,
         column: None,
         function: None,
     }
@@ -221,6 +239,7 @@ fn does_not_load(function: &FunctionName, failure: Failure) -> ProblemItem {
         message: failure.message,
         code: failure.code.as_str().to_owned(),
         help: failure.stack,
+        output: Vec::new(),
         file: None,
         line: None,
         column: None,

@@ -100,6 +100,8 @@ kinds! {
         "A source file is missing or cannot be translated; `errors` has its place. Nothing was changed.";
     SECRETS_MISSING: UNPROCESSABLE_ENTITY, false, None, "secrets_missing", "secrets are not set",
         "The manifest names secrets that have no value yet; the detail lists them. Set each with `evoke secrets set`. Nothing was changed.";
+    INSTALL_FAILED: UNPROCESSABLE_ENTITY, true, None, "install_failed", "packages not installed",
+        "Packages that a `requirements.txt` or `package.json` asks for could not be installed; `errors` has the file, its line and the tool's last lines. Nothing was changed.";
     FUNCTIONS_DO_NOT_LOAD: UNPROCESSABLE_ENTITY, false, None, "functions_do_not_load", "functions do not load",
         "Functions were loaded once to see whether they can be, and could not; `errors` lists each. Nothing was changed.";
     DOES_NOT_FIT: UNPROCESSABLE_ENTITY, false, PLATFORM, "does_not_fit", "does not fit on this node",

@@ -8,6 +8,7 @@ mod calls;
 mod connections;
 mod control;
 mod dead_letters;
+mod deploy;
 mod documents;
 mod drain;
 mod events;

@@ -101,7 +101,7 @@ pub(super) fn interpreted(
         program: interpreter.program.clone(),
         args,
         env: vec![("PATH", PATH.to_owned()), ("EVOKE_API", API.to_owned())],
-        readable: interpreter.trees.iter().cloned().chain(shims).collect(),
+        readable: interpreter.trees.iter().chain(&place.packages).cloned().chain(shims).collect(),
         memory_bytes,
         data_bytes,
         network: Inside::new(spec.egress.ports()),
@@ -162,11 +162,12 @@ fn spawn(
     let confinement = Confinement {
         function: number,
         readable: program.readable.into_iter().chain([PathBuf::from(&place.root)]).collect(),
+        writable: Vec::new(),
         scratch,
         tmp_bytes: TMP_BYTES,
         memory_bytes: program.memory_bytes,
         data_bytes: program.data_bytes,
-        network: program.network,
+        network: Some(program.network),
     };
     let own = [
         ("HOME", tmp.clone()),

@@ -62,7 +62,7 @@ fn scratch(dir: &Path) -> PathBuf {
 }
 
 /// Runs `work`, which blocks on the disk, on a thread of its own, and waits for it.
-pub(super) async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = oneshot::channel();
     let thread = std::thread::Builder::new().name("evoke-bundles".to_owned());
     thread.spawn(move || _ = done.send(work())).expect("a thread can be started");

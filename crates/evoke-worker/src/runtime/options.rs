@@ -28,10 +28,13 @@ pub struct Options {
     pub resolver: Resolver,
     /// Whether to run with less than all layers of the sandbox.
     pub sandbox: Policy,
+    /// Environment variables that say where packages come from, as pip and npm know them; others are left out.
+    pub registries: Vec<(String, String)>,
 }
 
 impl Options {
-    /// The default limits, interpreters from `PATH`, the system's resolver, no special address, the layers that there are.
+    /// The default limits, interpreters from `PATH`, the system's resolver, no special address, the layers that there are,
+    /// the registries of this process's environment.
     pub fn new(dir: impl Into<PathBuf>, launcher: Vec<OsString>) -> Self {
         Self {
             dir: dir.into(),
@@ -42,6 +45,7 @@ impl Options {
             addresses: AddressPolicy::default(),
             resolver: Resolver::default(),
             sandbox: Policy::Auto,
+            registries: crate::packages::of_this_process(),
         }
     }
 }

@@ -32,7 +32,8 @@ impl ProcessRuntime {
         if launcher.machine().private_tmp { Ok(None) } else { self.scratch.make().map(Some) }
     }
 
-    /// Starts a process and waits for its network. `scratch` is removed when it is dead.
+    /// Starts a process and waits for its network. `scratch` is removed when it is dead, and until then the
+    /// packages that it reads are kept.
     pub(super) async fn spawn(
         &self,
         spec: &InstanceSpec,
@@ -42,6 +43,8 @@ impl ProcessRuntime {
     ) -> Result<Spawned, Failure> {
         let io = |cause: io::Error| init_error(format!("its process cannot be connected: {cause}"));
         let (ends, mut stdio) = connect()?;
+        let readable = spawn.confinement.as_ref().map_or(&[][..], |held| &held.readable);
+        let packages = self.packages.pin(readable);
         let network = if launcher.machine().isolates_network() {
             let (ours, theirs) = netns::hand_over_pair().map_err(io)?;
             stdio.network = Some(theirs);
@@ -59,6 +62,7 @@ impl ProcessRuntime {
         let mut death = process.death();
         self.tasks.spawn(async move {
             death.seen().await;
+            drop(packages);
             remove(scratch).await;
         });
         let mut spawned = Spawned { process, ends, egress: None, platform: None };

@@ -129,7 +129,7 @@ pub(crate) fn start(sandbox: &Sandbox, number: u64, setup: &Setup) -> io::Result
     };
     let (told, tell) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     let launcher = rustix::process::getpid();
-    let namespaces = confinement.map_or(0, |_| sandbox.tier.namespaces());
+    let namespaces = confinement.map_or(0, |held| sandbox.tier.namespaces(held.network.is_some()));
     let forked = crate::sys::fork(namespaces, || {
         let entered = Entering { sandbox, setup, launcher, group: group.as_ref() }.enter(&tell);
         let Err(cause) = entered.map(|never| match never {});
@@ -178,11 +178,11 @@ impl Entering<'_> {
         }
         // Fails for nobody: everybody may raise it.
         let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
-        if tier.network {
+        if let (true, Some(network)) = (tier.network, &confinement.network) {
             // While there are capabilities over it.
             let host =
                 self.setup.network.as_ref().ok_or("sandbox layer network: nobody takes its sockets")?;
-            let made = confinement.network.set_up(host.as_fd());
+            let made = network.set_up(host.as_fd());
             made.map_err(|cause| format!("sandbox layer network: {cause}"))?;
         }
         put_on(self.sandbox, confinement)?;
@@ -289,17 +289,17 @@ pub(super) fn put_on(sandbox: &Sandbox, confinement: &Confinement) -> Result<(),
     if tier.mount {
         root::enter(&Root {
             readable: &confinement.readable,
+            writable: &confinement.writable,
             tmp_bytes: confinement.tmp_bytes,
             uid: function_uid,
             proc: tier.proc,
-            network: tier.network,
+            network: tier.network && confinement.network.is_some(),
         })
         .map_err(|cause| format!("sandbox layer mount: {cause}"))?;
     }
     if tier.own_uid {
-        if let Some(scratch) = &confinement.scratch {
-            std::os::unix::fs::chown(scratch, Some(function_uid), Some(function_uid))
-                .map_err(layer("uid"))?;
+        for folder in confinement.writable.iter().chain(&confinement.scratch) {
+            std::os::unix::fs::chown(folder, Some(function_uid), Some(function_uid)).map_err(layer("uid"))?;
         }
         privileges::drop_bounding_set().map_err(layer("capabilities"))?;
         privileges::become_user(function_uid).map_err(layer("uid"))?;
@@ -330,13 +330,14 @@ fn rules<'a>(tier: &Tier, confinement: &'a Confinement) -> Rules<'a> {
         readable.extend([Path::new("/etc/passwd"), Path::new("/etc/group"), Path::new("/dev")]);
     }
     let private = tier.mount.then_some(Path::new("/tmp"));
-    let writable = private.or(confinement.scratch.as_deref()).into_iter().collect();
+    let own = private.or(confinement.scratch.as_deref());
+    let writable = own.into_iter().chain(confinement.writable.iter().map(|path| path.as_path())).collect();
     Rules { readable, writable }
 }
 
 /// The namespaces of a fork for this tier.
 impl Tier {
-    pub(super) fn namespaces(&self) -> i32 {
+    pub(super) fn namespaces(&self, own_network: bool) -> i32 {
         let mut flags = 0;
         for (on, flag) in [
             // A privileged process enters it last, when the root is made.
@@ -346,7 +347,7 @@ impl Tier {
             (self.ipc, libc::CLONE_NEWIPC),
             (self.uts, libc::CLONE_NEWUTS),
             (self.cgroup, libc::CLONE_NEWCGROUP),
-            (self.network, libc::CLONE_NEWNET),
+            (self.network && own_network, libc::CLONE_NEWNET),
         ] {
             if on {
                 flags |= flag;

@@ -100,6 +100,7 @@ impl Sandbox {
                 }
                 root::enter(&Root {
                     readable: &[],
+                    writable: &[],
                     tmp_bytes: TMP_BYTES,
                     uid: uid.as_raw(),
                     proc,
@@ -269,13 +270,14 @@ impl Sandbox {
         let confinement = Confinement {
             function: 0,
             readable: Vec::new(),
+            writable: Vec::new(),
             scratch: None,
             tmp_bytes: TMP_BYTES,
             memory_bytes: 64 << 20,
             data_bytes: 64 << 20,
-            network: Inside::default(),
+            network: Some(Inside::default()),
         };
-        try_in_child(self.tier.namespaces(), || enter::put_on(self, &confinement))
+        try_in_child(self.tier.namespaces(true), || enter::put_on(self, &confinement))
     }
 
     /// Lets a child enter a group of its own.

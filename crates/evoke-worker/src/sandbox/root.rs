@@ -56,12 +56,15 @@ const ROOT_BYTES: u64 = 1 << 20;
 const TMP_FILES: u64 = 16_384;
 
 const SEALED: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
+const OPEN: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
 /// What the root is to hold.
 #[derive(Debug)]
 pub(super) struct Root<'a> {
     /// Further trees, absolute, besides those of the system.
     pub readable: &'a [PathBuf],
+    /// Folders that are not read-only, absolute.
+    pub writable: &'a [PathBuf],
     /// Size of `/tmp`.
     pub tmp_bytes: u64,
     /// Whose name stands in `/etc/passwd`.
@@ -84,7 +87,7 @@ pub(super) fn enter(root: &Root<'_>) -> Result<(), String> {
     rustix::mount::mount_change("/", private).map_err(errno("mounts cannot be made private"))?;
 
     // Opened first: what is made below hides /tmp.
-    let mut trees = trees(root.readable)?;
+    let mut trees = trees(root.readable, root.writable)?;
     trees.retain(|tree| !root.network || tree.path != Path::new(RESOLV_CONF));
     let small = format!("mode=0755,size={ROOT_BYTES}");
     tmpfs(WORKBENCH, &small).map_err(step("a tmpfs cannot be mounted"))?;
@@ -146,14 +149,15 @@ impl Tree {
     }
 }
 
-fn trees(readable: &[PathBuf]) -> Result<Vec<Tree>, String> {
+fn trees(readable: &[PathBuf], writable: &[PathBuf]) -> Result<Vec<Tree>, String> {
     let mut trees: Vec<Tree> = Vec::new();
     let system = SYSTEM.iter().filter(|path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()));
     let configuration = CONFIGURATION.iter().filter(|path| Path::new(path).exists());
     let host = system.chain(configuration).map(|path| (Path::new(path), SEALED | libc::MOUNT_ATTR_NODEV));
     let devices = DEVICES.iter().map(|path| (Path::new(path), SEALED | libc::MOUNT_ATTR_NOEXEC));
     let own = readable.iter().map(|path| (path.as_path(), SEALED | libc::MOUNT_ATTR_NODEV));
-    for (path, attributes) in host.chain(devices).chain(own) {
+    let to_write = writable.iter().map(|path| (path.as_path(), OPEN));
+    for (path, attributes) in host.chain(devices).chain(own).chain(to_write) {
         if trees.iter().any(|tree| path.starts_with(&tree.path)) {
             continue;
         }

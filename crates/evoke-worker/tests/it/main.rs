@@ -20,6 +20,7 @@ mod limits;
 mod logs;
 mod node_zygote;
 mod orphans;
+mod packages;
 mod prepare;
 mod protocol;
 mod provided;

@@ -3,15 +3,18 @@
 use std::os::unix::fs::PermissionsExt;
 
 use evoke_core::limits::Limits;
-use evoke_core::manifest::RuntimeKind;
-use evoke_core::runtime::{PrepareError, PreparedBundle, Runtime};
+use evoke_core::manifest::{Install, RuntimeKind};
+use evoke_core::runtime::{PrepareError, PreparedBundle, Progress, Runtime};
 
 use crate::support::*;
 
 async fn refuse(host: &Host, bytes: Vec<u8>) -> String {
-    let bundle =
-        PreparedBundle { digest: digest(&bytes), sources: vec![(RuntimeKind::Python, "main.py".into())] };
-    host.runtime.prepare(&bundle, bytes.into()).await.unwrap_err().to_string()
+    let bundle = PreparedBundle {
+        digest: digest(&bytes),
+        sources: vec![(RuntimeKind::Python, "main.py".into())],
+        install: Install::default(),
+    };
+    host.runtime.prepare(&bundle, bytes.into(), &Progress::none()).await.unwrap_err().to_string()
 }
 
 /// A tar with one entry whose header is set by hand: the crate's builder refuses what an attacker would not.

@@ -10,12 +10,12 @@ use evoke_core::egress::AllowList;
 use evoke_core::event::Event;
 use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
 use evoke_core::limits::Limits;
-use evoke_core::manifest::{Preload, RuntimeKind};
+use evoke_core::manifest::{Install, Preload, RuntimeKind};
 use evoke_core::outcome::Failure;
 use evoke_core::record::{Cause, LogStream};
 use evoke_core::runtime::{
-    Call, Ended, Input, Instance, InstanceSpec, PlatformRequest, PlatformResponse, PrepareError,
-    PreparedBundle, Report, Request, Runtime,
+    Call, Ended, Input, Instance, InstanceSpec, PlatformRequest, PlatformResponse, PrepareError, Prepared,
+    PreparedBundle, Progress, Report, Request, Runtime,
 };
 use evoke_core::time::Timestamp;
 use evoke_worker::{Options, ProcessRuntime};
@@ -70,25 +70,28 @@ impl Host {
         source: &str,
         tar: Bytes,
     ) -> Result<InstanceSpec, PrepareError> {
-        let digest = digest(&tar);
-        let bundle =
-            PreparedBundle { digest: digest.clone(), sources: vec![(runtime, PathBuf::from(source))] };
-        self.runtime.prepare(&bundle, tar).await?;
-        Ok(InstanceSpec {
-            app: AppName::new("shop").unwrap(),
-            function: FunctionName::new("sample").unwrap(),
-            revision: RevisionId::from_text("5f0c5f0c5f0c5f0c"),
-            runtime,
-            bundle: digest,
-            source: PathBuf::from(source),
-            handler: None,
-            env: vec![("COLOUR".to_owned(), "green".to_owned())],
-            egress: AllowList::default(),
-            memory_bytes: 256 << 20,
-            preload: Preload::Module,
-            instance_concurrency: 1,
-            start_timeout: Duration::from_secs(20),
-        })
+        let bundle = PreparedBundle {
+            digest: digest(&tar),
+            sources: vec![(runtime, PathBuf::from(source))],
+            install: Install::default(),
+        };
+        self.runtime.prepare(&bundle, tar, &Progress::none()).await?;
+        Ok(spec(runtime, source, bundle.digest))
+    }
+
+    /// The same for any files, of which the first is the source, with what keeps what was prepared.
+    pub async fn prepare_bundle(
+        &self,
+        files: &[(&str, &[u8])],
+        install: Install,
+        progress: &Progress,
+    ) -> Result<(InstanceSpec, Prepared), PrepareError> {
+        let source = files[0].0;
+        let runtime = if source.ends_with(".py") { RuntimeKind::Python } else { RuntimeKind::Node };
+        let (tar, sources) = (tar_of(files), vec![(runtime, PathBuf::from(source))]);
+        let bundle = PreparedBundle { digest: digest(&tar), sources, install };
+        let prepared = self.runtime.prepare(&bundle, tar, progress).await?;
+        Ok((spec(runtime, source, bundle.digest), prepared))
     }
 
     pub async fn start_spec(&self, spec: InstanceSpec) -> Result<Guest, Failure> {
@@ -108,6 +111,24 @@ impl Host {
             Ok(_) => panic!("it started"),
             Err(failure) => failure,
         }
+    }
+}
+
+fn spec(runtime: RuntimeKind, source: &str, bundle: String) -> InstanceSpec {
+    InstanceSpec {
+        app: AppName::new("shop").unwrap(),
+        function: FunctionName::new("sample").unwrap(),
+        revision: RevisionId::from_text("5f0c5f0c5f0c5f0c"),
+        runtime,
+        bundle,
+        source: PathBuf::from(source),
+        handler: None,
+        env: vec![("COLOUR".to_owned(), "green".to_owned())],
+        egress: AllowList::default(),
+        memory_bytes: 256 << 20,
+        preload: Preload::Module,
+        instance_concurrency: 1,
+        start_timeout: Duration::from_secs(20),
     }
 }
 

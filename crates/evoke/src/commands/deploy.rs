@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use evoke_core::limits::Limits;
-use evoke_gateway::api;
-use reqwest::Method;
-use reqwest::header::CONTENT_TYPE;
+use evoke_gateway::api::{self, DeployStep};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::app_folder;
@@ -15,15 +15,18 @@ use crate::context;
 use crate::excerpt;
 use crate::exit::{Error, Exit, Result};
 use crate::output::table::{Cell, Table};
-use crate::output::{self, Format, words};
+use crate::output::{self, Format, shown, words};
 use crate::pack::{self, Bundle};
+use crate::sse::Decoder;
+
+const STREAM: &str = "text/event-stream";
 
 /// Deploys the app in the folder.
 pub async fn run(args: &DeployArgs, format: Format) -> Result {
     let folder = app_folder::open(&args.dir)?;
     let client = context::client(&args.server, &folder)?;
     let app = app_folder::manifest(&folder)?.app;
-    let deployment = send(&client, app.as_str(), &folder, &bundle(&folder)?).await?;
+    let deployment = send(&client, app.as_str(), &folder, &bundle(&folder)?, format).await?;
     if format.is_json() {
         output::json(&describe(&deployment, client.data_url()))?;
     } else {
@@ -44,20 +47,49 @@ pub fn bundle(folder: &Path) -> Result<Bundle> {
         .map_err(|cause| Error::failed("bundle", cause.to_string()).help(cause.help()))
 }
 
-/// Sends what was packed in the folder to the server; the app it returns is what runs now. An error shows the lines of
-/// the folder's files.
-pub async fn send(client: &Client, app: &str, folder: &Path, bundle: &Bundle) -> Result<api::Deployment> {
+/// Sends what was packed in the folder to the server, and tells how it goes on; the app it returns is what runs now. An error
+/// shows the lines of the folder's files.
+pub async fn send(
+    client: &Client,
+    app: &str,
+    folder: &Path,
+    bundle: &Bundle,
+    format: Format,
+) -> Result<api::Deployment> {
     let request = client
         .request(Method::POST, &["apps", app, "deployments"])
         .header(CONTENT_TYPE, "application/x-tar")
+        .header(ACCEPT, STREAM)
         .body(bundle.tar.clone());
-    match client.send(request).await {
-        Ok(answer) => client::read(answer).await,
-        Err(mut error) => {
-            excerpt::add(&mut error, folder);
-            Err(error)
+    let sent = async { follow(client, client.send(request).await?, format).await };
+    sent.await.map_err(|mut error| {
+        excerpt::add(&mut error, folder);
+        error
+    })
+}
+
+/// Reads the steps of a deploy to the last one.
+async fn follow(client: &Client, mut answer: Response, format: Format) -> Result<api::Deployment> {
+    let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !media_type.is_some_and(|media_type| media_type.starts_with(STREAM)) {
+        return client::read(answer).await;
+    }
+    let mut events = Decoder::default();
+    while let Some(chunk) = client::next_chunk(&mut answer).await? {
+        for data in events.push(&chunk)? {
+            match serde_json::from_str(&data).map_err(|cause| not_understood(&cause))? {
+                DeployStep::Progress { message } => format.talk(words::faint(shown::line(&message))),
+                DeployStep::Deployed { deployment } => return Ok(deployment),
+                DeployStep::Refused { problem } => return Err(client.problem(&problem)),
+            }
         }
     }
+    Err(Error::failed("answer_cut", "the server ended the deploy without saying how")
+        .help("see what runs with `evoke functions ls`"))
+}
+
+fn not_understood(cause: &serde_json::Error) -> Error {
+    Error::failed("not_evoke", format!("the server's answer is not what was expected: {cause}"))
 }
 
 /// Prints what changed, and where the app is to be reached.

@@ -79,7 +79,7 @@ async fn deploy_when_saved(folder: PathBuf, client: &Client, format: Format) -> 
         if let Err(error) = follow(&mut watch, &app.folder) {
             format.failed(&error);
         }
-        let deployed = app.deploy().await;
+        let deployed = app.deploy(format).await;
         let broken = deployed.is_err();
         match deployed {
             Ok(Some(deployment)) => app.show(deployment, format)?,
@@ -140,13 +140,13 @@ struct Running {
 
 impl App<'_> {
     /// Deploys the folder; `None` when its files are those that run.
-    async fn deploy(&mut self) -> Result<Option<Deployment>> {
+    async fn deploy(&mut self, format: Format) -> Result<Option<Deployment>> {
         let bundle = deploy::bundle(&self.folder)?;
         if self.running.as_ref().is_some_and(|running| running.digest == bundle.digest) {
             return Ok(None);
         }
         let name = app_folder::manifest(&self.folder)?.app;
-        let deployment = deploy::send(self.client, name.as_str(), &self.folder, &bundle).await?;
+        let deployment = deploy::send(self.client, name.as_str(), &self.folder, &bundle, format).await?;
         self.running = Some(Running { digest: bundle.digest, version: deployment.version });
         Ok(Some(deployment))
     }

@@ -60,6 +60,7 @@ fn evaluate(text: &str, event: &Event, format: Format) -> Result<bool> {
                 line: number(line),
                 column: number(column),
                 help: error.help,
+                output: Vec::new(),
                 excerpt: None,
             };
             let span = error.span.range();

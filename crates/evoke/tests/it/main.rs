@@ -12,6 +12,7 @@ mod filter;
 mod help;
 mod life;
 mod new;
+mod packages;
 mod printed;
 mod provided;
 mod reports;

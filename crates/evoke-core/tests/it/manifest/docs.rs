@@ -39,7 +39,7 @@ fn reference_has_a_row_for_every_key_with_its_default() {
     let (page, schema) = (page(), schema());
     let tables = ["/properties", "/properties/app/properties"].map(str::to_owned).into_iter();
     let tables = tables.chain(
-        ["Function", "Subscription", "Retry", "Route", "Webhook", "Beacon", "Schedule"]
+        ["Install", "Function", "Subscription", "Retry", "Route", "Webhook", "Beacon", "Schedule"]
             .map(|ty| format!("/$defs/{ty}/properties")),
     );
     for table in tables {

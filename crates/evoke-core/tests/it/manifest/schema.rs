@@ -38,6 +38,7 @@ fn keys_are_those_the_reader_knows() {
         ("zzzzzzzzzz = 1", top.clone()),
         ("[app]\nzzzzzzzzzz = 1", top["app"]["properties"].clone()),
         ("[functions.a]\nzzzzzzzzzz = 1", schema["$defs"]["Function"]["properties"].clone()),
+        ("[install]\nzzzzzzzzzz = 1", schema["$defs"]["Install"]["properties"].clone()),
         ("[[functions.a.on]]\nzzzzzzzzzz = 1", schema["$defs"]["Subscription"]["properties"].clone()),
         ("[functions.a.retry]\nzzzzzzzzzz = 1", schema["$defs"]["Retry"]["properties"].clone()),
         ("[schedules.a]\nzzzzzzzzzz = 1", schema["$defs"]["Schedule"]["properties"].clone()),
@@ -59,10 +60,10 @@ fn keys_are_those_the_reader_knows() {
 fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Object(_) => "object",
+        Value::Bool(_) => "boolean",
         Value::Array(_) => "array",
         Value::String(_) => "string",
         Value::Number(number) if number.is_i64() => "integer",
-        Value::Bool(_) => "boolean",
         _ => "another",
     }
 }

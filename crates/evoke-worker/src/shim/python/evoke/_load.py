@@ -37,7 +37,13 @@ def load(init):
 
 def _set_path(folder, root):
     """What is deployed with the function comes first; the machine's own packages are not seen."""
-    places = [folder, f"{folder}/site-packages", root, f"{root}/site-packages"]
+    places = [folder, f"{folder}/site-packages"]
+    above = folder
+    while above != root and above.startswith(root + "/"):
+        above = above.rpartition("/")[0]
+        if above == root:
+            places.append(root)
+        places.append(f"{above}/site-packages")
     places = [place for at, place in enumerate(places) if place not in places[:at] and _exists(place)]
     sys.path[:0] = places
 
