@@ -24,7 +24,7 @@ class Lifespan:
 
     async def start(self):
         scope = {"type": "lifespan", "asgi": _VERSIONS, "state": self.state}
-        self._task = asyncio.ensure_future(self._app(scope, self._events.get, self._told.put))
+        self._task = asyncio.ensure_future(self._app(scope, self._events.get, self._tell))
         told = await self._ask("lifespan.startup")
         if told and told["type"] == "lifespan.startup.failed":
             raise LifespanFailed(told.get("message") or "the application's lifespan startup failed")
@@ -32,6 +32,12 @@ class Lifespan:
     async def stop(self):
         if not self._task.done():
             await self._ask("lifespan.shutdown")
+
+    async def _tell(self, message):
+        # An application that knows only of HTTP answers this as it answers everything.
+        if not message["type"].startswith("lifespan."):
+            raise RuntimeError(f"{message['type']} was sent, but this is the lifespan")
+        await self._told.put(message)
 
     async def _ask(self, what):
         await self._events.put({"type": what})
