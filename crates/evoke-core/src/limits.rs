@@ -97,6 +97,8 @@ pub struct Limits {
     pub zygote_bytes: u64,
     /// How long a zygote without instances is kept.
     pub zygote_idle: Duration,
+    /// Whether a zygote keeps one instance forked ahead of the next wish for one.
+    pub fork_ahead: bool,
 }
 
 impl Default for Limits {
@@ -149,6 +151,7 @@ impl Default for Limits {
             zygotes: 32,
             zygote_bytes: 512 << 20,
             zygote_idle: Duration::from_secs(300),
+            fork_ahead: true,
         }
     }
 }

@@ -14,6 +14,7 @@
 
 mod children;
 mod client;
+mod connect;
 mod wire;
 
 use std::io;
@@ -24,6 +25,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Resource, Rlimit};
 
 pub(crate) use client::{Launcher, Process, Stdio, WeakLauncher};
+pub(crate) use connect::{Ends, connect};
 pub(crate) use wire::{Exit, Spawn};
 
 use crate::sandbox::Sandbox;

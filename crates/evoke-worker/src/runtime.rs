@@ -2,7 +2,6 @@
 
 mod ahead;
 mod command;
-mod connect;
 mod folders;
 mod open_files;
 mod options;
@@ -31,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::egress;
 use crate::instance::{self, Loaded, ProcessInstance, Setup};
 use crate::interpreter::Language;
-use crate::launcher::{Launcher, Process};
+use crate::launcher::{Ends, Launcher, Process};
 use crate::packages::Packages;
 use crate::prepare::Bundles;
 use crate::sandbox::{Machine, Policy};
@@ -40,7 +39,6 @@ use crate::zygote::{ForkError, Ground, Source, Zygote, Zygotes};
 
 use ahead::{Ahead, Booted};
 use command::{Numbers, PRIVATE_TMP};
-use connect::{Ends, connect};
 use folders::{Scratch, make_folders};
 use place::Place;
 use programs::Programs;
@@ -248,12 +246,10 @@ impl ProcessRuntime {
         need: Need<'_>,
         zygote: &Zygote,
     ) -> Result<Result<ProcessInstance, ForkError>, Failure> {
-        let (Ends { channel, stdout, stderr }, stdio) = connect()?;
-        let (process, channel) = match zygote.fork(channel, stdio).await {
+        let (process, ends) = match zygote.fork().await {
             Ok(forked) => forked,
             Err(cause) => return Ok(Err(cause)),
         };
-        let ends = Ends { channel, stdout, stderr };
         let mut setup = self.setup(need, process, ends, false, zygote.take_early());
         setup.shared_egress = zygote.egress();
         match Box::pin(instance::start(setup)).await? {

@@ -31,7 +31,7 @@ use crate::egress::Egress;
 use crate::frame::message;
 use crate::frame::{Frame, FrameError, Kind};
 use crate::instance::{Between, Parts, verdict};
-use crate::launcher::{Exit, Process, Stdio, WeakLauncher};
+use crate::launcher::{Ends, Exit, Process, Stdio, WeakLauncher, connect};
 
 use orphans::Strangers;
 pub(crate) use orphans::{memory_of, program_of};
@@ -43,6 +43,8 @@ const ORDERS: usize = 64;
 const REAPED: Duration = Duration::from_secs(2);
 /// Rounds of looking for what a dead instance left.
 const ROUNDS: usize = 64;
+/// Pause before another instance is forked ahead after one that failed or ended by itself.
+const AHEAD_AGAIN: Duration = Duration::from_secs(1);
 /// How long one is kept without instances that is larger than all of them may be together.
 const OVERSIZED_IDLE: Duration = Duration::from_secs(1);
 
@@ -93,14 +95,19 @@ pub(crate) struct Setup {
     pub bytes_max: u64,
     /// How long a fork may take.
     pub fork_timeout: Duration,
+    /// Whether one instance is kept that nobody has asked for yet.
+    pub fork_ahead: bool,
 }
 
+/// A wish for an instance: where it is to be handed over, with our ends of what it is connected to.
+type Order = oneshot::Sender<Result<(Process, Ends), ForkError>>;
+
+/// An instance that nobody has asked for yet.
 #[derive(Debug)]
-struct Order {
-    /// Our end of the instance's socket.
-    channel: OwnedFd,
-    stdio: Stdio,
-    answer: oneshot::Sender<Result<(Process, OwnedFd), ForkError>>,
+struct Ahead {
+    number: u32,
+    process: Process,
+    ends: Ends,
 }
 
 /// Why an instance could not be forked.
@@ -117,7 +124,7 @@ pub(crate) enum ForkError {
 impl Zygote {
     /// Takes charge of a process that has said it can be forked.
     pub(crate) fn start(setup: Setup, tasks: &TaskTracker) -> Self {
-        let Setup { mut parts, ground, function, early, idle, bytes_max, fork_timeout } = setup;
+        let Setup { mut parts, ground, function, early, idle, bytes_max, fork_timeout, fork_ahead } = setup;
         let outer = parts.process.pid;
         // It has no children, or it would not have said that it can be forked.
         let program = orphans::program_of(outer);
@@ -138,22 +145,24 @@ impl Zygote {
             between: Between::new(function),
             idle,
             fork_timeout,
+            fork_ahead,
             outer,
             program,
             shared: Arc::clone(&shared),
             last_number: 0,
             instances: HashMap::new(),
             deaths: FuturesUnordered::new(),
+            ahead: None,
+            ahead_at: Instant::now(),
             used: Instant::now(),
         };
         tasks.spawn(own.run(inbox));
         Self { orders, shared }
     }
 
-    /// Makes an instance out of it. `channel` is our end of its socket; it comes back when the instance has said hello.
-    pub(crate) async fn fork(&self, channel: OwnedFd, stdio: Stdio) -> Result<(Process, OwnedFd), ForkError> {
-        let (answer, answered) = oneshot::channel();
-        let order = Order { channel, stdio, answer };
+    /// Makes an instance out of it, which has said hello; or hands over the one that was made ahead.
+    pub(crate) async fn fork(&self) -> Result<(Process, Ends), ForkError> {
+        let (order, answered) = oneshot::channel();
         self.orders.send(order).await.map_err(|_| ForkError::Gone)?;
         answered.await.map_err(|_| ForkError::Gone)?
     }
@@ -192,6 +201,7 @@ struct Own {
     between: Between,
     idle: Duration,
     fork_timeout: Duration,
+    fork_ahead: bool,
     /// The outermost process, and the one that forks; the same where there is no pid namespace.
     outer: i32,
     program: i32,
@@ -199,6 +209,11 @@ struct Own {
     last_number: u32,
     instances: HashMap<u32, Instance>,
     deaths: FuturesUnordered<BoxFuture<'static, u32>>,
+    /// The next one to be asked for: to put a process into its control groups takes the kernel 10 ms and more, at times
+    /// (on a machine that is otherwise idle even mostly), which nobody is to wait for.
+    ahead: Option<Ahead>,
+    /// When there may be one again.
+    ahead_at: Instant,
     used: Instant,
 }
 
@@ -265,15 +280,17 @@ impl Own {
     async fn serve(&mut self, inbox: &mut mpsc::Receiver<Order>) -> End {
         let mut wanted = true;
         loop {
-            if !wanted && self.instances.is_empty() {
+            if !wanted && self.in_use() == 0 {
                 return End::Idle;
             }
-            let idle_at = self.used + self.idle;
+            let (idle_at, in_use) = (self.used + self.idle, self.in_use());
+            let may_fork_ahead = self.fork_ahead && wanted && self.ahead.is_none() && inbox.is_empty();
+            let ahead_at = self.ahead_at;
             let Parts { process, link, output } = &mut self.parts;
             let step = tokio::select! {
                 Some(number) = self.deaths.next() => self.bury(number).await,
                 order = inbox.recv(), if wanted => match order {
-                    Some(order) => self.fork(order).await,
+                    Some(order) => self.serve_one(order).await,
                     None => {
                         wanted = false;
                         Ok(())
@@ -282,7 +299,8 @@ impl Own {
                 _ = process.exited() => return End::Died,
                 read = link.read(), if !link.is_closed() => self.listen(read),
                 () = output.read(|stream, line| self.between.line(stream, &line)) => Ok(()),
-                () = tokio::time::sleep_until(idle_at), if self.instances.is_empty() => return End::Idle,
+                () = tokio::time::sleep_until(idle_at), if in_use == 0 => return End::Idle,
+                () = tokio::time::sleep_until(ahead_at), if may_fork_ahead => self.fork_ahead().await,
             };
             if let Err(end) = step {
                 return end;
@@ -314,26 +332,61 @@ impl Own {
         Ok(None)
     }
 
-    async fn fork(&mut self, order: Order) -> Result<(), End> {
-        let Order { channel, stdio, answer } = order;
+    /// Instances that somebody has asked for.
+    fn in_use(&self) -> usize {
+        self.instances.len() - usize::from(self.ahead.is_some())
+    }
+
+    fn count(&self) {
+        self.shared.instances.store(self.in_use() as u32, Ordering::Relaxed);
+    }
+
+    async fn serve_one(&mut self, order: Order) -> Result<(), End> {
         self.used = Instant::now();
-        if answer.is_closed() {
+        if order.is_closed() {
             return Ok(());
         }
+        let made = match self.ahead.take().filter(|ahead| !ahead.process.has_exited()) {
+            Some(ahead) => Ok(ahead),
+            None => match self.fork().await {
+                Err(End::Broken(cause)) => {
+                    let _ = order.send(Err(ForkError::Failed(cause.clone())));
+                    return Err(End::Broken(cause));
+                }
+                made => made?,
+            },
+        };
+        self.count();
+        // If whoever asked has given up, the process dies with the answer.
+        let _ = order.send(made.map(|made| (made.process, made.ends)));
+        Ok(())
+    }
+
+    async fn fork_ahead(&mut self) -> Result<(), End> {
+        match self.fork().await? {
+            Ok(ahead) => self.ahead = Some(ahead),
+            Err(cause) => {
+                tracing::debug!(function = self.between.function(), %cause, "no instance could be forked ahead");
+                self.ahead_at = Instant::now() + AHEAD_AGAIN;
+            }
+        }
+        self.count();
+        Ok(())
+    }
+
+    /// The inner error is that of one fork, which is no reason to do without the zygote.
+    async fn fork(&mut self) -> Result<Result<Ahead, ForkError>, End> {
+        let (Ends { channel, stdout, stderr }, stdio) = match connect() {
+            Ok(connected) => connected,
+            Err(cause) => return Ok(Err(ForkError::Failed(format!("it cannot be connected: {cause}")))),
+        };
         self.last_number += 1;
         let number = self.last_number;
         let time = self.fork_timeout;
         let forked = tokio::time::timeout(time, self.request(number, channel, stdio)).await;
-        let forked = forked
-            .unwrap_or_else(|_| Err(End::Broken(format!("it did not fork within {} ms", time.as_millis()))));
-        let hello = match forked {
-            Ok(hello) => hello,
-            Err(End::Broken(cause)) => {
-                let _ = answer.send(Err(ForkError::Failed(cause.clone())));
-                return Err(End::Broken(cause));
-            }
-            Err(end) => return Err(end),
-        };
+        let hello = forked.unwrap_or_else(|_| {
+            Err(End::Broken(format!("it did not fork within {} ms", time.as_millis())))
+        })?;
         let placed = match hello {
             Ok((pid, pidfd, channel)) => {
                 match self.ground.launcher.place(pid, self.ground.memory_bytes).await {
@@ -349,9 +402,9 @@ impl Own {
         let (pid, pidfd, channel, place) = match placed {
             Ok(placed) => placed,
             Err(cause) => {
-                let _ = answer.send(Err(ForkError::Failed(cause)));
                 // Whatever it was, it is dead after that.
-                return self.reap_in_time(number).await.map(drop);
+                self.reap_in_time(number).await?;
+                return Ok(Err(ForkError::Failed(cause)));
             }
         };
         let watched = pidfd.try_clone().and_then(crate::sys::watch);
@@ -364,10 +417,7 @@ impl Own {
         }));
         let (process, died) = Process::forked(pid.as_raw_nonzero().get(), pidfd);
         self.instances.insert(number, Instance { pid, place, died });
-        self.shared.instances.store(self.instances.len() as u32, Ordering::Relaxed);
-        // If whoever asked has given up, the process dies with the answer.
-        let _ = answer.send(Ok((process, channel)));
-        Ok(())
+        Ok(Ok(Ahead { number, process, ends: Ends { channel, stdout, stderr } }))
     }
 
     /// The inner error is that of one fork, which is no reason to do without the zygote.
@@ -395,6 +445,7 @@ impl Own {
     /// An instance is dead, and nobody has collected it yet.
     async fn bury(&mut self, number: u32) -> Result<(), End> {
         let Some(instance) = self.instances.remove(&number) else { return Ok(()) };
+        let was_ahead = self.ahead.take_if(|ahead| ahead.number == number).is_some();
         // While its leader is a zombie the group's number belongs to nobody else.
         let _ = rustix::process::kill_process_group(instance.pid, Signal::KILL);
         let reaped = match self.reap_in_time(number).await {
@@ -405,8 +456,12 @@ impl Own {
                 return Err(end);
             }
         };
-        self.used = Instant::now();
-        self.shared.instances.store(self.instances.len() as u32, Ordering::Relaxed);
+        if was_ahead {
+            self.ahead_at = Instant::now() + AHEAD_AGAIN;
+        } else {
+            self.used = Instant::now();
+        }
+        self.count();
         let known: Vec<i32> =
             self.instances.values().map(|instance| instance.pid.as_raw_nonzero().get()).collect();
         let mut left = Strangers::kill(self.outer, self.program, &known);

@@ -9,9 +9,8 @@ use evoke_core::runtime::InstanceSpec;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::connect::Ends;
 use crate::egress::Egress;
-use crate::launcher::Process;
+use crate::launcher::{Ends, Process};
 use crate::zygote::{Ground, memory_of, program_of};
 
 /// A process that waits for `INIT`.

@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use evoke_core::outcome::Failure;
 use evoke_core::runtime::InstanceSpec;
 
-use super::connect::{Ends, connect};
 use super::folders::remove;
 use super::{ProcessRuntime, init_error};
 use crate::egress::Egress;
-use crate::launcher::{Launcher, Process, Spawn};
+use crate::launcher::{Ends, Launcher, Process, Spawn, connect};
 use crate::netns::{self, Sockets};
 
 /// A process that was started.
@@ -42,7 +41,7 @@ impl ProcessRuntime {
         scratch: Option<PathBuf>,
     ) -> Result<Spawned, Failure> {
         let io = |cause: io::Error| init_error(format!("its process cannot be connected: {cause}"));
-        let (ends, mut stdio) = connect()?;
+        let (ends, mut stdio) = connect().map_err(io)?;
         let readable = spawn.confinement.as_ref().map_or(&[][..], |held| &held.readable);
         let packages = self.packages.pin(readable);
         let network = if launcher.machine().isolates_network() {

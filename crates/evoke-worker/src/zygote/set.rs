@@ -26,6 +26,7 @@ pub(crate) struct Zygotes {
     count_max: usize,
     bytes_max: u64,
     idle: Duration,
+    fork_ahead: bool,
     failures_max: u32,
     tasks: TaskTracker,
 }
@@ -57,6 +58,7 @@ impl Zygotes {
             count_max: limits.zygotes,
             bytes_max: limits.zygote_bytes,
             idle: limits.zygote_idle,
+            fork_ahead: limits.fork_ahead,
             failures_max: limits.crash_loop,
             tasks,
         }
@@ -120,6 +122,7 @@ impl Zygotes {
             idle: self.idle,
             bytes_max: self.bytes_max,
             fork_timeout: spec.start_timeout,
+            fork_ahead: self.fork_ahead,
         };
         Zygote::start(setup, &self.tasks)
     }

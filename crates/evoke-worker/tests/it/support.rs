@@ -41,7 +41,12 @@ impl Host {
         Self::with_limits(Limits::default()).await
     }
 
+    /// Without instances forked ahead, so that a test knows which processes there are.
     pub async fn with_limits(limits: Limits) -> Self {
+        Self::exactly(Limits { fork_ahead: false, ..limits }).await
+    }
+
+    pub async fn exactly(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut options = Options::new(dir.path().join("workers"), vec![launcher_program().into()]);
         options.limits = limits;
