@@ -27,7 +27,7 @@ from rig.processes import descendants
 from rig.server import Server, ServerError
 
 INSTANCES = 20
-QUERY = "/search?q=semaphore+acquire+permit"
+QUERY = "semaphore acquire permit"
 SCAN = "/grep?re=" + quote(r"unsafe\s+impl\b.*\bSync\b.*\bnever_there_\w+")
 IDLE_SECONDS = 120
 KEPT = 2  # Processes with the text when there is no instance: the zygote and what it has forked ahead.
@@ -39,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--binary", type=Path, required=True, help="the evoke executable")
     parser.add_argument("--index", type=Path, default=HERE.parent / "index", help="what ./build has made")
+    parser.add_argument("--query", default=QUERY, help="words that are looked for")
     parser.add_argument(
         "--samples", type=int, default=1, help="first answers from nothing; each waits until all is idle"
     )
@@ -76,6 +77,7 @@ def tell(server: Server, app: Path, options: argparse.Namespace) -> tuple[dict, 
     shutil.copytree(options.index, app / "index")
     server.start()
     server.command("deploy", str(app))
+    query = f"/search?q={quote(options.query)}"
     figures, failed = {"held_mib": round(held / MIB)}, []
 
     def claim(words: str, holds: bool) -> None:
@@ -83,12 +85,12 @@ def tell(server: Server, app: Path, options: argparse.Namespace) -> tuple[dict, 
         if not holds:
             failed.append(words)
 
-    took, found = ask(server, QUERY)
+    took, found = ask(server, query)
     figures["first_of_all_ms"] = round(took)
     print(f"{held / MIB:.0f} MiB in memory; the first answer of all: {took:.0f} ms")
     claim("the query finds something", found["files"] > 0)
     print(f"      {found['files']} files; the best: {', '.join(one['file'] for one in found['best'][:1])}")
-    warm = [ask(server, QUERY)[0] for _ in range(20)]
+    warm = [ask(server, query)[0] for _ in range(20)]
     figures["warm_ms"] = round(statistics.median(warm), 1)
     print(f"  warm: {figures['warm_ms']} ms, median of 20")
 
@@ -111,7 +113,7 @@ def tell(server: Server, app: Path, options: argparse.Namespace) -> tuple[dict, 
     colds = []
     for _ in range(options.samples):
         loaded = wait_until_idle(server, held)
-        colds.append(ask(server, QUERY)[0])
+        colds.append(ask(server, query)[0])
         again = {pid for pid, holds in processes(server).items() if holds["Rss"] > 0.9 * held}
         claim("after all instances had gone the text was not loaded again", loaded <= again)
     if colds:

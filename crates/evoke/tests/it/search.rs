@@ -30,7 +30,15 @@ fn twenty_instances_of_the_search_share_their_text() {
     }
     let shown = Command::new("python3")
         .arg(example().join("demo"))
-        .args(["--samples", "0", "--binary", env!("CARGO_BIN_EXE_evoke"), "--index"])
+        .args([
+            "--samples",
+            "0",
+            "--query",
+            "mutex lock guard",
+            "--binary",
+            env!("CARGO_BIN_EXE_evoke"),
+            "--index",
+        ])
         .arg(dir.path().join("index"))
         .output()
         .unwrap();
