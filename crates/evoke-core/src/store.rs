@@ -87,7 +87,7 @@ pub trait Store: Send + Sync + 'static {
     /// What `put_object` kept.
     async fn get_object(&self, digest: &str) -> Result<Option<Bytes>, StoreError>;
 
-    /// Stored events, newest first.
+    /// Stored events, newest first; from a position on, oldest first.
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// Adds or replaces run records of sync calls and adds log lines. Unlike the verbs above it may be buffered: a
@@ -129,6 +129,29 @@ pub struct Append {
     pub event: Option<Event>,
     /// What it causes. May be empty for an event nobody subscribes to.
     pub invocations: Vec<NewInvocation>,
+    /// For an event: the version of the app's deployment whose subscriptions were asked, where that is known.
+    pub version: Option<u64>,
+    /// The position of an event that is in the log already, to be delivered again: `invocations` join those it caused, and it
+    /// is kept for their sake. Such an item has neither `event` nor `dedup`. When the event is no longer there nothing is
+    /// stored, and the answer names no runs.
+    pub again: Option<u64>,
+}
+
+impl Append {
+    /// Invocations of an event that is in the log at `seq`.
+    pub fn again(app: AppName, seq: u64, invocations: Vec<NewInvocation>) -> Self {
+        Self { app, dedup: None, event: None, invocations, version: None, again: Some(seq) }
+    }
+
+    /// Refuses what no append may be. Back ends call it first.
+    pub fn check(&self) -> Result<(), StoreError> {
+        if self.again.is_some() && (self.event.is_some() || self.dedup.is_some() || self.version.is_some()) {
+            return Err(StoreError::Invalid(
+                "an event that is delivered again is not accepted again".to_owned(),
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// De-duplication key within an app.
@@ -257,6 +280,7 @@ impl Settlement {
     /// Refuses what no settlement may be: effects without completion, a synchronous call that is not complete, the
     /// record of another run. Back ends call it first.
     pub fn check(&self) -> Result<(), StoreError> {
+        self.appends.iter().try_for_each(Append::check)?;
         let complete = self.verdict == Verdict::Complete;
         let has_effects = !self.writes.is_empty() || !self.appends.is_empty();
         if has_effects && !complete {
@@ -347,6 +371,14 @@ impl Space {
     /// Deployed apps, by name.
     pub fn apps() -> Self {
         Self("sys/apps".to_owned())
+    }
+    /// What was deployed, by `app/version`: see [`Space::deployment_key`].
+    pub fn deployments() -> Self {
+        Self("sys/deployments".to_owned())
+    }
+    /// The key of a deployment: they sort by version.
+    pub fn deployment_key(app: &str, version: u64) -> String {
+        format!("{app}/{version:016x}")
     }
     /// Revisions, by `app/function/revision`.
     pub fn revisions() -> Self {
@@ -466,6 +498,10 @@ pub struct StoredEvent {
     pub event: Event,
     /// The runs it caused when it was accepted.
     pub runs: Vec<RunId>,
+    /// The version of the app's deployment whose subscriptions were asked then, where that is known.
+    pub version: Option<u64>,
+    /// The runs it caused when it was delivered again, oldest first.
+    pub again: Vec<RunId>,
 }
 
 /// Which events.
@@ -481,6 +517,8 @@ pub struct EventQuery {
     pub root: Option<Correlation>,
     /// Before this position.
     pub before: Option<u64>,
+    /// After this position, and then the oldest first. Not together with `id` or `root`.
+    pub after: Option<u64>,
     /// At most so many.
     pub limit: usize,
 }

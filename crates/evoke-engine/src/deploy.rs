@@ -258,7 +258,7 @@ impl Former {
     }
 }
 
-/// The app's document, if it is still as expected, and one for each new revision.
+/// The app's document, if it is still as expected, the same as one of all there ever were, and one for each new revision.
 fn documents(next: &Deployment, changed: &[FunctionName], expect: Expect) -> Vec<Write> {
     let app = next.manifest.app.clone();
     let document =
@@ -277,7 +277,10 @@ fn documents(next: &Deployment, changed: &[FunctionName], expect: Expect) -> Vec
         document(Space::revisions(), key, json_value(&revision), Expect::Anything)
     });
     let current = document(Space::apps(), app.to_string(), json_value(next), expect);
-    [current].into_iter().chain(revisions).collect()
+    // What an event met that came while this was deployed is looked up here later.
+    let key = Space::deployment_key(app.as_str(), next.version);
+    let kept = document(Space::deployments(), key, json_value(next), Expect::Anything);
+    [current, kept].into_iter().chain(revisions).collect()
 }
 
 fn missing_secrets(names: &[SecretName]) -> String {

@@ -203,6 +203,8 @@ impl Engine {
             dedup: idempotency_key.map(|key| Dedup { scope: format!("call {function}"), id: key }),
             event: None,
             invocations: vec![NewInvocation { run, due_at: now, request: Some(request) }],
+            version: None,
+            again: None,
         };
         let done = inner.store.append(vec![item], now).await;
         inner.agenda.wake([queue], now);
@@ -269,7 +271,15 @@ pub(crate) fn append_event(
     });
     let invocations = invocations.collect();
     let dedup = Some(Dedup { scope: event.source().to_owned(), id: event.id().to_owned() });
-    Append { app: app.deployment.manifest.app.clone(), dedup, event: Some(event), invocations }
+    let version = Some(app.deployment.version);
+    Append {
+        app: app.deployment.manifest.app.clone(),
+        dedup,
+        event: Some(event),
+        invocations,
+        version,
+        again: None,
+    }
 }
 
 /// The queues that `items` add to.

@@ -111,7 +111,14 @@ fn publish(n: u64) -> Append {
     let data = serde_json::json!({ "order": n, "note": "x".repeat(900) });
     let event = evoke_core::event::Event::new(&id, "/bench", "purchase_complete").with_json(data);
     let dedup = Some(Dedup { scope: "/bench".to_owned(), id });
-    Append { app: app(), dedup, event: Some(event), invocations: vec![delivery(n, "f")] }
+    Append {
+        app: app(),
+        dedup,
+        event: Some(event),
+        invocations: vec![delivery(n, "f")],
+        version: None,
+        again: None,
+    }
 }
 
 async fn store_appends(producers: usize, span: Duration) -> Seen {

@@ -4,6 +4,7 @@
 //! it opens the store again, and goes on there. The first transaction gives the file its new version number, so that an
 //! older Evoke refuses a store that is half way.
 
+mod deployments;
 mod queue_checksums;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -40,7 +41,8 @@ struct Step {
     round: fn(&Connection, i64) -> Result<Option<i64>, Trouble>,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration { from: 1, steps: queue_checksums::STEPS }];
+const MIGRATIONS: &[Migration] =
+    &[Migration { from: 1, steps: queue_checksums::STEPS }, Migration { from: 2, steps: deployments::STEPS }];
 
 /// The note of a migration under way.
 const NOTE: &str = "CREATE TABLE migration (

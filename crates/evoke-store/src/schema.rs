@@ -9,7 +9,7 @@ use crate::limit;
 use crate::trouble::Trouble;
 
 /// The format this code reads and writes, in `PRAGMA user_version`.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 /// `EVOK`, in `PRAGMA application_id`: tells the file from any other SQLite database.
 pub(crate) const APPLICATION: i64 = 0x4556_4f4b;
 

@@ -1,4 +1,4 @@
--- Format 2. `docs/reference/store.md` explains it. Times are microseconds since 1970; `crc` is CRC-32 over the row.
+-- Format 3. `docs/reference/store.md` explains it. Times are microseconds since 1970; `crc` is CRC-32 over the row.
 
 -- One row: the numbers given away so far.
 CREATE TABLE counters (
@@ -27,7 +27,7 @@ CREATE TABLE log (
     type TEXT,                         -- of the event; NULL without one
     root TEXT,                         -- the event's correlationid; NULL without one
     event BLOB,                        -- CloudEvents JSON format
-    runs TEXT NOT NULL,                -- JSON array of run ids
+    runs TEXT NOT NULL,                -- JSON: its runs in an array, or in an object with more; see table/caused.rs
     crc INTEGER NOT NULL
 );
 CREATE INDEX log_by_type ON log (type, seq) WHERE type IS NOT NULL;

@@ -115,6 +115,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn append(&self, items: Vec<Append>, now: Timestamp) -> Result<Vec<Appended>, StoreError> {
+        items.iter().try_for_each(Append::check)?;
         let items: Vec<Item> = items.iter().map(|item| Item::encode(item, now)).collect();
         let bytes = items.iter().map(Item::size).sum();
         self.commit(Accept(items), bytes).await

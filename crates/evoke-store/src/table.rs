@@ -1,5 +1,6 @@
 //! The tables, one file each: the row, its checksum, and the statements on it.
 
+pub(crate) mod caused;
 pub(crate) mod counters;
 pub(crate) mod dead;
 pub(crate) mod entries;

@@ -8,6 +8,7 @@
 //!
 //! which makes one `#[tokio::test]` of each case. [`model`] compares long random histories with a model.
 
+pub mod again;
 pub mod dead_letters;
 pub mod history;
 pub mod keys;
@@ -58,6 +59,9 @@ macro_rules! store_conformance {
                 an_append_without_dedup_is_known_by_its_run, an_item_without_invocations_is_kept,
                 acknowledged_appends_survive_a_restart, duplicates_are_known_after_a_restart,
                 events_are_kept_exactly, requests_are_kept_exactly, many_appends_at_once_all_count;
+            again: an_event_is_delivered_again_from_the_log, a_duplicate_is_answered_with_the_first_runs_only,
+                repeating_it_changes_nothing, one_that_is_gone_is_passed_over, the_event_stays_for_its_sake,
+                a_step_with_its_note_happens_once, what_it_may_not_bring_is_refused, the_log_is_read_forwards;
             queue: nothing_is_leased_before_it_is_due, the_longest_available_come_first,
                 queues_are_apart, a_held_lease_is_not_given_again, a_lease_that_ran_out_is_handed_on,
                 extending_keeps_a_lease, an_older_token_cannot_extend, due_names_each_queue_once,

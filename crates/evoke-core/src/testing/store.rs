@@ -81,6 +81,7 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn append(&self, items: Vec<Append>, now: Timestamp) -> Result<Vec<Appended>, StoreError> {
+        items.iter().try_for_each(Append::check)?;
         let mut all = self.open()?;
         Ok(items.into_iter().map(|item| all.append(item, now)).collect())
     }

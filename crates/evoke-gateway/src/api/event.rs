@@ -106,12 +106,19 @@ pub struct StoredEvent {
     /// The runs it caused when it was accepted.
     #[schema(value_type = Vec<String>)]
     pub runs: Vec<RunId>,
+    /// The version of the app's deployment whose subscriptions were asked, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<u64>,
+    /// The runs it caused when it was delivered again, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub again: Vec<RunId>,
 }
 
 impl From<store::StoredEvent> for StoredEvent {
     fn from(stored: store::StoredEvent) -> Self {
-        let store::StoredEvent { seq, app, accepted_at, event, runs } = stored;
-        Self { seq, app, accepted_at: accepted_at.into(), event, runs }
+        let store::StoredEvent { seq, app, accepted_at, event, runs, version, again } = stored;
+        Self { seq, app, accepted_at: accepted_at.into(), event, runs, deployment: version, again }
     }
 }
 

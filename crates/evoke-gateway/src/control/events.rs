@@ -111,6 +111,7 @@ pub(super) async fn list(
         root: filter.root.map(Correlation::from_text),
         before: position("before", filter.before.as_deref())?,
         limit: limit + 1,
+        ..EventQuery::default()
     };
     let events = shared.engine.store().events(&query).await?;
     let (events, next) = page(events, limit, |event| event.seq.to_string());

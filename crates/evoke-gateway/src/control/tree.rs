@@ -173,7 +173,15 @@ mod tests {
             event = event.with_extension("causationid", Attribute::String(run_id(by).to_string()));
         }
         let (seq, app) = (n as u64, AppName::new("shop").unwrap());
-        StoredEvent { seq, app, accepted_at: Timestamp(0), event, runs: Vec::new() }
+        StoredEvent {
+            seq,
+            app,
+            accepted_at: Timestamp(0),
+            event,
+            runs: Vec::new(),
+            version: None,
+            again: Vec::new(),
+        }
     }
 
     fn names(nodes: &[TreeNode], into: &mut Vec<String>) {

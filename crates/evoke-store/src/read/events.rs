@@ -9,10 +9,16 @@ use crate::table::log::Accepted;
 use crate::table::seen;
 use crate::trouble::Trouble;
 
-/// Newest first.
+/// Newest first; from a position on, oldest first.
 pub(crate) fn events(conn: &Connection, query: &EventQuery) -> Result<Vec<StoredEvent>, Trouble> {
     let root = query.root.as_ref().map(Correlation::as_str);
     let before = query.before.map_or(i64::MAX, int);
+    if let (Some(after), None, None) = (query.after, &query.id, root) {
+        let range = (int(after), before);
+        let found =
+            Accepted::oldest(conn, query.app.as_ref(), query.ty.as_deref(), range, rows(query.limit))?;
+        return found.iter().filter_map(|row| row.event().transpose()).collect();
+    }
     let Some(id) = &query.id else {
         let found =
             Accepted::newest(conn, query.app.as_ref(), query.ty.as_deref(), root, before, rows(query.limit))?;

@@ -6,6 +6,7 @@ use evoke_core::store::{Append, StoredEvent};
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
+use super::caused::Caused;
 use super::{Table, seen, verify};
 use crate::crc::Crc;
 use crate::number::{num, time, us};
@@ -18,6 +19,11 @@ const NEWEST: &str = "SELECT seq, app, accepted_at, keys, type, root, event, run
 const NEWEST_OF_TYPE: &str =
     "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log INDEXED BY log_by_type
     WHERE type = ?4 AND (?1 IS NULL OR app = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+const OLDEST: &str = "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log NOT INDEXED
+    WHERE type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4";
+const OLDEST_OF_TYPE: &str =
+    "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log INDEXED BY log_by_type
+    WHERE type = ?5 AND (?1 IS NULL OR app = ?1) AND seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4";
 const NEWEST_OF_ROOT: &str =
     "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log INDEXED BY log_by_root
     WHERE root = ?4 AND type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND (?5 IS NULL OR type = ?5) AND seq < ?2
@@ -29,7 +35,7 @@ pub(crate) const TABLE: Table = Table {
     columns: "seq, app, accepted_at, keys, type, root, event, runs, crc",
     check: |row| {
         let row = Accepted::decode(row)?;
-        row.runs()?;
+        row.caused()?;
         row.event().map(drop)
     },
 };
@@ -45,7 +51,7 @@ pub(crate) struct New {
     root: Option<String>,
     pub event: Option<Vec<u8>>,
     pub runs: Vec<RunId>,
-    runs_json: String,
+    caused: String,
 }
 
 impl New {
@@ -66,20 +72,20 @@ impl New {
                 .and_then(|event| event.extension_str("correlationid"))
                 .map(str::to_owned),
             event: item.event.as_ref().map(json::to_vec),
-            runs_json: serde_json::to_string(&runs).expect("a list of texts is JSON"),
+            caused: Caused { runs: runs.clone(), version: item.version, again: Vec::new() }.encode(),
             runs,
         }
     }
 
     /// About how many bytes it takes.
     pub fn size(&self) -> usize {
-        self.event.as_ref().map_or(0, Vec::len) + self.runs_json.len()
+        self.event.as_ref().map_or(0, Vec::len) + self.caused.len()
     }
 
     pub fn insert(&self, conn: &Connection, seq: i64, keys: &[u8]) -> Result<(), Trouble> {
         let event = self.event.as_deref();
         let kind = (self.ty.as_deref(), self.root.as_deref());
-        let crc = sum(self.app.as_str(), self.accepted_at, keys, kind, event, &self.runs_json, seq);
+        let crc = sum(self.app.as_str(), self.accepted_at, keys, kind, event, &self.caused, seq);
         conn.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(
             params![
                 seq,
@@ -89,7 +95,7 @@ impl New {
                 self.ty,
                 self.root,
                 event,
-                self.runs_json,
+                self.caused,
                 crc
             ],
         )?;
@@ -103,6 +109,8 @@ pub(crate) struct Accepted {
     app: String,
     pub accepted_at: i64,
     keys: Keys,
+    ty: Option<String>,
+    root: Option<String>,
     pub event: Option<Vec<u8>>,
     runs: String,
 }
@@ -147,43 +155,75 @@ impl Accepted {
         }
     }
 
+    /// The `limit` oldest events after `after` and before `before`, of a type, or of all.
+    pub fn oldest(
+        conn: &Connection,
+        app: Option<&AppName>,
+        ty: Option<&str>,
+        (after, before): (i64, i64),
+        limit: i64,
+    ) -> Result<Vec<Self>, Trouble> {
+        let app = app.map(AppName::as_str);
+        match ty {
+            Some(ty) => collect(conn, OLDEST_OF_TYPE, params![app, after, before, limit, ty]),
+            None => collect(conn, OLDEST, params![app, after, before, limit]),
+        }
+    }
+
     /// Whether `key` in `seen` is one of its own.
     pub fn has_key(&self, key: &[u8]) -> bool {
         self.keys.has(key)
     }
 
-    /// The runs it caused.
-    pub fn runs(&self) -> Result<Vec<RunId>, Trouble> {
-        serde_json::from_str(&self.runs).map_err(|_| Trouble::unreadable("log", self.seq))
+    /// What it caused.
+    pub fn caused(&self) -> Result<Caused, Trouble> {
+        Caused::decode(&self.runs).ok_or_else(|| Trouble::unreadable("log", self.seq))
+    }
+
+    /// Notes what it causes from now on.
+    pub fn cause(&mut self, conn: &Connection, caused: &Caused) -> Result<(), Trouble> {
+        self.runs = caused.encode();
+        conn.prepare_cached("UPDATE log SET runs = ?2, crc = ?3 WHERE seq = ?1")?.execute(params![
+            self.seq,
+            self.runs,
+            self.sum()
+        ])?;
+        Ok(())
+    }
+
+    fn sum(&self) -> i64 {
+        let kind = (self.ty.as_deref(), self.root.as_deref());
+        let event = self.event.as_deref();
+        sum(&self.app, self.accepted_at, &self.keys.0, kind, event, &self.runs, self.seq)
     }
 
     /// As the seam has it; `None` when it is no event.
     pub fn event(&self) -> Result<Option<StoredEvent>, Trouble> {
         let Some(event) = &self.event else { return Ok(None) };
+        let Caused { runs, version, again } = self.caused()?;
         Ok(Some(StoredEvent {
             seq: num(self.seq),
             app: AppName::new(&self.app).map_err(|_| Trouble::unreadable("log", self.seq))?,
             accepted_at: time(self.accepted_at),
             event: json::parse(event).map_err(|_| Trouble::unreadable("log", self.seq))?,
-            runs: self.runs()?,
+            runs,
+            version,
+            again,
         }))
     }
 
     fn decode(row: &Row<'_>) -> Result<Self, Trouble> {
-        let ty: Option<String> = row.get(4)?;
         let read = Self {
             seq: row.get(0)?,
             app: row.get(1)?,
             accepted_at: row.get(2)?,
             keys: Keys(row.get(3)?),
+            ty: row.get(4)?,
+            root: row.get(5)?,
             event: row.get(6)?,
             runs: row.get(7)?,
         };
-        let root: Option<String> = row.get(5)?;
-        let event = read.event.as_deref();
-        let kind = (ty.as_deref(), root.as_deref());
-        let crc = sum(&read.app, read.accepted_at, &read.keys.0, kind, event, &read.runs, read.seq);
-        verify("log", read.seq, row.get(8)?, crc)?;
+        verify("log", read.seq, row.get(8)?, read.sum())?;
         Ok(read)
     }
 }
@@ -208,9 +248,9 @@ impl Old {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The runs it caused.
-    pub fn runs(&self) -> Vec<String> {
-        serde_json::from_str(&self.runs).unwrap_or_default()
+    /// What it caused.
+    pub fn caused(&self) -> Caused {
+        Caused::decode(&self.runs).unwrap_or_default()
     }
 
     /// Deletes the row and forgets its keys.

@@ -6,7 +6,7 @@ use evoke_core::time::Timestamp;
 
 use super::Work;
 use super::tx::Tx;
-use crate::number::{num, us};
+use crate::number::{int, num, us};
 use crate::table::pending::Pending;
 use crate::table::{log, requests, runs, seen};
 use crate::trouble::{Stop, Trouble};
@@ -17,6 +17,8 @@ pub(crate) struct Accept(pub Vec<Item>);
 /// One thing to accept.
 pub(crate) struct Item {
     entry: log::New,
+    /// The position of the event, when it is delivered again.
+    again: Option<i64>,
     invocations: Vec<Invocation>,
 }
 
@@ -39,6 +41,7 @@ impl Item {
         };
         Self {
             entry: log::New::encode(item, now),
+            again: item.again.map(int),
             invocations: item.invocations.iter().map(invocation).collect(),
         }
     }
@@ -53,6 +56,9 @@ impl Item {
     pub fn run(&self, tx: &mut Tx<'_>) -> Result<Appended, Trouble> {
         if let Some(first) = self.known_by_run(tx)? {
             return Ok(first);
+        }
+        if let Some(seq) = self.again {
+            return self.deliver_again(tx, seq);
         }
         let seq = tx.counters.last + 1;
         let mut keys = Vec::new();
@@ -69,6 +75,21 @@ impl Item {
         }
         tx.counters.last = seq;
         self.entry.insert(tx.conn, seq, &keys)?;
+        for invocation in &self.invocations {
+            invocation.enqueue(tx, seq)?;
+        }
+        Ok(Appended { seq: num(seq), duplicate: false, runs: self.entry.runs.clone() })
+    }
+
+    /// Adds to what an event caused that is in the log already.
+    fn deliver_again(&self, tx: &mut Tx<'_>, seq: i64) -> Result<Appended, Trouble> {
+        let found = log::Accepted::read(tx.conn, seq)?.filter(|row| row.event.is_some());
+        let Some(mut accepted) = found else {
+            return Ok(Appended { seq: num(seq), duplicate: false, runs: Vec::new() });
+        };
+        let mut caused = accepted.caused()?;
+        caused.again.extend(self.entry.runs.iter().cloned());
+        accepted.cause(tx.conn, &caused)?;
         for invocation in &self.invocations {
             invocation.enqueue(tx, seq)?;
         }
@@ -93,7 +114,7 @@ impl Item {
             return Err(Trouble::corrupt("seen", format_args!("{:032x}", u128::from_be_bytes(*key))));
         };
         if accepted.accepted_at >= tx.counters.forgotten_before {
-            return Ok(Some(Appended { seq: num(taken), duplicate: true, runs: accepted.runs()? }));
+            return Ok(Some(Appended { seq: num(taken), duplicate: true, runs: accepted.caused()?.runs }));
         }
         seen::reclaim(tx.conn, key, seq)?;
         Ok(None)
@@ -103,7 +124,7 @@ impl Item {
 /// The answer to a duplicate of which only a run may be left.
 fn first(tx: &Tx<'_>, seq: i64, run: &RunId) -> Result<Appended, Trouble> {
     let runs = match log::Accepted::read(tx.conn, seq)? {
-        Some(accepted) => accepted.runs()?,
+        Some(accepted) => accepted.caused()?.runs,
         None => vec![run.clone()],
     };
     Ok(Appended { seq: num(seq), duplicate: true, runs })

@@ -80,8 +80,8 @@ impl Sweep {
 
 /// Whether something it caused is neither done nor gone: it may be its input.
 fn is_needed(tx: &Tx<'_>, row: &log::Old) -> Result<bool, Trouble> {
-    for run in row.runs() {
-        if let Some((_, state, _)) = runs::place(tx.conn, &run)?
+    for run in row.caused().all() {
+        if let Some((_, state, _)) = runs::place(tx.conn, run.as_str())?
             && !runs::is_ended(state)
         {
             return Ok(true);

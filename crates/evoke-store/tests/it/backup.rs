@@ -93,7 +93,7 @@ async fn what_is_no_whole_backup_is_refused() {
     let manifest = saved.join("manifest.json");
     let good = fs::read_to_string(&manifest).unwrap();
 
-    fs::write(&manifest, good.replace("\"format\": 2", "\"format\": 7000")).unwrap();
+    fs::write(&manifest, good.replace("\"format\": 3", "\"format\": 7000")).unwrap();
     assert_eq!(refused("newer"), "backup_newer");
     fs::write(&manifest, good.replace("evoke.db", "../evoke.db")).unwrap();
     assert_eq!(refused("outside"), "backup_manifest");

@@ -19,7 +19,8 @@ async fn filled() -> (TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(dir.path(), OpenOptions::default()).unwrap());
     let call = NewInvocation { request: Some(request()), ..delivery(3, "h") };
-    let call = Append { app: app(), dedup: None, event: None, invocations: vec![call] };
+    let call =
+        Append { app: app(), dedup: None, event: None, invocations: vec![call], version: None, again: None };
     store.append(vec![append("a", 1, "f"), append("b", 2, "g"), call], START).await.unwrap();
     let dead = lease_one(&store, "g", START).await;
     let verdict = Verdict::DeadLetter { reason: "gave up".to_owned() };

@@ -44,7 +44,7 @@ async fn a_newer_format_is_refused_and_left_alone() {
     let before = fs::read(&database).unwrap();
     assert_eq!(
         refusal(dir.path(), dir.path()),
-        "data_newer: data directory DIR has format 7, this version knows formats up to 2; \
+        "data_newer: data directory DIR has format 7, this version knows formats up to 3; \
          run the version that wrote it, or a newer one"
     );
     assert_eq!(fs::read(&database).unwrap(), before);

@@ -29,8 +29,9 @@ pub async fn fill(dir: &Path) {
     let events = (1..=EVENTS).map(|n| append(&format!("e{n}"), n, "f"));
     store.append(events.collect(), START).await.unwrap();
     let call = NewInvocation { request: Some(request()), ..delivery(101, "h") };
-    let call = Append { app: app(), dedup: None, event: None, invocations: vec![call] };
-    store.append(vec![append("dead", 100, "g"), call], START).await.unwrap();
+    let call =
+        Append { app: app(), dedup: None, event: None, invocations: vec![call], version: None, again: None };
+    store.append(vec![Append { version: Some(3), ..append("dead", 100, "g") }, call], START).await.unwrap();
     let dead = lease_one(&store, "g", START).await;
     let verdict = Verdict::DeadLetter { reason: "gave up after 5 attempts".to_owned() };
     store.settle(settlement(&dead.lease, verdict), START).await.unwrap();

@@ -12,7 +12,8 @@ use crate::store::{
 pub async fn a_dead_letter_is_listed_once_with_its_input(subject: &mut dyn Subject) {
     let store = subject.store();
     let call = NewInvocation { request: Some(request()), ..delivery(2, "f") };
-    let call = Append { app: app(), dedup: None, event: None, invocations: vec![call] };
+    let call =
+        Append { app: app(), dedup: None, event: None, invocations: vec![call], version: None, again: None };
     store.append(vec![append("a", 1, "f"), call], START).await.expect("append");
     for leased in lease_all(&store, "f", START).await {
         let mut settlement = settlement(&leased.lease, Verdict::DeadLetter { reason: "gave up".to_owned() });

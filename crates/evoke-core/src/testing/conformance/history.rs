@@ -78,7 +78,14 @@ pub async fn a_record_replaces_the_one_before(subject: &mut dyn Subject) {
 /// Newest first, with pages.
 pub async fn events_are_found_by_each_filter(subject: &mut dyn Subject) {
     let store = subject.store();
-    let item = |app, event: Event| Append { app, dedup: None, event: Some(event), invocations: Vec::new() };
+    let item = |app, event: Event| Append {
+        app,
+        dedup: None,
+        event: Some(event),
+        invocations: Vec::new(),
+        version: None,
+        again: None,
+    };
     let root = Attribute::String("run_1".to_owned());
     let items = vec![
         item(app(), event("a")),

@@ -52,6 +52,8 @@ pub async fn another_source_app_or_id_is_another_event(subject: &mut dyn Subject
         dedup: Some(Dedup { scope: scope.to_owned(), id: id.to_owned() }),
         event: Some(event(id)),
         invocations: Vec::new(),
+        version: None,
+        again: None,
     };
     let mut items =
         vec![named("ab", "c"), named("a", "bc"), named("", "abc"), named("abc", ""), named("ab", "C")];
@@ -133,12 +135,15 @@ pub async fn events_are_kept_exactly(subject: &mut dyn Subject) {
         dedup: None,
         event: Some(event.clone()),
         invocations: vec![delivery(n, "f")],
+        version: Some(7),
+        again: None,
     });
     store.append(items.collect(), START).await.expect("append");
     let mut stored = store.events(&EventQuery { limit: 100, ..EventQuery::default() }).await.expect("events");
     stored.reverse();
     assert_eq!(stored.iter().map(|one| one.event.clone()).collect::<Vec<_>>(), events);
     assert!(stored.iter().all(|one| one.accepted_at == START && one.app == app() && one.runs.len() == 1));
+    assert!(stored.iter().all(|one| one.version == Some(7) && one.again.is_empty()));
     for leased in lease_all(&store, "f", START).await {
         let n = (1..).find(|n| run_id(*n) == leased.lease.run).expect("one of ours");
         assert!(matches!(leased.input, StoredInput::Event(event) if event == events[n as usize - 1]));
@@ -148,7 +153,14 @@ pub async fn events_are_kept_exactly(subject: &mut dyn Subject) {
 /// A request that waits comes back byte by byte.
 pub async fn requests_are_kept_exactly(subject: &mut dyn Subject) {
     let invocation = NewInvocation { request: Some(request()), ..delivery(1, "f") };
-    let item = Append { app: app(), dedup: None, event: None, invocations: vec![invocation] };
+    let item = Append {
+        app: app(),
+        dedup: None,
+        event: None,
+        invocations: vec![invocation],
+        version: None,
+        again: None,
+    };
     subject.store().append(vec![item], START).await.expect("append");
     subject.reopen().await;
     let store = subject.store();

@@ -122,7 +122,7 @@ pub fn append(id: &str, n: u64, name: &str) -> Append {
 pub fn append_to(id: &str, invocations: Vec<NewInvocation>) -> Append {
     let event = event(id);
     let dedup = Some(Dedup { scope: event.source().to_owned(), id: id.to_owned() });
-    Append { app: app(), dedup, event: Some(event), invocations }
+    Append { app: app(), dedup, event: Some(event), invocations, version: None, again: None }
 }
 
 /// A request of which no byte is text.

@@ -1,5 +1,6 @@
 //! What can be looked at afterwards: dead letters, events, runs, logs; and how long.
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::All;
@@ -33,9 +34,11 @@ impl All {
     }
 
     pub(super) fn events(&self, query: &EventQuery) -> Vec<StoredEvent> {
-        self.log
-            .range(..query.before.unwrap_or(u64::MAX))
-            .rev()
+        let after = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.log.range((after, Bound::Excluded(query.before.unwrap_or(u64::MAX))));
+        let ordered: Box<dyn Iterator<Item = _>> =
+            if query.after.is_some() { Box::new(range) } else { Box::new(range.rev()) };
+        ordered
             .filter(|(_, accepted)| query.app.as_ref().is_none_or(|app| *app == accepted.app))
             .filter_map(|(seq, accepted)| {
                 Some(StoredEvent {
@@ -44,6 +47,8 @@ impl All {
                     accepted_at: accepted.at,
                     event: accepted.event.clone()?,
                     runs: accepted.runs.clone(),
+                    version: accepted.version,
+                    again: accepted.again.clone(),
                 })
             })
             .filter(|stored| query.ty.as_ref().is_none_or(|ty| ty == stored.event.ty()))
@@ -105,7 +110,7 @@ impl All {
         self.seen.retain(|_, seq| log.get(seq).is_some_and(|accepted| !older(accepted.at, keep.dedup)));
         let invocations = &self.invocations;
         self.log.retain(|_, accepted| {
-            let needed = accepted.runs.iter().any(|run| invocations.contains_key(run));
+            let needed = accepted.caused().any(|run| invocations.contains_key(run));
             needed || !older(accepted.at, keep.events.max(keep.dedup))
         });
         self.entries.retain(|_, entry| entry.expires_at.is_none_or(|at| at > now));

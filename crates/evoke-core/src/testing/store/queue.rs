@@ -17,6 +17,15 @@ pub(super) struct Accepted {
     pub at: Timestamp,
     pub event: Option<Event>,
     pub runs: Vec<RunId>,
+    pub version: Option<u64>,
+    pub again: Vec<RunId>,
+}
+
+impl Accepted {
+    /// All runs it caused.
+    pub fn caused(&self) -> impl Iterator<Item = &RunId> {
+        self.runs.iter().chain(&self.again)
+    }
 }
 
 /// An invocation that is not over.
@@ -70,14 +79,30 @@ impl All {
         if let Some(first) = self.first(&item) {
             return first;
         }
+        if let Some(seq) = item.again {
+            return self.deliver_again(seq, item.invocations);
+        }
         let seq = self.next();
-        let Append { app, dedup, event, invocations } = item;
+        let Append { app, dedup, event, invocations, version, again: _ } = item;
         if let Some(dedup) = dedup {
             self.seen.insert((app.clone(), dedup), seq);
         }
         let runs: Vec<RunId> = invocations.iter().map(|new| new.run.id.clone()).collect();
         invocations.into_iter().for_each(|new| self.enqueue(new, seq));
-        self.log.insert(seq, Accepted { app, at: now, event, runs: runs.clone() });
+        self.log
+            .insert(seq, Accepted { app, at: now, event, runs: runs.clone(), version, again: Vec::new() });
+        Appended { seq, duplicate: false, runs }
+    }
+
+    fn deliver_again(&mut self, seq: u64, invocations: Vec<NewInvocation>) -> Appended {
+        let mut runs: Vec<RunId> = invocations.iter().map(|new| new.run.id.clone()).collect();
+        match self.log.get_mut(&seq).filter(|accepted| accepted.event.is_some()) {
+            Some(accepted) => accepted.again.extend(runs.iter().cloned()),
+            None => runs.clear(),
+        }
+        if !runs.is_empty() {
+            invocations.into_iter().for_each(|new| self.enqueue(new, seq));
+        }
         Appended { seq, duplicate: false, runs }
     }
 
@@ -89,7 +114,7 @@ impl All {
             return Some(answer(seq, &first.runs));
         }
         let known = &item.invocations.iter().find(|new| self.runs.contains_key(&new.run.id))?.run.id;
-        let first = self.log.iter().find(|(_, accepted)| accepted.runs.contains(known));
+        let first = self.log.iter().find(|(_, accepted)| accepted.caused().any(|run| run == known));
         Some(
             first.map_or_else(
                 || answer(0, std::slice::from_ref(known)),
