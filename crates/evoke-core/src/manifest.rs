@@ -216,6 +216,8 @@ pub enum RuntimeKind {
     Python,
     /// An executable named `bootstrap`, or a folder with one, that speaks the AWS Lambda runtime API.
     Provided,
+    /// A WebAssembly component, `.wasm`.
+    Wasm,
 }
 
 impl RuntimeKind {
@@ -225,6 +227,7 @@ impl RuntimeKind {
             Self::Node => "node",
             Self::Python => "python",
             Self::Provided => "provided",
+            Self::Wasm => "wasm",
         }
     }
 }

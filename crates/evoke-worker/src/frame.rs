@@ -50,6 +50,8 @@ pub enum Kind {
     Fork = 10,
     /// To a zygote: how did a dead one end?
     Reap = 11,
+    /// To a Wasm worker: serve one more function, at the socket that comes along.
+    Open = 12,
     /// The function is loaded.
     Ready = 17,
     /// The function cannot be loaded.
@@ -72,7 +74,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Init,
         Self::Invoke,
         Self::Body,
@@ -84,6 +86,7 @@ impl Kind {
         Self::Stop,
         Self::Fork,
         Self::Reap,
+        Self::Open,
         Self::Ready,
         Self::InitError,
         Self::Response,
@@ -103,7 +106,7 @@ impl Kind {
     /// Bytes of payload at most.
     pub const fn payload_max(self) -> usize {
         match self {
-            Self::Stop | Self::Reap | Self::Hello => 0,
+            Self::Stop | Self::Reap | Self::Open | Self::Hello => 0,
             Self::Credit | Self::Exited => 4,
             Self::BodyAbort | Self::Cancel => REASON_BYTES,
             // A path.

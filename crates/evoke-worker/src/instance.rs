@@ -156,7 +156,7 @@ impl Drop for ProcessInstance {
     fn drop(&mut self) {
         let Some(parts) = self.body.take() else { return };
         // Dropping the parts kills the process. An idle one is given the chance to close what it has open.
-        if self.idle && !parts.process.has_exited() {
+        if self.idle && parts.process.is_whole() && !parts.process.has_exited() {
             self.tasks.spawn_on(stop(parts), &self.runtime);
         }
     }

@@ -15,6 +15,7 @@
 mod children;
 mod client;
 mod connect;
+mod process;
 mod wire;
 
 use std::io;
@@ -24,8 +25,9 @@ use std::process::ExitCode;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Resource, Rlimit};
 
-pub(crate) use client::{Launcher, Process, Stdio, WeakLauncher};
+pub(crate) use client::{Launcher, Stdio, WeakLauncher};
 pub(crate) use connect::{Ends, connect};
+pub(crate) use process::{Connection, Death, Process};
 pub(crate) use wire::{Exit, Spawn};
 
 use crate::sandbox::Sandbox;

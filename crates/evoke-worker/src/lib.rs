@@ -37,9 +37,11 @@ pub mod shim;
 mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod wasm;
 mod zygote;
 
 pub use egress::Resolver;
 pub use interpreter::Language;
 pub use launcher::main as launcher_main;
-pub use runtime::{Options, ProcessRuntime, StartError, open_files};
+pub use runtime::{Options, ProcessRuntime, StartError, WasmCommands, open_files};
+pub use sys::channel;

@@ -11,6 +11,7 @@ mod programs;
 mod provided;
 mod self_test;
 mod spawn;
+mod wasm;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::packages::Packages;
 use crate::prepare::Bundles;
 use crate::sandbox::{Machine, Policy};
 use crate::shim::Shims;
+use crate::wasm::{Apps, Components};
 use crate::zygote::{ForkError, Ground, Source, Zygote, Zygotes};
 
 use ahead::{Ahead, Booted};
@@ -43,10 +45,11 @@ use folders::{Scratch, make_folders};
 use place::Place;
 use programs::Programs;
 use spawn::Spawned;
+use wasm::Wasm;
 
 pub(crate) use folders::on_disk_thread;
 pub use open_files::open_files;
-pub use options::{Options, StartError};
+pub use options::{Options, StartError, WasmCommands};
 
 /// What an instance is to be made of.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +77,8 @@ pub struct ProcessRuntime {
     egress: Arc<egress::Node>,
     zygotes: Zygotes,
     ahead: Ahead,
+    /// `None` where there is no program for it.
+    wasm: Option<Wasm>,
     tasks: TaskTracker,
 }
 
@@ -83,6 +88,7 @@ impl ProcessRuntime {
         let Options {
             dir,
             launcher: command,
+            wasm,
             limits,
             node,
             python,
@@ -96,14 +102,18 @@ impl ProcessRuntime {
             let (limits, tasks) = (limits.clone(), tasks.clone());
             move || {
                 let made = make_folders(&dir, limits.clone()).and_then(|made| {
+                    let components = wasm.as_ref().map(|command| {
+                        Components::open(&made.0.join("components"), command.compile.clone(), tasks.clone())
+                    });
+                    let components = components.transpose()?.zip(wasm.map(|command| command.run));
                     let packages = Packages::open(&made.0.join("packages"), limits, registries, tasks)?;
-                    Ok((made, packages))
+                    Ok((made, packages, components))
                 });
                 (dir, made)
             }
         })
         .await;
-        let ((dir, bundles, shims), packages) =
+        let ((dir, bundles, shims), packages, components) =
             made.map_err(|cause| StartError::Folder { dir: asked, cause })?;
         open_files::allow_open_files();
         let launcher = Launcher::start(command.clone(), &tasks).await.map_err(|cause| {
@@ -127,6 +137,10 @@ impl ProcessRuntime {
             let (programs, launcher) = (Arc::clone(&programs), launcher.clone());
             tasks.spawn(async move { programs.interpreter(language, &launcher).await.err() });
         }
+        let wasm = components.map(|(components, run)| {
+            let apps = Apps::new(run, components.dir().to_owned(), tasks.clone());
+            Wasm { components, apps }
+        });
         Ok(Self {
             programs,
             node_forks: OnceCell::new(),
@@ -139,6 +153,7 @@ impl ProcessRuntime {
             egress: egress::Node::new(addresses, resolver, limits.clone(), tasks.clone()),
             zygotes: Zygotes::new(&limits, tasks.clone()),
             ahead: Ahead::new(&limits, tasks.clone()),
+            wasm,
             limits,
             tasks,
         })
@@ -164,6 +179,9 @@ impl ProcessRuntime {
         let launcher = self.launcher.lock().clone();
         let launcher =
             launcher.ok_or_else(|| Failure::new(FailureCode::Draining, "the server is shutting down"))?;
+        if spec.runtime == RuntimeKind::Wasm {
+            return Box::pin(self.start_wasm(spec, &launcher)).await;
+        }
         let Some(language) = Language::of(spec.runtime) else {
             return Box::pin(self.start_provided(spec, &launcher)).await;
         };
@@ -271,8 +289,9 @@ impl ProcessRuntime {
             spec: Arc::clone(spec),
             process,
             channel,
-            stdout,
-            stderr,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            variables: None,
             egress: None,
             shared_egress: None,
             source: &place.source,
@@ -309,6 +328,9 @@ impl Runtime for ProcessRuntime {
         drop(self.launcher.lock().take());
         self.zygotes.clear();
         self.ahead.clear();
+        if let Some(wasm) = &self.wasm {
+            wasm.apps.clear();
+        }
         self.egress.end();
         self.tasks.close();
         self.tasks.wait().await;

@@ -19,6 +19,12 @@ pub(crate) const CHANNEL_FD: i32 = 3;
 /// Signals a terminal or a service manager sends to whole groups: the launcher outlives them to finish its work.
 const IGNORED: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
 
+/// The host's socket, in a program that was started as a worker. Only its main function may ask, and only once.
+pub fn channel() -> OwnedFd {
+    // SAFETY: the launcher leaves the worker's end of the socket at this number, and nobody else knows of it.
+    unsafe { OwnedFd::from_raw_fd(CHANNEL_FD) }
+}
+
 /// Registers a non-blocking socket or pipe with the runtime's poller.
 pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the value owns the open descriptor, gives out the same one each time, and is not replaced while registered.

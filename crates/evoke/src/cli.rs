@@ -528,6 +528,15 @@ pub enum WorkerVerb {
     /// The small process that starts workers.
     #[command(hide = true)]
     Launcher,
+    /// The process that runs an app's components.
+    #[command(hide = true)]
+    Wasm,
+    /// The process that compiles a component.
+    #[command(hide = true)]
+    Compile {
+        /// The component.
+        source: PathBuf,
+    },
 }
 
 /// One page of a list.

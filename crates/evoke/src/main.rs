@@ -40,9 +40,13 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    // The launcher forks; it must be the only thread, so it starts before there is a runtime.
-    if let Command::Worker { verb: WorkerVerb::Launcher } = cli.command {
-        return evoke_worker::launcher_main();
+    // The launcher forks; it must be the only thread, so it starts before there is a runtime. The others make their own.
+    if let Command::Worker { verb } = &cli.command {
+        return match verb {
+            WorkerVerb::Launcher => evoke_worker::launcher_main(),
+            WorkerVerb::Wasm => evoke_wasm::worker_main(evoke_worker::channel()),
+            WorkerVerb::Compile { source } => evoke_wasm::compile_main(source, evoke_worker::channel()),
+        };
     }
     let format = if cli.json { Format::Json } else { Format::Text };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -98,6 +98,7 @@ impl Server {
             limits: limits.clone(),
             sandbox: options.sandbox,
             addresses: AddressPolicy { opened: options.egress_allow.clone() },
+            wasm: Some(wasm_commands()?),
             ..evoke_worker::Options::new(options.data.join("workers"), launcher()?)
         };
         let runtime = ProcessRuntime::start(workers).await.map_err(failure::runtime)?;
@@ -149,6 +150,14 @@ impl Server {
 
 async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|cause| failure::bind(address, option, &cause))
+}
+
+/// This executable, as the processes that compile and run components.
+fn wasm_commands() -> Result<evoke_worker::WasmCommands> {
+    let executable = std::env::current_exe().map_err(failure::executable)?;
+    let worker =
+        |verb: &str| [executable.to_string_lossy().as_ref(), "worker", verb].map(str::to_owned).to_vec();
+    Ok(evoke_worker::WasmCommands { run: worker("wasm"), compile: worker("compile") })
 }
 
 /// This executable, as the process all workers are forked from.

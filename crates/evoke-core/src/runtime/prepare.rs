@@ -86,6 +86,14 @@ pub enum PrepareError {
         /// What is wrong.
         message: String,
     },
+    /// A component cannot be compiled or linked.
+    #[error("{file}: {message}")]
+    Component {
+        /// Path within the bundle.
+        file: String,
+        /// What is wrong.
+        message: String,
+    },
     /// A file the manifest names is not in the bundle.
     #[error("source {0:?} is not among the app's files")]
     Missing(String),

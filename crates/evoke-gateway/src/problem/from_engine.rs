@@ -169,6 +169,9 @@ impl From<DeployError> for Refusal {
                 let item = ProblemItem { line: Some(line), column: Some(column), ..source(file, message) };
                 Self::new(kind::INVALID_SOURCE, detail).errors(vec![item])
             }
+            DeployError::Prepare(PrepareError::Component { file, message }) => {
+                Self::new(kind::INVALID_SOURCE, detail).errors(vec![source(file, message)])
+            }
             DeployError::Prepare(PrepareError::Missing(file)) => {
                 let item = ProblemItem {
                     help: Some("check `source` in evoke.toml, and that the file is not ignored".to_owned()),

@@ -42,6 +42,9 @@ pub struct Init<'a> {
     pub env: Vec<&'a str>,
     /// Bounds the worker keeps by itself.
     pub limits: InitLimits,
+    /// All environment variables, for a process that was not started with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<&'a [(String, String)]>,
     /// It is to be a zygote, if it can be forked.
     pub zygote: bool,
     /// Calls it is to run at once.

@@ -31,7 +31,7 @@ impl Lane {
     pub(super) fn first(mut instance: ProcessInstance) -> std::io::Result<Self> {
         let count = instance.concurrency;
         let parts = instance.body.take().ok_or(std::io::ErrorKind::NotConnected)?;
-        let shares = (0..count).map(|_| parts.process.share()).collect::<std::io::Result<Vec<Process>>>()?;
+        let shares: Vec<Process> = (0..count).map(|_| parts.process.share()).collect();
         let hub = Hub::start(parts, instance.between.function().to_owned(), &instance.tasks);
         let mut lanes = shares.into_iter().map(|process| Self {
             hub: hub.clone(),

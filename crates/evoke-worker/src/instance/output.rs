@@ -38,22 +38,23 @@ pub(crate) struct Output {
 #[derive(Debug)]
 struct Pipe {
     stream: LogStream,
-    /// `None` once nobody can write to it any more.
+    /// `None` where there is none, and once nobody can write to it any more.
     pipe: Option<pipe::Receiver>,
     lines: Lines,
 }
 
 impl Output {
+    /// Of a process without pipes, everything comes by frames.
     pub(crate) fn new(
-        stdout: OwnedFd,
-        stderr: OwnedFd,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
         egress: Option<Egress>,
         log_line_bytes: usize,
     ) -> io::Result<Self> {
-        let pipe = |stream, fd: OwnedFd| -> io::Result<Pipe> {
+        let pipe = |stream, fd: Option<OwnedFd>| -> io::Result<Pipe> {
             Ok(Pipe {
                 stream,
-                pipe: Some(pipe::Receiver::from_owned_fd(fd)?),
+                pipe: fd.map(pipe::Receiver::from_owned_fd).transpose()?,
                 lines: Lines::new(log_line_bytes),
             })
         };

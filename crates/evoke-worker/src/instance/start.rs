@@ -25,8 +25,10 @@ pub(crate) struct Setup<'a> {
     pub process: Process,
     /// Our ends of what the process has at 3, 1 and 2.
     pub channel: std::os::fd::OwnedFd,
-    pub stdout: std::os::fd::OwnedFd,
-    pub stderr: std::os::fd::OwnedFd,
+    pub stdout: Option<std::os::fd::OwnedFd>,
+    pub stderr: Option<std::os::fd::OwnedFd>,
+    /// The function's variables, for a process that is not started with them.
+    pub variables: Option<Vec<(String, String)>>,
     /// Of a process with a network of its own.
     pub egress: Option<Egress>,
     /// The same of a process that was forked: its network is that of its zygote.
@@ -61,6 +63,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         channel,
         stdout,
         stderr,
+        variables,
         egress,
         shared_egress,
         source,
@@ -97,6 +100,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
             log_line_bytes: limits.log_line_bytes,
             platform_in_flight: PLATFORM_IN_FLIGHT,
         },
+        variables: variables.as_deref(),
         zygote,
         concurrency: spec.instance_concurrency,
     };

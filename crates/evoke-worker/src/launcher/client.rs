@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use super::process::Process;
 use super::wire::{self, Ask, Exit, Notice, Spawn};
 use crate::sandbox::Machine;
 
@@ -42,20 +43,6 @@ pub(crate) struct Stdio {
     /// Where the sockets of its own network come out, if it is to have one.
     pub network: Option<OwnedFd>,
 }
-
-/// A process somebody started. Dropping it kills it.
-#[derive(Debug)]
-pub(crate) struct Process {
-    pub pid: i32,
-    pidfd: OwnedFd,
-    exit: Death,
-    /// Somebody else drops it.
-    shared: bool,
-}
-
-/// Tells how a process ended, once it has.
-#[derive(Debug, Clone)]
-pub(crate) struct Death(watch::Receiver<Option<Exit>>);
 
 /// Why a process could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -130,57 +117,6 @@ impl WeakLauncher {
     async fn send(&self, order: Order) -> Result<(), SpawnError> {
         let orders = self.orders.upgrade().ok_or(SpawnError::Unavailable)?;
         orders.send(order).await.map_err(|_| SpawnError::Unavailable)
-    }
-}
-
-impl Process {
-    /// One that was forked by another; how it ends is told through the sender.
-    pub(crate) fn forked(pid: i32, pidfd: OwnedFd) -> (Self, watch::Sender<Option<Exit>>) {
-        let (died, exit) = watch::channel(None);
-        (Self { pid, pidfd, exit: Death(exit), shared: false }, died)
-    }
-
-    /// Sends SIGKILL. The launcher sees to everything below it.
-    pub(crate) fn kill(&self) {
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-    }
-
-    /// Waits until it is dead. Safe to drop and call again.
-    pub(crate) async fn exited(&mut self) -> Exit {
-        self.exit.seen().await
-    }
-
-    /// Whether it is known to be dead.
-    pub(crate) fn has_exited(&self) -> bool {
-        self.exit.0.borrow().is_some()
-    }
-
-    /// For somebody else who may have to end it. Dropping that does nothing.
-    pub(crate) fn share(&self) -> io::Result<Self> {
-        Ok(Self { pid: self.pid, pidfd: self.pidfd.try_clone()?, exit: self.exit.clone(), shared: true })
-    }
-
-    /// For somebody else who wants to know.
-    pub(crate) fn death(&self) -> Death {
-        self.exit.clone()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if !self.shared {
-            self.kill();
-        }
-    }
-}
-
-impl Death {
-    /// Waits until it has happened. Safe to drop and call again.
-    pub(crate) async fn seen(&mut self) -> Exit {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(exit) => exit.clone().unwrap_or(Exit::Unseen),
-            Err(_) => Exit::Unseen,
-        }
     }
 }
 
@@ -317,7 +253,7 @@ impl Running {
                 let (died, exit) = watch::channel(None);
                 self.alive.insert(id, died);
                 // If whoever asked has given up, the process dies with the answer.
-                let _ = answer.send(Ok(Process { pid, pidfd, exit: Death(exit), shared: false }));
+                let _ = answer.send(Ok(Process::whole(pid, pidfd, exit)));
             }
             Notice::Placed { id, limited } => {
                 if let Some(answer) = self.placing.remove(&id) {

@@ -39,7 +39,7 @@ pub fn find(bundle: &Path, kind: RuntimeKind, source: &Path) -> Result<Entry, Pr
             .into_iter()
             .find(|made| bundle.join(made).is_file())
             .unwrap_or_else(|| source.clone()),
-        RuntimeKind::Python => source.clone(),
+        RuntimeKind::Python | RuntimeKind::Wasm => source.clone(),
         RuntimeKind::Provided => {
             executable::check(bundle, &source)?;
             source.clone()
@@ -67,6 +67,7 @@ pub(super) fn find_source(bundle: &Path, kind: RuntimeKind, source: &Path) -> Re
         },
         RuntimeKind::Python => first(bundle, &source, &PYTHON_FILES),
         RuntimeKind::Provided => first(bundle, &source, &BOOTSTRAP),
+        RuntimeKind::Wasm => None,
     };
     found.ok_or_else(|| match kind {
         RuntimeKind::Node => {
@@ -74,6 +75,7 @@ pub(super) fn find_source(bundle: &Path, kind: RuntimeKind, source: &Path) -> Re
         }
         RuntimeKind::Python => missing(&source.join("main.py")),
         RuntimeKind::Provided => missing(&source.join("bootstrap")),
+        RuntimeKind::Wasm => missing(&source),
     })
 }
 

@@ -63,7 +63,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<ProvidedInstance, Failure>
     }
     let mut parts = Parts {
         process,
-        output: Output::new(stdout, stderr, egress, limits.log_line_bytes).map_err(io)?,
+        output: Output::new(Some(stdout), Some(stderr), egress, limits.log_line_bytes).map_err(io)?,
         desk: Desk::new(inbox, ended.drop_guard()),
     };
     let mut early = Vec::new();

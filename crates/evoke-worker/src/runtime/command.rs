@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use evoke_core::id::{AppName, FunctionName};
 use evoke_core::runtime::InstanceSpec;
@@ -19,7 +20,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Temporary files of a process that has a root of its own.
 pub(super) const PRIVATE_TMP: &str = "/tmp";
 /// The platform's address, for whoever speaks HTTP to it.
-const API: &str = "http://evoke.internal";
+pub(super) const API: &str = "http://evoke.internal";
 /// Memory that Node.js needs besides what a function allocates: stacks of its threads, code, the young generation.
 const NODE_EXTRA_BYTES: u64 = 256 << 20;
 /// The part of it that is really used, as a cgroup counts: what Node.js has in memory before it loads anything.
@@ -33,14 +34,21 @@ const TMP_BYTES: u64 = 128 << 20;
 
 /// Numbers of functions, which become user ids. Bounded by what is deployed in the life of a server.
 #[derive(Debug, Default)]
-pub(super) struct Numbers(parking_lot::Mutex<HashMap<(AppName, FunctionName), u32>>);
+pub(super) struct Numbers {
+    last: AtomicU32,
+    functions: parking_lot::Mutex<HashMap<(AppName, FunctionName), u32>>,
+}
 
 impl Numbers {
     /// The function's own, the same each time.
     pub(super) fn of(&self, spec: &InstanceSpec) -> u32 {
-        let mut numbers = self.0.lock();
-        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        *numbers.entry((spec.app.clone(), spec.function.clone())).or_insert(next)
+        let mut functions = self.functions.lock();
+        *functions.entry((spec.app.clone(), spec.function.clone())).or_insert_with(|| self.next())
+    }
+
+    /// One that no function has, for a process of ours.
+    pub(super) fn next(&self) -> u32 {
+        self.last.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// Program and arguments that end up in [`crate::launcher_main`]: the `evoke` executable with `worker launcher`.
     pub launcher: Vec<OsString>,
+    /// What compiles and runs components; without it there is no runtime `wasm`.
+    pub wasm: Option<WasmCommands>,
     /// The node's bounds.
     pub limits: Limits,
     /// The Node.js to use; found in `PATH` when `None`.
@@ -32,6 +34,15 @@ pub struct Options {
     pub registries: Vec<(String, String)>,
 }
 
+/// Programs and arguments that end up in the crate `evoke-wasm`.
+#[derive(Debug, Clone)]
+pub struct WasmCommands {
+    /// In its `worker_main`.
+    pub run: Vec<String>,
+    /// In its `compile_main`; the component's path comes last.
+    pub compile: Vec<String>,
+}
+
 impl Options {
     /// The default limits, interpreters from `PATH`, the system's resolver, no special address, the layers that there are,
     /// the registries of this process's environment.
@@ -39,6 +50,7 @@ impl Options {
         Self {
             dir: dir.into(),
             launcher,
+            wasm: None,
             limits: Limits::default(),
             node: None,
             python: None,

@@ -24,6 +24,7 @@ impl ProcessRuntime {
             Ok::<_, PrepareError>((root, wishes))
         })
         .await?;
+        Box::pin(self.compile_components(bundle)).await?;
         // If one cannot be installed, the others are given up.
         let installed = wishes.into_iter().map(|wish| self.supply(bundle, &root, wish, progress));
         let pins = futures_util::future::try_join_all(installed).await?;

@@ -8,8 +8,8 @@ use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
 use crate::manifest::{FileKind, RuntimeKind};
 
-const RUNTIMES: [RuntimeKind; 3] = [RuntimeKind::Node, RuntimeKind::Python, RuntimeKind::Provided];
-const RUNTIMES_LATER: [&str; 1] = ["wasm"];
+const RUNTIMES: [RuntimeKind; 4] =
+    [RuntimeKind::Node, RuntimeKind::Python, RuntimeKind::Provided, RuntimeKind::Wasm];
 /// What the executable of the runtime provided is called.
 const BOOTSTRAP: &str = "bootstrap";
 const SAY_WHICH: &str = r#"write runtime = "node", runtime = "python" or runtime = "provided""#;
@@ -57,13 +57,6 @@ impl Resolver<'_, '_> {
         if known.is_some() {
             return known;
         }
-        if RUNTIMES_LATER.contains(&name) {
-            let message = format!("{place}: runtime {name} is not supported yet by this version of Evoke");
-            self.problems
-                .add("unsupported_value", runtime.span.clone(), message)
-                .help("known are node, python, provided");
-            return None;
-        }
         let message = format!("{place}: runtime {name:?} is not known");
         self.problems
             .add("invalid_value", runtime.span.clone(), message)
@@ -108,15 +101,19 @@ impl Resolver<'_, '_> {
         let (message, help) = match extension {
             Some("js" | "mjs" | "cjs" | "ts" | "mts") => return Some(RuntimeKind::Node),
             Some("py") => return Some(RuntimeKind::Python),
-            Some("wasm" | "rs") => {
-                ("is for the runtime wasm, which this version of Evoke does not support yet", None)
-            }
+            Some("wasm") => return Some(RuntimeKind::Wasm),
+            Some("rs") => (
+                "is Rust, which has to be built first",
+                Some(
+                    "build a component (cargo build --release --target wasm32-wasip2) and name its .wasm file",
+                ),
+            ),
             _ if runtime_given => return None,
             None if path.ends_with(BOOTSTRAP) => return Some(RuntimeKind::Provided),
             Some(_) => (
                 "has an extension that names no runtime",
                 Some(
-                    "known are .js .mjs .cjs .ts .mts for node, .py for python and the name bootstrap for provided; otherwise write runtime = \"…\"",
+                    "known are .js .mjs .cjs .ts .mts for node, .py for python, .wasm for wasm and the name bootstrap for provided; otherwise write runtime = \"…\"",
                 ),
             ),
             None => ("has no extension that names a runtime", Some(SAY_WHICH)),

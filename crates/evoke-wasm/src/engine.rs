@@ -1,0 +1,65 @@
+//! How components are compiled and held: one configuration, for the process that compiles and for those that run.
+
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+/// A guest's call stack, in bytes. Deeper recursion is a trap.
+const STACK_BYTES: usize = 1 << 20;
+/// What is mapped for a guest's stack: its own and room for the host functions it calls.
+const FIBRE_BYTES: usize = 2 << 20;
+/// Memory of an instance that is kept in place, and only made what it was, when the instance is dropped.
+const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+/// Core modules, memories and tables that one component may have. Languages with a runtime of their own have several.
+const PER_COMPONENT: u32 = 16;
+const MEMORIES_PER_COMPONENT: u32 = 4;
+/// Entries of one table.
+const TABLE_ELEMENTS: usize = 100_000;
+
+/// The engine of a worker that holds up to `instances` live instances.
+pub(crate) fn running(instances: u32) -> wasmtime::Result<Engine> {
+    let mut config = common();
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(4))
+        .total_memories(instances.saturating_mul(2))
+        .total_tables(instances.saturating_mul(4))
+        .total_stacks(instances.saturating_mul(2))
+        .max_core_instances_per_component(PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(PER_COMPONENT)
+        .table_elements(TABLE_ELEMENTS);
+    if !has_swap() {
+        // With the kernel's list of written pages, only those are made new. It omits pages that were swapped out, which
+        // would show an earlier request's data to a later one: so never where there is swap.
+        pool.pagemap_scan(Enabled::Auto)
+            .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+            .table_keep_resident(64 << 10)
+            .async_stack_keep_resident(64 << 10);
+    }
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+/// The engine of a process that compiles. What it makes, an engine of [`running`] can load.
+pub(crate) fn compiling() -> wasmtime::Result<Engine> {
+    // The allocation strategy decides how memories are laid out, which compiled code relies on.
+    running(1)
+}
+
+fn common() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_component_model_async(true)
+        .epoch_interruption(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .max_wasm_stack(STACK_BYTES)
+        .async_stack_size(FIBRE_BYTES)
+        .memory_init_cow(true);
+    config
+}
+
+/// Whether this machine may swap. Unknown counts as yes.
+fn has_swap() -> bool {
+    let Ok(swaps) = std::fs::read_to_string("/proc/swaps") else { return true };
+    swaps.lines().count() > 1
+}

@@ -1,0 +1,157 @@
+//! A function: its component, loaded from what was compiled at deploy, ready to be instantiated.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
+use wasmtime_wasi_http::{p2, p3};
+
+use crate::guest::Guest;
+use crate::wire::Init;
+
+/// Bytes that one call of a host function may copy out of a guest.
+const HOSTCALL_BYTES: usize = 16 << 20;
+/// Handles of the component model that one instance may have.
+const HANDLES_MAX: usize = 65_536;
+
+/// What a component offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contract {
+    /// `wasi:http/incoming-handler@0.2`.
+    Proxy,
+    /// `wasi:http/handler@0.3`.
+    Service,
+}
+
+impl Contract {
+    /// Its name on the wire and for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "wasi:http/proxy@0.2",
+            Self::Service => "wasi:http/service@0.3",
+        }
+    }
+}
+
+/// Why a component cannot be a function.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error("the component exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3")]
+    NoHandler,
+    #[error("the component cannot be linked: {0:#}")]
+    Link(wasmtime::Error),
+    #[error("the compiled component cannot be loaded: {0:#}")]
+    Load(wasmtime::Error),
+}
+
+/// A function that can be called.
+pub(crate) struct Function {
+    pub init: Init,
+    component: Arc<Loaded>,
+}
+
+/// A component that can be instantiated.
+struct Loaded {
+    contract: Contract,
+    engine: Engine,
+    pre: ProxyPre<Guest>,
+}
+
+/// Components that functions use at the moment, by the path of what was compiled.
+#[derive(Default)]
+pub(crate) struct Components(Mutex<HashMap<String, Weak<Loaded>>>);
+
+impl Components {
+    fn get(&self, linker: &Linker<Guest>, source: &str) -> Result<Arc<Loaded>, LoadError> {
+        let mut all = self.0.lock();
+        if let Some(loaded) = all.get(source).and_then(Weak::upgrade) {
+            return Ok(loaded);
+        }
+        all.retain(|_, loaded| loaded.strong_count() > 0);
+        let loaded = Arc::new(Loaded::new(linker, Path::new(source))?);
+        all.insert(source.to_owned(), Arc::downgrade(&loaded));
+        Ok(loaded)
+    }
+}
+
+impl Loaded {
+    fn new(linker: &Linker<Guest>, path: &Path) -> Result<Self, LoadError> {
+        let engine = linker.engine().clone();
+        let component = load(&engine, path).map_err(LoadError::Load)?;
+        let (contract, pre) = link(linker, &component)?;
+        Ok(Self { contract, engine, pre })
+    }
+}
+
+impl Function {
+    /// Loads what [`crate::compile`] has made; once, however many use it.
+    pub fn load(components: &Components, linker: &Linker<Guest>, init: Init) -> Result<Self, LoadError> {
+        let component = components.get(linker, &init.source)?;
+        Ok(Self { init, component })
+    }
+
+    /// What it offers.
+    pub fn contract(&self) -> Contract {
+        self.component.contract
+    }
+
+    /// A fresh instance.
+    pub async fn instantiate(&self, guest: Guest) -> (Store<Guest>, wasmtime::Result<Proxy>) {
+        let mut store = Store::new(&self.component.engine, guest);
+        store.limiter(|guest| &mut guest.memory);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.set_max_component_handles(HANDLES_MAX);
+        store.set_epoch_deadline(1);
+        // Whoever waits for the call sees to its end in between.
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        let proxy = self.component.pre.instantiate_async(&mut store).await;
+        (store, proxy)
+    }
+}
+
+/// Everything a component may import.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    p3::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// Finds the contract of a component, and whether all it imports is there.
+pub(crate) fn link(
+    linker: &Linker<Guest>,
+    component: &Component,
+) -> Result<(Contract, ProxyPre<Guest>), LoadError> {
+    let engine = linker.engine();
+    let ty = component.component_type();
+    let contract = ty.exports(engine).find_map(|(name, _)| contract_of(name)).ok_or(LoadError::NoHandler)?;
+    let pre: InstancePre<Guest> = linker.instantiate_pre(component).map_err(LoadError::Link)?;
+    let pre = match contract {
+        Contract::Proxy => ProxyPre::P2(p2::bindings::ProxyPre::new(pre).map_err(LoadError::Link)?),
+        Contract::Service => ProxyPre::P3(p3::bindings::ServicePre::new(pre).map_err(LoadError::Link)?),
+    };
+    Ok((contract, pre))
+}
+
+fn contract_of(export: &str) -> Option<Contract> {
+    if export.starts_with("wasi:http/incoming-handler@0.2.") {
+        Some(Contract::Proxy)
+    } else if export.starts_with("wasi:http/handler@0.3.") {
+        Some(Contract::Service)
+    } else {
+        None
+    }
+}
+
+#[expect(unsafe_code, reason = "compiled code is code: whoever maps it must know where it comes from")]
+fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the host names only files that it wrote itself, from what its own compiler gave it, in a folder that no guest can
+    // write to; and it replaces them whole, so that nothing changes under the mapping.
+    unsafe { Component::deserialize_file(engine, path) }
+}

@@ -1,0 +1,112 @@
+//! Requests to the platform API: outgoing HTTP of the guest that never leaves by a socket.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::{Buf, Bytes};
+use http_body_util::{BodyExt as _, Full};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use evoke_worker::frame::message::{self, HeaderBounds, HeadersOut};
+use evoke_worker::frame::{Kind, PLATFORM_IN_FLIGHT};
+
+use crate::body;
+use crate::outbox::Outbox;
+use crate::wire::{AnswerHead, PlatformHead};
+
+/// The host of the platform's address, `EVOKE_API`.
+pub(crate) const HOST: &str = "evoke.internal";
+/// Of a request's body; the frame has room for its head beside it.
+const BODY_BYTES: usize = 8 << 20;
+/// Of an answer. The host keeps far smaller ones.
+const ANSWER_HEADERS: HeaderBounds = HeaderBounds { fields: 256, bytes: 256 << 10 };
+
+/// The platform requests of one call.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    call: u32,
+    outbox: Arc<Outbox>,
+    last: AtomicU32,
+    waiting: Mutex<HashMap<u32, oneshot::Sender<Bytes>>>,
+}
+
+impl Platform {
+    /// For `call`.
+    pub fn new(call: u32, outbox: Arc<Outbox>) -> Self {
+        Self { call, outbox, last: AtomicU32::new(0), waiting: Mutex::default() }
+    }
+
+    /// Hands an `ANSWER` to who waits for it.
+    pub fn answer(&self, mut payload: Bytes) {
+        if payload.len() < 4 {
+            return;
+        }
+        let waiting = self.waiting.lock().remove(&payload.get_u32_le());
+        if let Some(waiting) = waiting {
+            // Whoever does not wait any more does not need it.
+            let _ = waiting.send(payload);
+        }
+    }
+
+    /// Makes a request.
+    pub async fn send(&self, request: http::Request<WasiBody>) -> Result<http::Response<WasiBody>, Error> {
+        let (head, body) = request.into_parts();
+        let too_large = Error::HttpRequestBodySize(Some(BODY_BYTES as u64));
+        let body = body::collect(body, BODY_BYTES).await?.ok_or(too_large)?;
+        let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let method = head.method.as_str();
+        let out = PlatformHead { method, path, headers: HeadersOut(&head.headers) };
+        let out = serde_json::to_vec(&out).map_err(|cause| Error::InternalError(Some(cause.to_string())))?;
+        if out.len() + body.len() + 8 > Kind::Platform.payload_max() {
+            return Err(Error::HttpRequestHeaderSectionSize(None));
+        }
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let (to, answer) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock();
+            if waiting.len() >= PLATFORM_IN_FLIGHT {
+                return Err(Error::ConnectionLimitReached);
+            }
+            waiting.insert(number, to);
+        }
+        let _waiting = Waiting { number, platform: self };
+        let head_bytes = (out.len() as u32).to_le_bytes();
+        self.outbox.frame(Kind::Platform, self.call, &[&number.to_le_bytes(), &head_bytes, &out, &body]);
+        let answer = answer.await.map_err(|_| Error::ConnectionTerminated)?;
+        read(answer).map_err(|cause| Error::InternalError(Some(cause)))
+    }
+}
+
+/// Forgets a request when nobody waits for its answer any more.
+struct Waiting<'a> {
+    number: u32,
+    platform: &'a Platform,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.platform.waiting.lock().remove(&self.number);
+    }
+}
+
+fn read(mut payload: Bytes) -> Result<http::Response<WasiBody>, String> {
+    let short = || "the platform's answer is cut short".to_owned();
+    if payload.len() < 4 {
+        return Err(short());
+    }
+    let head_bytes = payload.get_u32_le() as usize;
+    if payload.len() < head_bytes {
+        return Err(short());
+    }
+    let head = payload.split_to(head_bytes);
+    let head: AnswerHead<'_> = message::parse(Kind::Answer, &head).map_err(|cause| cause.to_string())?;
+    let headers = head.headers.check(Kind::Answer, ANSWER_HEADERS).map_err(|cause| cause.to_string())?;
+    let body = Full::new(payload).map_err(|never| match never {}).boxed_unsync();
+    let mut response = http::Response::new(body);
+    *response.status_mut() = http::StatusCode::from_u16(head.status).map_err(|cause| cause.to_string())?;
+    *response.headers_mut() = headers;
+    Ok(response)
+}

@@ -1,0 +1,135 @@
+//! The process: one socket of its own, over which it is handed a socket for each function it is to serve.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use tokio::io::{AsyncWriteExt as _, Interest};
+use tokio::net::UnixStream;
+use tokio_util::task::TaskTracker;
+
+use evoke_worker::frame::message::{self, PROTOCOL};
+use evoke_worker::frame::{Decoder, Encoder, Kind};
+
+use crate::connection::{self, Process};
+use crate::engine;
+use crate::function::{self, Components};
+use crate::ticker::Ticker;
+use crate::wire::{InitProcess, Ready};
+
+/// What executes components, for people.
+pub(crate) const RUNTIME: &str = "wasmtime 48";
+
+/// Turns of its scheduler after which a thread looks for what has arrived. Guests that compute give up their turn once
+/// a tick, so with the usual 61 the host's words would wait for half a second.
+const TURNS: u32 = 8;
+/// Sockets in one message.
+const SOCKETS: usize = 4;
+
+/// The body of the process. Its socket is at `channel`. Returns when the host has closed that.
+pub fn main(channel: OwnedFd) -> ExitCode {
+    match run(channel) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) => {
+            eprintln!("{cause}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(channel: OwnedFd) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(TURNS)
+        .thread_name("evoke-wasm")
+        .build()?;
+    let served = runtime.block_on(async {
+        let channel = StdUnixStream::from(channel);
+        channel.set_nonblocking(true)?;
+        serve(UnixStream::from_std(channel)?).await
+    });
+    // Nobody is left to hear of what is still running.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(mut channel: UnixStream) -> io::Result<()> {
+    let mut inbox = Inbox::default();
+    let mut process = None;
+    while inbox.receive(&channel).await? {
+        while let Some(frame) = inbox.decoder.take().map_err(io::Error::other)? {
+            match (frame.kind, &process) {
+                (Kind::Init, None) => {
+                    let init = message::parse(Kind::Init, &frame.payload).map_err(io::Error::other)?;
+                    process = Some(Arc::new(start(&init).map_err(io::Error::other)?));
+                    ready(&mut channel).await?;
+                }
+                (Kind::Open, Some(process)) => {
+                    let socket = inbox.sockets.pop_front();
+                    let socket = socket.ok_or_else(|| io::Error::other("OPEN without a socket"))?;
+                    let socket = StdUnixStream::from(socket);
+                    socket.set_nonblocking(true)?;
+                    let served = connection::serve(UnixStream::from_std(socket)?, Arc::clone(process));
+                    process.tasks.spawn(served);
+                }
+                (Kind::Stop, _) => return Ok(()),
+                (other, _) => return Err(io::Error::other(format!("{other:?} frame at this moment"))),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn start(init: &InitProcess) -> wasmtime::Result<Process> {
+    let engine = engine::running(init.instances)?;
+    let linker = function::linker(&engine)?;
+    let ticker = Ticker::start(&engine)?;
+    Ok(Process { linker, components: Components::default(), ticker, tasks: TaskTracker::new() })
+}
+
+async fn ready(channel: &mut UnixStream) -> io::Result<()> {
+    let mut encoder = Encoder::default();
+    let ready = Ready { protocol: PROTOCOL, runtime: RUNTIME, contract: "wasm" };
+    encoder.json(Kind::Ready, 0, &ready).map_err(io::Error::other)?;
+    channel.write_all(encoder.unwritten()).await
+}
+
+/// What has arrived: bytes, and the sockets that came with them.
+#[derive(Default)]
+struct Inbox {
+    decoder: Decoder,
+    sockets: VecDeque<OwnedFd>,
+}
+
+impl Inbox {
+    /// Waits for more. False when the other side has closed.
+    async fn receive(&mut self, channel: &UnixStream) -> io::Result<bool> {
+        loop {
+            channel.readable().await?;
+            let received = channel.try_io(Interest::READABLE, || {
+                let mut bytes = [0; 4096];
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS))];
+                let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+                let flags = RecvFlags::CMSG_CLOEXEC;
+                let message = recvmsg(channel, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?;
+                for part in ancillary.drain() {
+                    if let RecvAncillaryMessage::ScmRights(sockets) = part {
+                        self.sockets.extend(sockets);
+                    }
+                }
+                self.decoder.space(message.bytes).extend_from_slice(&bytes[..message.bytes]);
+                Ok(message.bytes)
+            });
+            match received {
+                Ok(bytes) => return Ok(bytes > 0),
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+    }
+}

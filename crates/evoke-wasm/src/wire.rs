@@ -1,0 +1,120 @@
+//! The worker's half of the payloads (`docs/reference/worker-protocol.md`): what it reads, and what it writes.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use evoke_worker::frame::message::{Headers, HeadersOut};
+
+/// Payload of `INIT` on the process's own socket.
+#[derive(Debug, Deserialize)]
+pub(crate) struct InitProcess {
+    /// Live instances of all functions together.
+    pub instances: u32,
+}
+
+/// Payload of `INIT` on a function's socket.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Init {
+    /// Its compiled component.
+    pub source: String,
+    /// Its name, for its requests.
+    pub function: String,
+    /// Memory of one instance.
+    pub memory_mib: u64,
+    /// Environment variables.
+    pub variables: Vec<(String, String)>,
+    pub limits: InitLimits,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct InitLimits {
+    /// Of a body held in memory.
+    pub body_bytes: usize,
+    /// Of one line of output.
+    pub log_line_bytes: usize,
+}
+
+/// Payload of `READY`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ready<'a> {
+    pub protocol: u32,
+    pub runtime: &'a str,
+    pub contract: &'a str,
+}
+
+/// Payload of `INIT_ERROR` and `ERROR`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Error<'a> {
+    #[serde(rename = "type")]
+    pub ty: &'a str,
+    pub message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'a str>,
+}
+
+/// Payload of `INVOKE`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Invoke<'a> {
+    /// Milliseconds since 1970.
+    pub deadline_ms: u64,
+    #[serde(borrow, default)]
+    pub request: Option<Request<'a>>,
+    #[serde(default)]
+    pub event: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request<'a> {
+    #[serde(borrow)]
+    pub method: Cow<'a, str>,
+    #[serde(borrow)]
+    pub uri: Cow<'a, str>,
+    #[serde(borrow)]
+    pub headers: Headers<'a>,
+    pub body: bool,
+}
+
+/// Payload of `RESPONSE`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Response<'a> {
+    pub status: u16,
+    pub headers: HeadersOut<'a>,
+    pub body: bool,
+}
+
+/// Payload of `DONE`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Done {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Value>,
+    pub usage: Usage,
+}
+
+/// What a call used.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Usage {
+    /// Processor time in microseconds.
+    pub cpu_us: u64,
+    /// Linear memory at its largest, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// The head of a platform request.
+#[derive(Debug, Serialize)]
+pub(crate) struct PlatformHead<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub headers: HeadersOut<'a>,
+}
+
+/// The head of an answer to it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AnswerHead<'a> {
+    pub status: u16,
+    #[serde(borrow)]
+    pub headers: Headers<'a>,
+}

@@ -1,0 +1,290 @@
+//! The host's side: a worker on a thread of its own, and functions in it.
+
+use std::io::{IoSlice, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use evoke_worker::frame::{Decoder, Encoder, Frame, Kind, WINDOW_BYTES};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde_json::{Value, json};
+
+/// How long the tests wait for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A worker and its own socket.
+pub struct Worker {
+    channel: Socket,
+}
+
+/// A function's socket.
+pub struct Function {
+    socket: Socket,
+    last_call: u32,
+}
+
+struct Socket {
+    stream: UnixStream,
+    decoder: Decoder,
+}
+
+/// All that a call said.
+#[derive(Debug, Default)]
+pub struct Said {
+    pub status: Option<u64>,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub body_ended: bool,
+    pub lines: Vec<(u8, String)>,
+    pub platform: Vec<Value>,
+    pub done: Option<Value>,
+    pub error: Option<Value>,
+}
+
+impl Worker {
+    pub fn start() -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || evoke_wasm::worker_main(theirs.into()));
+        let mut channel = Socket::new(ours);
+        channel.send(Kind::Init, 0, &json!({ "protocol": 1, "instances": 64 }));
+        assert_eq!(channel.receive().kind, Kind::Ready);
+        Self { channel }
+    }
+
+    pub fn function(&mut self, component: &str) -> Function {
+        self.open(component, 64).unwrap()
+    }
+
+    /// Opens a function; the error is its `INIT_ERROR`.
+    pub fn open(&mut self, component: &str, memory_mib: u64) -> Result<Function, Value> {
+        self.open_file(&compiled(component).unwrap(), memory_mib)
+    }
+
+    /// Opens a file that nobody has compiled.
+    pub fn open_as_is(&mut self, path: &std::path::Path) -> Result<Function, Value> {
+        self.open_file(path, 64)
+    }
+
+    fn open_file(&mut self, compiled: &std::path::Path, memory_mib: u64) -> Result<Function, Value> {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut encoder = Encoder::default();
+        encoder.frame(Kind::Open, 0, &[]);
+        let theirs: OwnedFd = theirs.into();
+        let fds = [theirs.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
+        let bytes = [IoSlice::new(encoder.unwritten())];
+        sendmsg(&self.channel.stream, &bytes, &mut ancillary, SendFlags::empty()).unwrap();
+        let mut socket = Socket::new(ours);
+        let init = json!({
+            "protocol": 1, "source": compiled, "function": "guest", "memory_mib": memory_mib,
+            "variables": [["EVOKE_API", "http://evoke.internal"], ["COLOUR", "blue"]],
+            "limits": { "body_bytes": 6 << 20, "log_line_bytes": 100 },
+        });
+        socket.send(Kind::Init, 0, &init);
+        let answer = socket.receive();
+        match answer.kind {
+            Kind::Ready => Ok(Function { socket, last_call: 0 }),
+            Kind::InitError => Err(serde_json::from_slice(&answer.payload).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Function {
+    /// A request without a body, to its end.
+    pub fn get(&mut self, path: &str) -> Said {
+        let call = self.start(path, false, PATIENCE);
+        self.finish(call)
+    }
+
+    /// A request with a body, to its end.
+    pub fn post(&mut self, path: &str, body: &[u8]) -> Said {
+        let call = self.start(path, true, PATIENCE);
+        self.socket.frame(Kind::BodyEnd, call, body);
+        self.finish(call)
+    }
+
+    /// An event, to its end.
+    pub fn event(&mut self, event: &Value) -> Said {
+        let invoke = json!({ "deadline_ms": deadline(PATIENCE), "event": event });
+        let call = self.invoke(&invoke);
+        self.finish(call)
+    }
+
+    /// Starts a request. `body` says whether parts of one will follow.
+    pub fn start(&mut self, path: &str, body: bool, time: Duration) -> u32 {
+        let uri = format!("http://shop.example{path}");
+        self.invoke(&json!({
+            "deadline_ms": deadline(time),
+            "request": { "method": if body { "POST" } else { "GET" }, "uri": uri,
+                         "headers": [["x-test", "1"]], "params": [], "client": null, "body": body },
+        }))
+    }
+
+    fn invoke(&mut self, invoke: &Value) -> u32 {
+        self.last_call += 1;
+        self.socket.send(Kind::Invoke, self.last_call, invoke);
+        self.last_call
+    }
+
+    pub fn frame(&mut self, kind: Kind, call: u32, payload: &[u8]) {
+        self.socket.frame(kind, call, payload);
+    }
+
+    pub fn next(&mut self) -> Frame {
+        self.socket.receive()
+    }
+
+    /// Reads until `call` is over. Platform requests are answered with what they asked.
+    pub fn finish(&mut self, call: u32) -> Said {
+        let mut said = Said::default();
+        loop {
+            let frame = self.socket.receive();
+            if frame.call == call && self.take(frame, &mut said) {
+                return said;
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame, said: &mut Said) -> bool {
+        let value = || serde_json::from_slice::<Value>(&frame.payload).unwrap();
+        match frame.kind {
+            Kind::Response => {
+                let head = value();
+                said.status = head["status"].as_u64();
+                said.body_ended = head["body"] == false;
+                let pair = |pair: &Value| {
+                    (pair[0].as_str().unwrap().to_owned(), pair[1].as_str().unwrap().to_owned())
+                };
+                said.headers = head["headers"].as_array().unwrap().iter().map(pair).collect();
+            }
+            Kind::Body | Kind::BodyEnd => {
+                said.body.extend_from_slice(&frame.payload);
+                said.body_ended = frame.kind == Kind::BodyEnd;
+                let granted = u32::try_from(frame.payload.len()).unwrap();
+                self.socket.frame(Kind::Credit, frame.call, &granted.to_le_bytes());
+            }
+            Kind::Log => {
+                let text = String::from_utf8_lossy(&frame.payload[1..]).into_owned();
+                said.lines.push((frame.payload[0], text));
+            }
+            Kind::Platform => {
+                let head_bytes = u32::from_le_bytes(frame.payload[4..8].try_into().unwrap()) as usize;
+                let (head, body) = frame.payload[8..].split_at(head_bytes);
+                said.platform.push(serde_json::from_slice(head).unwrap());
+                let answer =
+                    serde_json::to_vec(&json!({ "status": 201, "headers": [["x-of", "platform"]] })).unwrap();
+                let mut payload = frame.payload[..4].to_vec();
+                payload.extend_from_slice(&u32::try_from(answer.len()).unwrap().to_le_bytes());
+                payload.extend_from_slice(&answer);
+                payload.extend_from_slice(body);
+                self.socket.frame(Kind::Answer, frame.call, &payload);
+            }
+            Kind::Done => {
+                said.done = Some(value());
+                return true;
+            }
+            Kind::Error => {
+                said.error = Some(value());
+                return true;
+            }
+            Kind::Credit => {}
+            other => panic!("{other:?} frame"),
+        }
+        false
+    }
+}
+
+impl Said {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// Type and message of its error.
+    pub fn failure(&self) -> (&str, &str) {
+        let error = self.error.as_ref().unwrap_or_else(|| panic!("it did not fail: {self:?}"));
+        (error["type"].as_str().unwrap(), error["message"].as_str().unwrap())
+    }
+}
+
+impl Socket {
+    fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, decoder: Decoder::default() }
+    }
+
+    fn send(&mut self, kind: Kind, call: u32, payload: &Value) {
+        self.frame(kind, call, &serde_json::to_vec(payload).unwrap());
+    }
+
+    fn frame(&mut self, kind: Kind, call: u32, payload: &[u8]) {
+        let mut encoder = Encoder::default();
+        encoder.frame(kind, call, payload);
+        self.stream.write_all(encoder.unwritten()).unwrap();
+    }
+
+    fn receive(&mut self) -> Frame {
+        loop {
+            if let Some(frame) = self.decoder.take().unwrap() {
+                return frame;
+            }
+            let mut bytes = [0; 64 << 10];
+            let read = self.stream.read(&mut bytes).expect("the worker says something in time");
+            assert!(read > 0, "the worker closed the socket");
+            self.decoder.space(WINDOW_BYTES).extend_from_slice(&bytes[..read]);
+        }
+    }
+}
+
+fn deadline(time: Duration) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the protocol's deadlines are times of day")]
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::try_from((now + time).as_millis()).unwrap()
+}
+
+/// The compiled form of a guest, or of any file; the error is what the compiler said.
+pub fn compiled(component: &str) -> Result<PathBuf, String> {
+    let source = if component.contains('/') { PathBuf::from(component) } else { guest(component) };
+    compile(&source)
+}
+
+/// Compiles in this process, which is enough for tests of what comes out.
+fn compile(source: &std::path::Path) -> Result<PathBuf, String> {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap()).path();
+    let target = folder.join(format!("{}.cwasm", source.file_stem().unwrap().to_str().unwrap()));
+    if target.exists() {
+        return Ok(target);
+    }
+    let code = evoke_wasm::compile(source)?;
+    std::fs::write(&target, code).unwrap();
+    Ok(target)
+}
+
+/// A guest as a component.
+pub fn guest(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let guests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests");
+        let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--release", "--locked", "--quiet", "--target", "wasm32-wasip2"]);
+        cargo.current_dir(guests).env("CARGO_TARGET_DIR", &target);
+        for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+            cargo.env_remove(inherited);
+        }
+        let built = cargo.status().unwrap();
+        assert!(
+            built.success(),
+            "the guests cannot be built; is the target there? rustup target add wasm32-wasip2"
+        );
+        target.join("wasm32-wasip2/release")
+    });
+    folder.join(format!("{name}.wasm"))
+}

@@ -1,0 +1,8 @@
+//! The worker against real components, over its sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod calls;
+mod ends;
+mod host;
+mod loading;

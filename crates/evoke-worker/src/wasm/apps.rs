@@ -1,0 +1,99 @@
+//! Which processes there are: one for each app in use, and one more that waits for the next.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use evoke_core::id::AppName;
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
+
+use super::sealed::Sealed;
+use super::worker::{Opened, Worker};
+use crate::launcher::Launcher;
+
+/// The processes of apps.
+#[derive(Debug)]
+pub(crate) struct Apps {
+    /// The executable with its arguments.
+    command: Vec<String>,
+    /// Where compiled components are.
+    readable: PathBuf,
+    tasks: TaskTracker,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Each app's process, once it was started; who starts it holds the lock.
+    workers: Mutex<HashMap<AppName, Arc<tokio::sync::Mutex<Option<Worker>>>>>,
+    /// One that no app has yet, so that the first call of an app does not wait for a process.
+    spare: Mutex<Option<Worker>>,
+}
+
+impl Apps {
+    /// Runs `command`, which may read `readable`.
+    pub(crate) fn new(command: Vec<String>, readable: PathBuf, tasks: TaskTracker) -> Self {
+        Self { command, readable, tasks, state: Arc::default() }
+    }
+
+    /// A socket for a function of `app`. `next` makes a user's number and a folder for each process that is started.
+    pub(crate) async fn open(
+        &self,
+        app: &AppName,
+        launcher: &Launcher,
+        mut next: impl FnMut() -> io::Result<(u32, Option<PathBuf>)>,
+    ) -> io::Result<Opened> {
+        let slot = Arc::clone(self.state.workers.lock().entry(app.clone()).or_default());
+        let mut slot = slot.lock().await;
+        if let Some(worker) = slot.as_ref().filter(|worker| worker.is_alive())
+            && let Ok(opened) = worker.open().await
+        {
+            return Ok(opened);
+        }
+        let spare = self.state.spare.lock().take().filter(Worker::is_alive);
+        let worker = match spare {
+            Some(spare) => spare,
+            None => self.start(launcher, next()?).await?,
+        };
+        self.replace_spare(launcher, next()?);
+        let opened = worker.open().await;
+        *slot = Some(worker);
+        opened
+    }
+
+    /// Lets go of all of them.
+    pub(crate) fn clear(&self) {
+        self.state.workers.lock().clear();
+        self.state.spare.lock().take();
+    }
+
+    async fn start(
+        &self,
+        launcher: &Launcher,
+        (number, scratch): (u32, Option<PathBuf>),
+    ) -> io::Result<Worker> {
+        Worker::start(self.sealed(number, scratch), launcher, &self.tasks).await
+    }
+
+    fn replace_spare(&self, launcher: &Launcher, (number, scratch): (u32, Option<PathBuf>)) {
+        let sealed = self.sealed(number, scratch);
+        let (launcher, tasks, state) = (launcher.clone(), self.tasks.clone(), Arc::downgrade(&self.state));
+        self.tasks.spawn(async move {
+            match Worker::start(sealed, &launcher, &tasks).await {
+                Ok(worker) => {
+                    if let Some(state) = state.upgrade() {
+                        *state.spare.lock() = Some(worker);
+                    }
+                }
+                Err(cause) => tracing::warn!(%cause, "a spare Wasm worker could not be started"),
+            }
+        });
+    }
+
+    fn sealed(&self, number: u32, scratch: Option<PathBuf>) -> Sealed {
+        let readable = vec![self.readable.clone()];
+        Sealed { command: self.command.clone(), number, readable, scratch, memory_bytes: 0 }
+    }
+}

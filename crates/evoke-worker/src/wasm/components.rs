@@ -1,0 +1,147 @@
+//! Compiled components on the disk, named by the digest of their source.
+//!
+//! Workers may read them and not write: `deserialize` trusts what it maps. The folder cannot be listed, so that a process finds
+//! only what it is told the name of.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evoke_core::runtime::PrepareError;
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio_util::task::TaskTracker;
+
+use super::sealed::{Running, Sealed};
+use crate::launcher::{Exit, Launcher};
+
+/// Of what one component compiles to.
+const COMPILED_BYTES: u64 = 512 << 20;
+/// How long compiling may take.
+const TIME: Duration = Duration::from_secs(120);
+/// Memory of the process that compiles.
+const MEMORY_BYTES: u64 = 2 << 30;
+/// Of its complaint.
+const COMPLAINT_BYTES: u64 = 16 << 10;
+/// Changes whenever the same component would be compiled differently.
+const FORMAT: &str = "1";
+
+/// Where compiled components are kept.
+#[derive(Debug)]
+pub(crate) struct Components {
+    dir: PathBuf,
+    /// The executable with its arguments; the component's path comes last.
+    compiler: Vec<String>,
+    /// Digests of components, which do not change once a bundle is prepared.
+    digests: Mutex<HashMap<PathBuf, String>>,
+    /// One is compiled at a time: a compiler uses all processors there are.
+    turn: tokio::sync::Mutex<()>,
+    tasks: TaskTracker,
+}
+
+impl Components {
+    /// Uses (and makes) the folder `dir`. Blocks on the disk.
+    pub(crate) fn open(dir: &Path, compiler: Vec<String>, tasks: TaskTracker) -> io::Result<Self> {
+        let dir = dir.join(FORMAT);
+        fs::create_dir_all(&dir)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o711))?;
+        Ok(Self { dir, compiler, digests: Mutex::default(), turn: tokio::sync::Mutex::default(), tasks })
+    }
+
+    /// What workers must be able to read.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The compiled form of the component at `source`, which is called `name` for people; compiles it if there is none yet.
+    /// `next` makes a user's number and a folder for the process that does.
+    pub(crate) async fn compiled(
+        &self,
+        source: &Path,
+        name: &str,
+        launcher: &Launcher,
+        next: impl FnOnce() -> io::Result<(u32, Option<PathBuf>)>,
+    ) -> Result<PathBuf, PrepareError> {
+        let digest = self.digest(source).map_err(|cause| unreadable(name, &cause))?;
+        let target = self.dir.join(digest);
+        let _turn = if target.is_file() { return Ok(target) } else { self.turn.lock().await };
+        if target.is_file() {
+            return Ok(target);
+        }
+        let (number, scratch) = next().map_err(|cause| unreadable(name, &cause))?;
+        let command = self.compiler.iter().cloned().chain([source.to_string_lossy().into_owned()]).collect();
+        let readable = vec![source.to_owned()];
+        let sealed = Sealed { command, number, readable, scratch, memory_bytes: MEMORY_BYTES };
+        let running = sealed.start(launcher, &self.tasks).await.map_err(|cause| unreadable(name, &cause))?;
+        let refused = |message: String| PrepareError::Component { file: name.to_owned(), message };
+        let code = tokio::time::timeout(TIME, code(running)).await.unwrap_or_else(|_| {
+            Err(format!("compiling it took longer than the limit of {} s", TIME.as_secs()))
+        });
+        let code = code.map_err(refused)?;
+        store(&target, &code).map_err(|cause| unreadable(name, &cause))?;
+        Ok(target)
+    }
+
+    fn digest(&self, source: &Path) -> io::Result<String> {
+        if let Some(digest) = self.digests.lock().get(source) {
+            return Ok(digest.clone());
+        }
+        let mut hash = Sha256::new();
+        let mut file = fs::File::open(source)?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                bytes => hash.update(&buffer[..bytes]),
+            }
+        }
+        let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.digests.lock().insert(source.to_owned(), digest.clone());
+        Ok(digest)
+    }
+}
+
+/// What the compiler made, or what it said.
+async fn code(running: Running) -> Result<Vec<u8>, String> {
+    let Running { mut process, channel, stderr } = running;
+    let text = |cause: io::Error| format!("it cannot be compiled here: {cause}");
+    let channel = std::os::unix::net::UnixStream::from(channel);
+    channel.set_nonblocking(true).map_err(text)?;
+    let mut channel = UnixStream::from_std(channel).map_err(text)?.take(COMPILED_BYTES + 1);
+    let mut complaints = pipe::Receiver::from_owned_fd(stderr).map_err(text)?.take(COMPLAINT_BYTES);
+    let (mut code, mut complaint) = (Vec::new(), String::new());
+    let (read, complained) =
+        tokio::join!(channel.read_to_end(&mut code), complaints.read_to_string(&mut complaint));
+    read.and(complained).map_err(text)?;
+    match process.exited().await {
+        Exit::Code(0) if code.len() as u64 > COMPILED_BYTES => {
+            Err(format!("it compiles to more than the limit of {} MiB", COMPILED_BYTES >> 20))
+        }
+        Exit::Code(0) => Ok(code),
+        Exit::OutOfMemory => {
+            Err(format!("compiling it takes more than the limit of {} MiB of memory", MEMORY_BYTES >> 20))
+        }
+        exit if complaint.trim().is_empty() => Err(format!("the compiler ended badly: {exit:?}")),
+        _ => Err(complaint.trim().to_owned()),
+    }
+}
+
+/// It is there whole or not at all.
+fn store(target: &Path, code: &[u8]) -> io::Result<()> {
+    let unfinished = target.with_extension("unfinished");
+    let mut file = fs::File::create(&unfinished)?;
+    file.write_all(code)?;
+    file.set_permissions(fs::Permissions::from_mode(0o444))?;
+    file.sync_all()?;
+    fs::rename(&unfinished, target)
+}
+
+fn unreadable(name: &str, cause: &io::Error) -> PrepareError {
+    PrepareError::Io(format!("{name}: {cause}"))
+}
