@@ -76,7 +76,7 @@ pub struct Function {
     /// What runs it. Follows from the source: `.js .mjs .cjs .ts .mts` or a folder with a package.json is node; `.py` or
     /// a folder with a requirements.txt or main.py is python; an executable named bootstrap, or a folder with one, is
     /// provided.
-    #[schemars(extend("enum" = ["node", "python", "provided"]))]
+    #[schemars(extend("enum" = ["node", "python", "provided", "wasm"]))]
     pub runtime: Option<At<String>>,
     /// The export to call, when the usual one is not meant. For provided, what the bootstrap finds in `_HANDLER`.
     #[schemars(regex(pattern = r"^\S{1,128}$"), extend("examples" = ["on_event"]))]

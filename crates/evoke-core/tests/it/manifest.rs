@@ -22,6 +22,7 @@ const FILES: &[&str] = &[
     "functions/deep.ts",
     "bootstrap",
     "tool.rb",
+    "resize.rs",
     "resize.wasm",
     "reports/package.json",
     "stats/requirements.txt",

@@ -5,13 +5,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use evoke_worker::frame::{Decoder, Encoder, Frame, Kind, WINDOW_BYTES};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
+
+use crate::guests::guest;
 
 /// How long the tests wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -265,26 +266,4 @@ fn compile(source: &std::path::Path) -> Result<PathBuf, String> {
     let code = evoke_wasm::compile(source)?;
     std::fs::write(&target, code).unwrap();
     Ok(target)
-}
-
-/// A guest as a component.
-pub fn guest(name: &str) -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let guests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests");
-        let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--release", "--locked", "--quiet", "--target", "wasm32-wasip2"]);
-        cargo.current_dir(guests).env("CARGO_TARGET_DIR", &target);
-        for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
-            cargo.env_remove(inherited);
-        }
-        let built = cargo.status().unwrap();
-        assert!(
-            built.success(),
-            "the guests cannot be built; is the target there? rustup target add wasm32-wasip2"
-        );
-        target.join("wasm32-wasip2/release")
-    });
-    folder.join(format!("{name}.wasm"))
 }

@@ -4,5 +4,6 @@
 
 mod calls;
 mod ends;
+mod guests;
 mod host;
 mod loading;

@@ -9,6 +9,8 @@ mod dev;
 mod doctor;
 mod evoke;
 mod filter;
+#[path = "../../../evoke-wasm/tests/it/guests.rs"]
+mod guests;
 mod help;
 mod life;
 mod new;
@@ -18,3 +20,4 @@ mod provided;
 mod reports;
 mod search;
 mod store;
+mod wasm;

@@ -57,6 +57,12 @@ impl Resolver<'_, '_> {
         if runtime == Some(RuntimeKind::Provided) {
             return self.provided_handler(place, handler);
         }
+        if runtime == Some(RuntimeKind::Wasm) {
+            let message =
+                format!("{place}: handler {name:?} is given, but a component exports one interface");
+            self.problems.add("invalid_value", handler.span.clone(), message).help("leave it out");
+            return None;
+        }
         let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '$');
         if starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$') {
             return Some(name.to_owned());

@@ -46,13 +46,15 @@ impl Resolver<'_, '_> {
             };
             self.problems.add("out_of_range", min.span.clone(), message).help(help);
         }
-        if let Some(per) =
-            per_instance.filter(|_| found.per_instance > 1 && runtime == Some(RuntimeKind::Provided))
-        {
-            let message = format!(
-                "{place}: instance_concurrency is {}, but a client of the Lambda runtime API takes one call at a time",
-                found.per_instance
-            );
+        let one_at_a_time = match runtime {
+            Some(RuntimeKind::Provided) => {
+                Some("a client of the Lambda runtime API takes one call at a time")
+            }
+            Some(RuntimeKind::Wasm) => Some("each call of a component has an instance of its own"),
+            _ => None,
+        };
+        if let Some((per, why)) = per_instance.filter(|_| found.per_instance > 1).zip(one_at_a_time) {
+            let message = format!("{place}: instance_concurrency is {}, but {why}", found.per_instance);
             self.problems.add("invalid_value", per.span.clone(), message).help("leave it out");
         }
         if let Some(reuse) = raw.reuse.as_ref().filter(|reuse| !reuse.value && found.per_instance > 1) {

@@ -12,7 +12,8 @@ const RUNTIMES: [RuntimeKind; 4] =
     [RuntimeKind::Node, RuntimeKind::Python, RuntimeKind::Provided, RuntimeKind::Wasm];
 /// What the executable of the runtime provided is called.
 const BOOTSTRAP: &str = "bootstrap";
-const SAY_WHICH: &str = r#"write runtime = "node", runtime = "python" or runtime = "provided""#;
+const SAY_WHICH: &str =
+    r#"write runtime = "node", runtime = "python", runtime = "provided" or runtime = "wasm""#;
 
 impl Resolver<'_, '_> {
     /// The source as a path within the app, and its runtime.

@@ -1,0 +1,173 @@
+//! Functions that are components, from their file to their effects.
+
+use std::io::{Read as _, Write as _};
+use std::process::Command;
+use std::thread;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::evoke::{Server, descendants, eventually, folder, http};
+use crate::guests::guest;
+
+const MANIFEST: &str = r#"
+evoke = "1"
+[app]
+name = "components"
+[functions.proxy]
+source = "proxy.wasm"
+timeout = "5s"
+memory = "64MiB"
+emits = ["seen"]
+env = { COLOUR = "blue" }
+on = [{ event = "begin" }, { event = "refused", retry = { attempts = 2, initial = "1ms" } }]
+[functions.service]
+source = "service.wasm"
+[functions.seen]
+source = "seen.py"
+on = [{ event = "seen" }]
+[[routes]]
+path = "/proxy/{path}"
+to = "proxy"
+[[routes]]
+path = "/{path}"
+to = "proxy"
+[[routes]]
+path = "/service"
+to = "service"
+"#;
+
+fn app() -> TempDir {
+    let seen = "def handler(event, context): print('seen', event['id'], event['data'])\n";
+    let app = folder(&[("evoke.toml", MANIFEST), ("seen.py", seen)]);
+    for name in ["proxy", "service"] {
+        let file = format!("{name}.wasm");
+        std::fs::copy(guest(name), app.path().join(file)).unwrap();
+    }
+    app
+}
+
+fn deployed() -> (Server, TempDir) {
+    let (server, app) = (Server::start(), app());
+    server.evoke(app.path(), &["deploy"]).ok();
+    (server, app)
+}
+
+/// Processes of this server that run components.
+fn workers(server: &Server) -> Vec<u32> {
+    let is_worker = |pid: &u32| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("worker\0wasm")
+    };
+    descendants(server.running.pid()).into_iter().filter(is_worker).collect()
+}
+
+#[test]
+fn components_of_both_worlds_answer_each_in_a_fresh_instance() {
+    let (server, _app) = deployed();
+    for _ in 0..3 {
+        let answer = http(&server.data_url, "GET", "/first", "");
+        assert_eq!((answer.status, answer.body.as_str()), (200, "0"));
+    }
+    let answer = http(&server.data_url, "GET", "/service", "");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+    let large = "0123456789abcdef".repeat(20_000);
+    assert_eq!(http(&server.data_url, "POST", "/echo", &large).body, large);
+    let told = http(&server.data_url, "GET", "/environment", "").body;
+    assert!(told.contains("COLOUR=blue") && told.contains("EVOKE_FUNCTION=proxy"), "{told}");
+    assert!(!told.contains("PATH="), "{told}");
+}
+
+#[test]
+fn an_event_is_handled_and_what_the_component_answers_is_published() {
+    let (server, app) = deployed();
+    server.evoke(app.path(), &["send", "begin", "--id", "one", "--data", r#"{"of": 7}"#]).ok();
+    let logs = || server.evoke(app.path(), &["logs", "seen"]).ok().stdout;
+    eventually("the event of the component", || logs().contains("seen one-seen {'of': 7}").then_some(()));
+    server.evoke(app.path(), &["send", "refused", "--data", "1"]).ok();
+    eventually("the dead letter", || {
+        let letters = server.evoke(app.path(), &["dlq", "ls", "--json"]).ok();
+        letters.stdout.contains("\"proxy\"").then_some(())
+    });
+}
+
+#[test]
+fn state_is_kept_if_the_call_succeeds() {
+    let (server, _app) = deployed();
+    let value = json!({ "answer": 42 }).to_string();
+    let put = http(&server.data_url, "PUT", "/platform?/v1/kv/default/key", &value);
+    assert_eq!(put.status, 200, "{}", put.body);
+    let got = http(&server.data_url, "GET", "/platform?/v1/kv/default/key", "");
+    assert!(got.body.contains("42"), "{} {}", got.status, got.body);
+}
+
+#[test]
+fn bad_ends_are_named_and_neighbours_go_on() {
+    let (server, _app) = deployed();
+    let answers = thread::scope(|scope| {
+        let bad = ["/loop", "/sleep", "/grow", "/overflow", "/panic", "/exit", "/nothing", "/handles"];
+        let bad = bad.map(|path| {
+            let data = &server.data_url;
+            scope.spawn(move || http(data, "GET", path, ""))
+        });
+        while bad.iter().any(|one| !one.is_finished()) {
+            let answer = http(&server.data_url, "GET", "/hello", "");
+            assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+        }
+        bad.map(|one| one.join().unwrap())
+    });
+    let codes: Vec<String> = answers
+        .iter()
+        .map(|answer| serde_json::from_str::<serde_json::Value>(&answer.body).unwrap()["code"].to_string())
+        .map(|code| code.trim_matches('"').to_owned())
+        .collect();
+    assert_eq!(codes[..3], ["timed_out", "timed_out", "out_of_memory"], "{answers:?}");
+    assert!(codes[3..].iter().all(|code| code == "function_error"), "{answers:?}");
+    assert_eq!(workers(&server).len(), 2, "one for the app, and the spare");
+}
+
+#[test]
+fn a_component_reaches_neither_files_nor_sockets() {
+    let (server, _app) = deployed();
+    let files = http(&server.data_url, "GET", "/files", "").body;
+    assert!(files.starts_with("Err("), "{files}");
+    let sockets = http(&server.data_url, "GET", "/sockets", "").body;
+    assert!(sockets.starts_with("Err("), "{sockets}");
+    let outside = http(&server.data_url, "GET", "/outside", "").body;
+    assert!(outside.starts_with("Err("), "{outside}");
+}
+
+#[test]
+fn when_the_process_is_killed_its_calls_fail_and_the_next_is_answered() {
+    let (server, app) = deployed();
+    assert_eq!(http(&server.data_url, "GET", "/hello", "").body, "hello");
+    let mut body = std::net::TcpStream::connect(server.data_url.strip_prefix("http://").unwrap()).unwrap();
+    body.write_all(b"GET /endless HTTP/1.1\r\nhost: local\r\n\r\n").unwrap();
+    let mut some = [0; 4096];
+    assert!(body.read(&mut some).unwrap() > 0 && some.starts_with(b"HTTP/1.1 200"));
+    let before = workers(&server);
+    for pid in &before {
+        assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    }
+    let mut rest = Vec::new();
+    let _ = body.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a body that was cut is not to look whole");
+    eventually("the run's end", || {
+        let runs = server.evoke(app.path(), &["runs", "ls", "--state", "failed", "--json"]).ok();
+        runs.stdout.contains("crashed").then_some(())
+    });
+    eventually("an answer of the next process", || {
+        (http(&server.data_url, "GET", "/hello", "").body == "hello").then_some(())
+    });
+    assert!(workers(&server).iter().all(|pid| !before.contains(pid)));
+}
+
+#[test]
+fn what_is_no_component_is_refused_by_deploy() {
+    let app = app();
+    std::fs::write(app.path().join("proxy.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    let server = Server::start();
+    let said = server.evoke(app.path(), &["deploy"]);
+    assert_ne!(said.code, 0);
+    assert!(said.stderr.contains("proxy.wasm"), "{}", said.stderr);
+}
