@@ -41,5 +41,5 @@ fn what_was_not_compiled_here_is_not_loaded() {
 }
 
 fn guest() -> std::path::PathBuf {
-    crate::host::guest("proxy")
+    crate::guests::guest("proxy")
 }
