@@ -1,7 +1,7 @@
 # Each target installs what it needs and does not find (scripts/tools), then runs one script.
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo test run fmt lint bench
+.PHONY: help demo test proofs run fmt lint bench
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -11,6 +11,9 @@ demo:           ## the example shop through a kill -9, from source, with every c
 
 test:           ## everything a change must pass: format, lints, docs, tests, tutorial, a small demo
 	@scripts/test
+
+proofs:         ## the guarantees under kill -9, power cuts, failing and full disks, in the sizes of a night
+	@scripts/proofs $(ARGS)
 
 run:            ## evoke serve from source; make run ARGS="--data /tmp/x"
 	@scripts/run $(ARGS)

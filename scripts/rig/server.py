@@ -29,9 +29,18 @@ class Server:
     Output goes to `<data>.log`, which grows over restarts.
     """
 
-    def __init__(self, binary: Path, data: Path, options: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        binary: Path,
+        data: Path,
+        options: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+        wrapper: tuple[str, ...] = (),
+    ):
         self.binary = binary
         self.options = options
+        self.environment = environment or {}  # Of the server alone, beside our own.
+        self.wrapper = wrapper  # A command that becomes the server: it gets the server's command line after its own.
         self.data = data
         self.log = data.with_name(data.name + ".log")
         self.process: subprocess.Popen | None = None
@@ -49,7 +58,13 @@ class Server:
         begin = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*dies_with_us(), str(self.binary), "serve", "--data", str(self.data)]
+                [
+                    *dies_with_us(),
+                    *self.wrapper,
+                    "env",
+                    *(f"{name}={value}" for name, value in self.environment.items()),
+                ]
+                + [str(self.binary), "serve", "--data", str(self.data)]
                 + ["--listen", address(self.data_url), "--admin", address(self.admin_url), *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -132,7 +147,11 @@ class Server:
             query["before"] = page["next"]
 
     def token(self) -> str:
-        return (self.data / "admin.token").read_text().strip()
+        return self.seen(self.data / "admin.token").read_text().strip()
+
+    def seen(self, path: Path) -> Path:
+        """A path of the server's as we reach it: a wrapper may have given it file systems of its own."""
+        return Path(f"/proc/{self.pid}/root{path}") if self.wrapper else path
 
     def last_words(self, lines: int = 20) -> str:
         """The end of its log."""

@@ -21,6 +21,7 @@ use crate::later::Later;
 use crate::place::Places;
 use crate::queue::Agenda;
 use crate::recorder::Recorder;
+use crate::refusal::Refusal;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
 use crate::{deploy, later, pool, queue, recorder, schedule, secrets};
@@ -82,6 +83,7 @@ pub(crate) struct Inner {
     pub recorder: Recorder,
     pub keys_in_use: KeysInUse,
     pub vault: Vault,
+    pub refusal: Refusal,
     /// Everything that runs for the sake of a caller or an event.
     pub work: TaskTracker,
     /// The engine's own loops.
@@ -145,6 +147,7 @@ impl Engine {
             recorder,
             keys_in_use: KeysInUse::default(),
             vault: Vault::new(secrets_key),
+            refusal: Refusal::default(),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -23,6 +23,7 @@ mod platform;
 mod pool;
 mod queue;
 mod recorder;
+mod refusal;
 pub mod report;
 pub mod route;
 pub mod schedule;

@@ -134,6 +134,7 @@ pub(crate) async fn dispatch(inner: Arc<Inner>) {
         if Instant::now() >= refresh_at {
             refresh_at = Instant::now() + REFRESH;
             if let Err(error) = refresh(&inner).await {
+                inner.refusal.note(&error);
                 tracing::warn!(%error, "the store does not say what is due");
             }
         }
@@ -159,6 +160,7 @@ async fn drain(draining: Draining) {
         let leased = match inner.store.lease(queue, wanted, now, inner.limits.lease).await {
             Ok(leased) => leased,
             Err(error) => {
+                inner.refusal.note(&error);
                 tracing::warn!(%error, function = %queue.function, app = %queue.app, "nothing could be leased");
                 inner.agenda.wake([queue.clone()], inner.now().after(Duration::from_secs(1)));
                 break;

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SystemClock;
-use crate::exit::Result;
+use crate::exit::{Error, Result};
 use crate::seed;
 
 pub use listeners::Listeners;
@@ -130,6 +130,11 @@ impl Server {
     /// Where it listens.
     pub fn listeners(&self) -> &Listeners {
         &self.listeners
+    }
+
+    /// Waits until the server can no longer do its work, and says why.
+    pub async fn failed(&self) -> Error {
+        failure::refused(&self.engine.store_refused().await)
     }
 
     /// What functions write, from now on.

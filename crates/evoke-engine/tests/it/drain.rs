@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use evoke_core::limits::Limits;
 use evoke_core::record::RunState;
+use evoke_core::testing::fault::FaultyStore;
 use evoke_core::testing::runtime::ScriptedRuntime;
 use evoke_core::testing::store::MemoryStore;
 use evoke_core::time::Clock;
@@ -106,4 +107,15 @@ async fn a_call_that_the_end_of_the_server_cuts_short_says_so() {
     assert!(matches!(starting, Err(CallError::Draining)), "{starting:?}");
     assert!(matches!(running, Err(CallError::Draining)), "{running:?}");
     drained.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_to_go_on_is_noticed_also_when_nobody_asks_anything() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let world = World::with(store.clone(), Limits::default()).await;
+    let mut refused = std::pin::pin!(world.engine.store_refused());
+    assert!(tokio::time::timeout(Duration::from_secs(60), &mut refused).await.is_err(), "it works");
+    store.crash();
+    let why = tokio::time::timeout(Duration::from_secs(60), refused).await.expect("it is noticed");
+    assert!(!why.is_empty());
 }

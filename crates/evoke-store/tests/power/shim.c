@@ -8,10 +8,11 @@
  *   EVOKE_POWER_SYNC=fail:N   the N-th fdatasync or fsync of a file, and each after it, gives EIO and syncs nothing
  *   EVOKE_POWER_WRITE=short   every third write writes half of what it should
  *   EVOKE_POWER_WRITE=full:N  from the N-th write on: ENOSPC, until there is a file EVOKE_POWER_LOG/space
+ *   EVOKE_POWER_SKIP=PATH     what is below is left alone: nothing durable is there
  *
  * Notes: one file each, LOG/<number>: a line "kind device inode offset size length" and bytes. A hard link
  * LOG/inode-<device>-<inode> keeps each file within reach under whatever name. Files -shm and lock are not durable and
- * left alone. Changes through mmap are not seen: the store makes none.
+ * left alone. Changes through mmap are not seen: the store makes none. Programs that the process starts run without it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -29,8 +30,8 @@
 #include <unistd.h>
 
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
-static const char *dir, *side;
-static size_t dir_len;
+static const char *dir, *side, *skip;
+static size_t dir_len, skip_len;
 static long number, syncs, writes, fail_sync = -1, full_write = -1;
 static int ignore_sync, short_writes;
 
@@ -42,7 +43,10 @@ static long noted;
 __attribute__((constructor)) static void start(void) {
     dir = getenv("EVOKE_POWER_DIR");
     side = getenv("EVOKE_POWER_LOG");
+    skip = getenv("EVOKE_POWER_SKIP");
     dir_len = dir ? strlen(dir) : 0;
+    skip_len = skip ? strlen(skip) : 0;
+    unsetenv("LD_PRELOAD");
     const char *sync = getenv("EVOKE_POWER_SYNC"), *write = getenv("EVOKE_POWER_WRITE");
     if (sync && !strcmp(sync, "ignore")) ignore_sync = 1;
     if (sync && !strncmp(sync, "fail:", 5)) fail_sync = atol(sync + 5);
@@ -56,6 +60,7 @@ static void die(const char *what) { dprintf(2, "power shim: %s: %s\n", what, str
 
 static int below(const char *path) {
     if (!dir || strncmp(path, dir, dir_len) || (path[dir_len] != '/' && path[dir_len])) return 0;
+    if (skip && !strncmp(path, skip, skip_len)) return 0;
     size_t len = strlen(path);
     return !(len > 4 && !strcmp(path + len - 4, "-shm")) && !(len > 5 && !strcmp(path + len - 5, "/lock"));
 }

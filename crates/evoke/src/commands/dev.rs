@@ -58,6 +58,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
     let ended = tokio::select! {
         ended = deploy_when_saved(folder, &client, format) => ended,
         ended = print_logs(&server, format) => ended,
+        error = server.failed() => Err(error),
         () = signals.next() => Ok(Exit::Done),
     };
     let stopped = serving::stop(server, grace, &mut signals, format).await;

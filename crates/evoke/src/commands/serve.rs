@@ -29,8 +29,11 @@ pub async fn run(args: ServeArgs, format: Format) -> Result {
         () = signals.next() => return Ok(Exit::Done),
     };
     announce(&server, format);
-    signals.next().await;
-    stop(server, grace, &mut signals, format).await
+    tokio::select! {
+        () = signals.next() => stop(server, grace, &mut signals, format).await,
+        // Nothing more can become durable: whoever starts it again is sooner back at work than by any end in order.
+        error = server.failed() => Err(error),
+    }
 }
 
 /// One line per listener, now that both are ready. A reader of stdout that went away does not stop a server.

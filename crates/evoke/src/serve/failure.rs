@@ -82,6 +82,13 @@ pub fn task(cause: tokio::task::JoinError) -> Error {
     Error::failed("gateway", format!("the listeners ended by a mistake of Evoke: {cause}"))
 }
 
+/// The store refuses to go on.
+pub fn refused(why: &str) -> Error {
+    Error::failed("store_closed", format!("the store is closed: {why}")).help(
+        "look at the disk under the data folder, then start the server again; what was acknowledged is there",
+    )
+}
+
 /// The store could not be closed in order.
 pub fn drain(cause: StoreError) -> Error {
     Error::failed(cause.code(), format!("the end was not in order: {cause}"))
