@@ -16,6 +16,7 @@ mod deliver;
 pub mod deploy;
 mod effects;
 mod engine;
+pub mod explain;
 pub mod ingest;
 pub mod later;
 mod place;

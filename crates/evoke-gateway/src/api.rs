@@ -9,6 +9,7 @@ mod app;
 mod call;
 mod dead_letter;
 mod event;
+mod explain;
 mod log;
 mod problem;
 mod run;
@@ -27,6 +28,7 @@ pub use dead_letter::{DeadLetter, DeadLetterList, InputPreview, Redrive, Redrive
 pub use event::{
     CloudEvent, DelayedEvent, DelayedEventList, EventList, Published, PublishedEvent, StoredEvent,
 };
+pub use explain::{Decision, DeliveryState, EventDelivery, EventSubscriber, Explanation, SeenValue};
 pub use log::{LogLine, LogList};
 pub use problem::{EndedBy, Limit, Problem, ProblemItem};
 pub use run::{Attempt, Run, RunList, Trigger};

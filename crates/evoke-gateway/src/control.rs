@@ -63,6 +63,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(invoke::invoke_path).map(|_| invoke_path))
         .routes(routes!(events::list, events::publish))
         .routes(routes!(events::get))
+        .routes(routes!(events::explain))
         .routes(routes!(events::delayed, events::cancel))
         .routes(routes!(runs::list))
         .routes(routes!(runs::get))

@@ -364,7 +364,19 @@ pub enum EventsVerb {
         #[command(flatten)]
         app: AppArgs,
     },
+    /// Show what became of an event: which subscriptions took it, which did not and why, and how far each delivery is.
+    Explain {
+        /// Its id.
+        id: String,
+        /// Its source, where several senders use the same id [default: the newest event with the id].
+        #[arg(long)]
+        source: Option<String>,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
     /// Show one event and the runs it caused.
+    #[command(visible_alias = "show")]
     Get {
         /// Its id.
         id: String,

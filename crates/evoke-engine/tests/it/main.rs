@@ -6,6 +6,7 @@ mod deploy;
 mod drain;
 mod effects;
 mod events;
+mod explain;
 mod files;
 mod idempotency;
 mod later;

@@ -15,7 +15,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Params, Segments, invalid, limit, page, position};
-use crate::api::{CloudEvent, DelayedEventList, EventList, Published, PublishedEvent, StoredEvent, Time};
+use crate::api::{
+    CloudEvent, DelayedEventList, EventList, Explanation, Published, PublishedEvent, StoredEvent, Time,
+};
 use crate::body::whole;
 use crate::gateway::Shared;
 use crate::problem::{BODY_BYTES, Refusal, kind};
@@ -127,9 +129,6 @@ pub(super) struct Source {
     source: Option<String>,
 }
 
-/// Events of one id that are looked through for one of the right source.
-const SAME_ID: usize = 100;
-
 /// One event: the newest with this id.
 #[utoipa::path(get, path = "/v1/apps/{app}/events/{id}", tag = "events", operation_id = "get_event",
     params(("app" = String, Path), ("id" = String, Path), Source), responses((status = 200, body = StoredEvent)))]
@@ -139,18 +138,21 @@ pub(super) async fn get(
     Params(Source { source }): Params<Source>,
 ) -> Result<Json<StoredEvent>, Refusal> {
     shared.app(&app)?;
-    let query =
-        EventQuery { app: Some(app.clone()), id: Some(id.clone()), limit: SAME_ID, ..EventQuery::default() };
-    let mut found = shared.engine.store().events(&query).await?.into_iter();
-    let event = found.find(|stored| source.as_deref().is_none_or(|source| source == stored.event.source()));
-    let event = event.ok_or_else(|| {
-        let of = source.map(|source| format!(" of source {source:?}")).unwrap_or_default();
-        Refusal::new(
-            kind::UNKNOWN_EVENT,
-            format!("app {app} has no event {id:?}{of}; it may be older than events are kept"),
-        )
-    })?;
+    let event = shared.engine.event(&app, &id, source.as_deref()).await?;
     Ok(Json(event.into()))
+}
+
+/// What became of an event: for each subscription what it made of it then, what it would make of it now, and how far each
+/// delivery is. Of several events with this id the newest.
+#[utoipa::path(get, path = "/v1/apps/{app}/events/{id}/explain", tag = "events", operation_id = "explain_event",
+    params(("app" = String, Path), ("id" = String, Path), Source), responses((status = 200, body = Explanation)))]
+pub(super) async fn explain(
+    State(shared): State<Arc<Shared>>,
+    Segments((app, id)): Segments<(AppName, String)>,
+    Params(Source { source }): Params<Source>,
+) -> Result<Json<Explanation>, Refusal> {
+    shared.app(&app)?;
+    Ok(Json(shared.engine.explain(&app, &id, source.as_deref()).await?.into()))
 }
 
 /// Events that wait for their time, the earliest first.

@@ -10,6 +10,7 @@ use evoke_core::runtime::{InstallError, PrepareError};
 use evoke_core::store::StoreError;
 use evoke_engine::call::CallError;
 use evoke_engine::deploy::DeployError;
+use evoke_engine::explain::ExplainError;
 use evoke_engine::ingest::{LaterError, PublishError};
 use evoke_engine::report::ReportError;
 use evoke_engine::secrets::SecretError;
@@ -121,6 +122,16 @@ impl From<PublishError> for Refusal {
             }
             PublishError::Draining => draining(),
             PublishError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExplainError> for Refusal {
+    fn from(error: ExplainError) -> Self {
+        match error {
+            ExplainError::NoApp { .. } => Self::new(kind::UNKNOWN_APP, error.to_string()),
+            ExplainError::NoEvent { .. } => Self::new(kind::UNKNOWN_EVENT, error.to_string()),
+            ExplainError::Store(error) => error.into(),
         }
     }
 }

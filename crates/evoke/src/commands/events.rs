@@ -1,5 +1,7 @@
 //! `evoke events`: what was accepted, and what it caused.
 
+mod explain;
+
 use evoke_core::event::{Data, Event};
 use evoke_core::time::{Clock as _, Timestamp};
 use evoke_gateway::api::{DelayedEvent, DelayedEventList, EventList, StoredEvent};
@@ -40,6 +42,7 @@ pub async fn run(verb: EventsVerb, format: Format) -> Result {
             }
             format.talk(format_args!("cancelled {id}"));
         }
+        EventsVerb::Explain { id, source, app } => explain::run(&id, source.as_deref(), &app, format).await?,
         EventsVerb::Get { id, source, app } => {
             let (app, client) = context::app_and_client(&app)?;
             let query: Vec<_> = source.as_deref().map(|source| ("source", source)).into_iter().collect();
