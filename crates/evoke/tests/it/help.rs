@@ -14,6 +14,7 @@ const COMMANDS: &[&str] = &[
     "events",
     "events ls",
     "events get",
+    "events explain",
     "events delayed",
     "events cancel",
     "runs",

@@ -88,7 +88,7 @@ fn subscriber(one: &EventSubscriber, now: Timestamp) -> Result<()> {
     let was = std::mem::discriminant(&one.then);
     if was != std::mem::discriminant(&one.now) {
         match &one.now {
-            Decision::Taken => note("now it would take it; replay it with `evoke events replay`")?,
+            Decision::Taken => note("now it would take it")?,
             Decision::Filtered { clause, reason, .. } => {
                 note(&format!("now it would filter it: {} {}", shown::line(clause), shown::line(reason)))?;
             }
