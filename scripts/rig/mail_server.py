@@ -12,7 +12,7 @@ from aiosmtpd.smtp import SMTP
 
 
 class MailServer:
-    """Listens on `port` of 127.0.0.1, a free one, in a thread of its own."""
+    """Listens on `port` of 127.0.0.1 in a thread of its own: the one it is started on, or a free one."""
 
     def __init__(self, maildir: Path):
         self.maildir = mailbox.Maildir(maildir, create=True)
@@ -24,17 +24,17 @@ class MailServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def start(self) -> None:
+    def start(self, port: int = 0) -> None:
         self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(timeout=10)
+        self.port = asyncio.run_coroutine_threadsafe(self._listen(port), self._loop).result(timeout=10)
 
     def stop(self) -> None:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=10)
 
-    async def _listen(self) -> int:
-        server = await self._loop.create_server(lambda: SMTP(self, hostname="mail.example.com"), "127.0.0.1", 0)
+    async def _listen(self, port: int) -> int:
+        server = await self._loop.create_server(lambda: SMTP(self, hostname="mail.example.com"), "127.0.0.1", port)
         return server.sockets[0].getsockname()[1]
 
     @property
