@@ -133,6 +133,11 @@ name_type!(
     ScheduleName, "schedule"
 );
 id_type!(
+    /// What tells the subscriptions of a function apart: what the manifest calls one, or else its event pattern. As text,
+    /// looked up and not interpreted.
+    SubscriptionName
+);
+id_type!(
     /// One invocation, and the record kept of it: `run_` and a ULID.
     RunId
 );

@@ -83,6 +83,10 @@ pub struct Limits {
     pub egress_connect: Duration,
     /// How long a connection to the outside may carry nothing.
     pub egress_idle: Duration,
+    /// Deliveries that wait for a paused subscription; further ones are noted as skipped.
+    pub paused_backlog: u64,
+    /// Bytes of the events of one batch in JSON format; more are left for the next.
+    pub batch_bytes: u64,
     /// How long a lease lasts before it must be extended.
     pub lease: Duration,
     /// How long an idle instance is kept.
@@ -144,6 +148,8 @@ impl Default for Limits {
             egress_lookups: 32,
             egress_connect: Duration::from_secs(10),
             egress_idle: Duration::from_secs(15 * 60),
+            paused_backlog: 100_000,
+            batch_bytes: 6 << 20,
             lease: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             start: Duration::from_secs(20),

@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::egress::AllowList;
-use crate::event::Event;
+use crate::event::{Data, Event};
 use crate::filter::Filtered;
 use crate::filter::cesql::Expression;
 use crate::filter::pattern::Pattern;
-use crate::id::{AppName, FunctionName, RevisionId, ScheduleName};
+use crate::id::{AppName, FunctionName, RevisionId, ScheduleName, SubscriptionName};
 use crate::retry::RetryPolicy;
 use crate::schedule::Schedule;
 use crate::secret::SecretName;
@@ -267,9 +267,64 @@ pub struct Subscription {
     /// Limit of one attempt, where it differs from the function's.
     #[serde(default, with = "units::optional_duration_text")]
     pub timeout: Option<Duration>,
+    /// What it is called where that is not its event: see [`Subscription::name`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<SubscriptionName>,
+    /// Attempts at once at most, where that is less than the function's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// What deliveries are kept in order by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderKey>,
+    /// Several events in one call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+}
+
+/// How many events make a call, and how long the first of them may wait for the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Events at most.
+    pub size: u32,
+    /// Counted from when the first was accepted.
+    #[serde(with = "units::duration_text")]
+    pub window: Duration,
+}
+
+/// Where an event has what it is kept in order by: an attribute, or members of its data.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrderKey(pub String);
+
+impl OrderKey {
+    /// The key of `event`; `None` when it has none, and is kept in no order.
+    pub fn of(&self, event: &Event) -> Option<String> {
+        let Some(path) = self.0.strip_prefix("data.") else { return self.attribute(event) };
+        let Some(Data::Json(data)) = event.data() else { return None };
+        match path.split('.').try_fold(data, |at, name| at.get(name))? {
+            serde_json::Value::Null => None,
+            // With its quotes, so that "1" and 1 are two keys.
+            value => Some(value.to_string()),
+        }
+    }
+
+    fn attribute(&self, event: &Event) -> Option<String> {
+        match self.0.as_str() {
+            "id" => Some(event.id().to_owned()),
+            "source" => Some(event.source().to_owned()),
+            "type" => Some(event.ty().to_owned()),
+            "subject" => event.subject().map(str::to_owned),
+            name => event.extensions().get(name).map(ToString::to_string),
+        }
+    }
 }
 
 impl Subscription {
+    /// What tells it from the other subscriptions of its function, across deployments.
+    pub fn name(&self) -> SubscriptionName {
+        self.named.clone().unwrap_or_else(|| SubscriptionName::from_text(self.event.0.as_str()))
+    }
+
     /// Whether the event, whose type it names, passes both filters.
     pub fn takes(&self, event: &Event) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.passes(event))
@@ -362,4 +417,16 @@ impl Beacon {
 
 fn allows(origins: &[String], origin: &str) -> bool {
     origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
+}
+
+/// Types of messages for queues begin with this; the queue's name follows.
+pub const QUEUE_PREFIX: &str = "queue.";
+
+impl Manifest {
+    /// Whether `ty` is the type of messages for a queue that the app does not have.
+    pub fn is_unknown_queue(&self, ty: &str) -> bool {
+        let declared =
+            || self.functions.values().flat_map(|function| &function.on).any(|on| on.event.0 == ty);
+        ty.starts_with(QUEUE_PREFIX) && !declared()
+    }
 }

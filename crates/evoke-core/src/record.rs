@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventRef;
-use crate::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
+use crate::id::{AppName, Correlation, FunctionName, RevisionId, RunId, SubscriptionName};
 use crate::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -16,6 +16,13 @@ pub struct RunRecord {
     pub app: AppName,
     /// The function it calls.
     pub function: FunctionName,
+    /// The subscription it is a delivery of: it waits in the queue of that. None for calls, and for deliveries of before
+    /// subscriptions had queues of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<SubscriptionName>,
+    /// What it is kept in order by: of one queue, those with the same key are attempted one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// What started it.
     pub trigger: Trigger,
     /// Who caused it.

@@ -138,6 +138,8 @@ pub enum Input {
     Request(Request),
     /// An event.
     Event(Event),
+    /// Several events, delivered in one call.
+    Events(Vec<Event>),
 }
 
 /// An HTTP request for a function.
@@ -220,6 +222,13 @@ pub enum Ended {
     Returned {
         /// Events the handler of an event returned, to be published.
         events: Vec<Event>,
+    },
+    /// The handler of several events returned, and named those it failed with.
+    Partly {
+        /// Events it returned, to be published.
+        events: Vec<Event>,
+        /// The `id` of each event that is to be tried again.
+        failed: Vec<String>,
     },
     /// It failed; the code says how.
     Failed(Failure),

@@ -8,6 +8,8 @@
 //! * `settle` is one transaction: the verdict, the state writes and the emitted events, or nothing.
 //! * A lease belongs to whoever holds its newest token; older tokens are refused, always.
 //! * An invocation is never leased before it is due, nor again after it was settled.
+//! * Of the invocations of one queue with the same key ([`RunRecord::key`]) only the one accepted first can be leased, until it
+//!   is complete or a dead letter; those of other keys, and without one, are not held up.
 //! * An error means *unknown*, not *undone*, where it is [`StoreError::Outcome`]: repeat with the same ids.
 //!
 //! Time is always a parameter; a back end never reads a clock.
@@ -20,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::event::Event;
-use crate::id::{AppName, Correlation, FunctionName, RunId};
+use crate::id::{AppName, Correlation, FunctionName, RunId, SubscriptionName};
 use crate::outcome::Outcome;
 use crate::record::{AttemptRecord, LogRecord, RunRecord, RunState};
 use crate::time::Timestamp;
@@ -50,6 +52,9 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
         hold: Duration,
     ) -> Result<Vec<Leased>, StoreError>;
+
+    /// How many invocations of `queue` are pending, and how many of them could be leased at `now`; each counted up to `max`.
+    async fn waiting(&self, queue: &Queue, now: Timestamp, max: u64) -> Result<Waiting, StoreError>;
 
     /// Moves the end of a lease to `until`. `false` when the lease is no longer held. A lease that ran out is held until
     /// somebody else takes the invocation: only then is its token an older one.
@@ -109,13 +114,28 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self) -> Result<(), StoreError>;
 }
 
-/// Where invocations of one function wait.
+/// Where invocations of one function wait: those of each of its subscriptions apart, so that one can be held up and the
+/// others are not, and its calls.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Queue {
     /// The app.
     pub app: AppName,
     /// The function.
     pub function: FunctionName,
+    /// Deliveries of this subscription; `None` for calls.
+    pub subscription: Option<SubscriptionName>,
+}
+
+impl Queue {
+    /// The calls of a function.
+    pub fn calls(app: AppName, function: FunctionName) -> Self {
+        Self { app, function, subscription: None }
+    }
+
+    /// Where a run waits.
+    pub fn of(run: &RunRecord) -> Self {
+        Self { app: run.app.clone(), function: run.function.clone(), subscription: run.subscription.clone() }
+    }
 }
 
 /// One thing to accept.
@@ -210,6 +230,17 @@ pub struct QueueDue {
     pub at: Timestamp,
 }
 
+/// How much there is in a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Pending, leased and held up ones included.
+    pub pending: u64,
+    /// Those that could be leased.
+    pub available: u64,
+    /// Since when the first of those could be.
+    pub since: Option<Timestamp>,
+}
+
 /// The right to settle one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -241,6 +272,16 @@ pub enum StoredInput {
     Request(StoredRequest),
 }
 
+impl StoredInput {
+    /// Bytes of it: of an event in JSON format, of a request its body.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Event(event) => event.json_bytes(),
+            Self::Request(request) => request.body.len() as u64,
+        }
+    }
+}
+
 /// How an attempt is to be ended, in one transaction.
 #[derive(Debug, Clone)]
 pub struct Settlement {
@@ -251,10 +292,23 @@ pub struct Settlement {
     /// The run record to keep from now on. `None` leaves it as it is. Its state follows the verdict in either case: see
     /// [`Verdict::conclude`].
     pub run: Option<RunRecord>,
+    /// What becomes of the others of a batch, in the same transaction.
+    pub others: Vec<Conclusion>,
     /// State writes, in order. Empty unless the verdict is `Complete`.
     pub writes: Vec<Write>,
     /// Emitted events with the invocations they cause. Empty unless the verdict is `Complete`.
     pub appends: Vec<Append>,
+}
+
+/// What becomes of one more invocation of a batch.
+#[derive(Debug, Clone)]
+pub struct Conclusion {
+    /// Its lease.
+    pub lease: Lease,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Its record from now on.
+    pub run: Option<RunRecord>,
 }
 
 /// What becomes of a leased invocation.
@@ -290,13 +344,31 @@ impl Settlement {
             (None, _) if !complete => {
                 Err(StoreError::Invalid("a settlement without a lease must be complete".to_owned()))
             }
-            (Some(lease), Some(run)) if lease.run != run.id => Err(StoreError::Invalid(format!(
-                "the settlement of {} carries the record of {}",
-                lease.run, run.id
-            ))),
-            _ => Ok(()),
+            (Some(lease), Some(run)) if lease.run != run.id => Err(anothers(lease, run)),
+            (None, _) if !self.others.is_empty() => {
+                Err(StoreError::Invalid("a settlement of a batch must have a lease".to_owned()))
+            }
+            _ => self.check_others(),
         }
     }
+
+    fn check_others(&self) -> Result<(), StoreError> {
+        let mut seen: Vec<&RunId> = self.lease.iter().map(|lease| &lease.run).collect();
+        for Conclusion { lease, run, .. } in &self.others {
+            if let Some(run) = run.as_ref().filter(|run| run.id != lease.run) {
+                return Err(anothers(lease, run));
+            }
+            if seen.contains(&&lease.run) {
+                return Err(StoreError::Invalid(format!("the settlement has {} twice", lease.run)));
+            }
+            seen.push(&lease.run);
+        }
+        Ok(())
+    }
+}
+
+fn anothers(lease: &Lease, run: &RunRecord) -> StoreError {
+    StoreError::Invalid(format!("the settlement of {} carries the record of {}", lease.run, run.id))
 }
 
 impl Verdict {
@@ -387,6 +459,14 @@ impl Space {
     /// Answers kept for `Idempotency-Key`, by `app/function/key`.
     pub fn answers() -> Self {
         Self("sys/answers".to_owned())
+    }
+    /// A back end's own: who waits behind whom, where it keeps that among the entries.
+    pub fn order() -> Self {
+        Self("sys/order".to_owned())
+    }
+    /// Subscriptions that are paused, by `app/function/subscription`.
+    pub fn subscriptions() -> Self {
+        Self("sys/subscriptions".to_owned())
     }
     /// Secrets, sealed, by `app/name`.
     pub fn secrets() -> Self {

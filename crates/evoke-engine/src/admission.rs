@@ -13,6 +13,10 @@ use tokio::time::Instant;
 /// The right to run one attempt of a function. Dropping it lets the next one in.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
+/// What a queued attempt needs: the permit of its function, and that of its subscription where that has a limit of its own.
+#[expect(dead_code, reason = "held for what their end does")]
+pub(crate) struct Admitted(pub Permit, pub Option<Permit>);
+
 /// A function's door.
 pub(crate) struct Door {
     permits: Arc<Semaphore>,

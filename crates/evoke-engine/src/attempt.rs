@@ -66,6 +66,8 @@ pub(crate) struct Executed {
     pub record: AttemptRecord,
     /// What it wants to change and nobody has committed: all of it, when nobody waited for the answer.
     pub effects: Effects,
+    /// Of a batch: the ids of the events its handler named as failed.
+    pub failed: Vec<String>,
 }
 
 impl Attempt {
@@ -119,6 +121,7 @@ impl Attempt {
             whole: None,
             status: None,
             refused: None,
+            failed: Vec::new(),
             taken,
             started: Instant::now(),
             cold: slot.cold,
@@ -168,6 +171,8 @@ struct Execution {
     status: Option<u16>,
     /// Why the attempt fails, whatever its handler says.
     refused: Option<Outcome>,
+    /// Of a batch: the ids of the events its handler named as failed.
+    failed: Vec<String>,
     taken: Taken,
     started: Instant,
     cold: bool,
@@ -206,7 +211,7 @@ impl Execution {
         let mut outcome = self.outcome(ended, asks_for_response);
         self.answer_caller(&mut outcome).await;
         let record = self.record(outcome);
-        Executed { record, effects: self.attempt.effects }
+        Executed { record, effects: self.attempt.effects, failed: self.failed }
     }
 
     fn call(&self, input: Input, up: mpsc::Sender<Report>) -> Call {
@@ -259,6 +264,13 @@ impl Execution {
         match ended {
             Ended::Returned { events } => match self.returned(events, asks_for_response) {
                 Ok(()) => Outcome::Completed { status: self.status },
+                Err(failure) => Outcome::Failed(failure),
+            },
+            Ended::Partly { events, failed } => match self.returned(events, asks_for_response) {
+                Ok(()) => {
+                    self.failed = failed;
+                    Outcome::Completed { status: self.status }
+                }
                 Err(failure) => Outcome::Failed(failure),
             },
             Ended::Failed(failure) => Outcome::Failed(failure),

@@ -24,7 +24,8 @@ use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
-use crate::{deploy, later, pool, queue, recorder, schedule, secrets};
+use crate::subscription::Pauses;
+use crate::{deploy, later, pool, queue, recorder, schedule, secrets, subscription};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -84,6 +85,7 @@ pub(crate) struct Inner {
     pub keys_in_use: KeysInUse,
     pub vault: Vault,
     pub refusal: Refusal,
+    pub pauses: Pauses,
     /// Everything that runs for the sake of a caller or an event.
     pub work: TaskTracker,
     /// The engine's own loops.
@@ -148,6 +150,7 @@ impl Engine {
             keys_in_use: KeysInUse::default(),
             vault: Vault::new(secrets_key),
             refusal: Refusal::default(),
+            pauses: Pauses::default(),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -163,6 +166,8 @@ impl Engine {
         let deployments = inner.store.watch(&Space::apps());
         let secrets = inner.store.watch(&Space::secrets());
         secrets::load(&inner).await?;
+        let paused = inner.store.watch(&Space::subscriptions());
+        subscription::load(&inner).await?;
         deploy::load(&inner).await?;
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
@@ -170,6 +175,7 @@ impl Engine {
         inner.loops.spawn(schedule::fire(inner.clone()));
         inner.loops.spawn(pool::keep(inner.clone()));
         inner.loops.spawn(deploy::follow(inner.clone(), deployments));
+        inner.loops.spawn(subscription::follow(inner.clone(), paused));
         inner.loops.spawn(secrets::follow(inner.clone(), secrets));
         inner.loops.spawn(recorder::write(inner.clone(), records));
         inner.loops.spawn(recorder::sweep(inner.clone()));

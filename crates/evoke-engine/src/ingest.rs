@@ -5,7 +5,7 @@ use std::time::Duration;
 use evoke_core::body::BodyError;
 use evoke_core::event::{Attribute, CAUSATION_ID, CORRELATION_ID, Event, EventError, EventRef};
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
-use evoke_core::manifest::units;
+use evoke_core::manifest::{Subscription, units};
 use evoke_core::record::{Cause, RunRecord, RunState, Trigger};
 use evoke_core::runtime::Request;
 use evoke_core::store::{Append, Dedup, NewInvocation, Queue, StoreError, StoredRequest};
@@ -147,6 +147,12 @@ impl Engine {
             return Err(PublishError::NotFound { app: app.clone() });
         };
         inner.check_events(&events)?;
+        for (index, event) in events.iter().enumerate() {
+            if to.deployment.manifest.is_unknown_queue(event.ty()) {
+                let cause = EventError::new(format!("app {app} has no {}", event.ty()));
+                return Err(PublishError::Invalid { index, cause });
+            }
+        }
         let now = inner.now();
         let items: Vec<Append> = events
             .into_iter()
@@ -196,7 +202,7 @@ impl Engine {
         let id = inner.new_run_id();
         let cause = inner.cause_of_arrival(Some(id.as_str()), trace.as_ref());
         let run = queued(id, app.clone(), function.clone(), trigger, cause, now);
-        let queue = Queue { app: app.clone(), function: function.clone() };
+        let queue = Queue::calls(app.clone(), function.clone());
         let item = Append {
             app,
             // The blank keeps it apart from every event: their sources are URIs.
@@ -263,13 +269,20 @@ pub(crate) fn append_event(
     if event.extension_str(TraceParent::NAME).is_none() {
         event = event.with_extension(TraceParent::NAME, text(&TraceParent::header(cause)));
     }
-    let invocations = app.subscribers(&event).map(|(target, subscription)| {
-        let trigger = Trigger::Event { event: event.reference(), ty: event.ty().to_owned(), subscription };
+    let mut invocations = Vec::new();
+    for (target, at) in app.subscribers(&event) {
+        let trigger =
+            Trigger::Event { event: event.reference(), ty: event.ty().to_owned(), subscription: at };
         let (app, function) = (target.app.clone(), target.name.clone());
-        let run = queued(inner.new_run_id(), app, function, trigger, cause.clone(), now);
-        NewInvocation { run, due_at: now, request: None }
-    });
-    let invocations = invocations.collect();
+        let mut run = queued(inner.new_run_id(), app, function, trigger, cause.clone(), now);
+        let on = target.settings.on.get(at as usize);
+        run.subscription = on.map(Subscription::name);
+        run.key = on.and_then(|on| on.order.as_ref()).and_then(|order| order.of(&event));
+        match inner.pauses.admit(&Queue::of(&run)) {
+            Ok(()) => invocations.push(NewInvocation { run, due_at: now, request: None }),
+            Err(full) => inner.recorder.run(full.skip(run, now)),
+        }
+    }
     let dedup = Some(Dedup { scope: event.source().to_owned(), id: event.id().to_owned() });
     let version = Some(app.deployment.version);
     Append {
@@ -285,7 +298,7 @@ pub(crate) fn append_event(
 /// The queues that `items` add to.
 pub(crate) fn queues_of(items: &[Append]) -> Vec<Queue> {
     let runs = items.iter().flat_map(|item| &item.invocations).map(|invocation| &invocation.run);
-    runs.map(|run| Queue { app: run.app.clone(), function: run.function.clone() }).collect()
+    runs.map(Queue::of).collect()
 }
 
 /// The record of an invocation nobody has attempted yet.
@@ -302,6 +315,8 @@ pub(crate) fn queued(
         id,
         app,
         function,
+        subscription: None,
+        key: None,
         trigger,
         cause,
         state,

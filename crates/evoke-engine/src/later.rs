@@ -283,8 +283,14 @@ async fn deliver_one(
     let due = queues_of(std::slice::from_ref(&item));
     let mut writes = take_away(&id, &entry.key);
     writes[0].expect = Expect::Revision(known.revision);
-    let settlement =
-        Settlement { lease: None, verdict: Verdict::Complete, run: None, writes, appends: vec![item] };
+    let settlement = Settlement {
+        lease: None,
+        verdict: Verdict::Complete,
+        run: None,
+        others: Vec::new(),
+        writes,
+        appends: vec![item],
+    };
     let settled = inner.store.settle(settlement, now).await;
     // Also after an error: whether it happened may be unknown.
     inner.agenda.wake(due, now);

@@ -30,6 +30,7 @@ pub mod route;
 pub mod schedule;
 pub mod secrets;
 mod settle;
+pub mod subscription;
 mod trace;
 
 pub use engine::{Engine, Parts, StartError};

@@ -8,15 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evoke_core::store::{Queue, StoreError};
+use evoke_core::manifest::Batch;
+use evoke_core::store::{Leased, Queue, StoreError};
 use evoke_core::time::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use crate::admission::Door;
+use crate::admission::{Admitted, Door, Permit};
 use crate::deliver;
 use crate::engine::Inner;
+use crate::route::Target;
 
 /// Due times kept per queue; later ones are found again by the refresh.
 const TIMES_MAX: usize = 1_024;
@@ -146,32 +148,127 @@ async fn drain(draining: Draining) {
     let Draining { inner, queue } = &draining;
     // What is queued for a function that is gone still has to be looked at, to become dead letters.
     let gone = Door::new(1, 0);
-    while !inner.stopping.is_cancelled() {
+    while !inner.stopping.is_cancelled() && !inner.pauses.contains(queue) {
         let found = inner.directory.snapshot().find(&queue.app, &queue.function);
+        let terms = found.as_ref().map(|(_, target)| Terms::of(target, queue)).unwrap_or_default();
         let door = found.as_ref().map_or(&gone, |(_, target)| &target.pool.door);
-        let permits = match inner.stopping.run_until_cancelled(door.enter_many(LEASE_MAX)).await {
-            Some(Some(permits)) => permits,
+        let admitted = async {
+            // The subscription's first: who waits for that takes no place of others.
+            let gates = terms.enter(LEASE_MAX).await;
+            let most = gates.as_ref().map_or(LEASE_MAX, Vec::len);
+            let permits = door.enter_many(most).await?;
+            let mut gates = gates.into_iter().flatten();
+            Some(permits.into_iter().map(|permit| Admitted(permit, gates.next())).collect::<Vec<_>>())
+        };
+        let admitted = match inner.stopping.run_until_cancelled(admitted).await {
+            Some(Some(admitted)) => admitted,
             // Another revision is current now, with a door of its own.
             Some(None) => continue,
             None => break,
         };
-        let (wanted, now) = (permits.len(), inner.now());
+        if inner.pauses.contains(queue) {
+            break;
+        }
+        let now = inner.now();
         inner.agenda.taking(queue, now);
-        let leased = match inner.store.lease(queue, wanted, now, inner.limits.lease).await {
-            Ok(leased) => leased,
+        match take(inner, queue, &terms, admitted.len(), now).await {
+            Ok(Taken { batches, more }) => {
+                for (leased, admitted) in batches.into_iter().zip(admitted) {
+                    inner.work.spawn(deliver::deliver(inner.clone(), found.clone(), leased, admitted));
+                }
+                if !more {
+                    break;
+                }
+            }
             Err(error) => {
                 inner.refusal.note(&error);
                 tracing::warn!(%error, function = %queue.function, app = %queue.app, "nothing could be leased");
                 inner.agenda.wake([queue.clone()], inner.now().after(Duration::from_secs(1)));
                 break;
             }
-        };
-        let less = leased.len() < wanted;
-        for (leased, permit) in leased.into_iter().zip(permits) {
-            inner.work.spawn(deliver::deliver(inner.clone(), found.clone(), leased, permit));
         }
-        if less {
-            break;
+    }
+}
+
+/// What was leased: each part is one call. `more`: there may be more to lease at once.
+struct Taken {
+    batches: Vec<Vec<Leased>>,
+    more: bool,
+}
+
+/// Leases for `calls` calls. A batch that is not full and may still wait is left, to be looked at in time.
+async fn take(
+    inner: &Inner,
+    queue: &Queue,
+    terms: &Terms,
+    calls: usize,
+    now: Timestamp,
+) -> Result<Taken, StoreError> {
+    let Some(batch) = &terms.batch else {
+        let leased = inner.store.lease(queue, calls, now, inner.limits.lease).await?;
+        let more = leased.len() == calls;
+        return Ok(Taken { batches: leased.into_iter().map(|one| vec![one]).collect(), more });
+    };
+    let size = u64::from(batch.size);
+    let most = size * calls as u64;
+    let waiting = inner.store.waiting(queue, now, most).await?;
+    let Some(since) = waiting.since else { return Ok(Taken { batches: Vec::new(), more: false }) };
+    let full = waiting.available / size;
+    let patient = since.after(batch.window) > now;
+    if full == 0 && patient {
+        inner.agenda.wake([queue.clone()], since.after(batch.window));
+        return Ok(Taken { batches: Vec::new(), more: false });
+    }
+    let max = if patient { full * size } else { waiting.available };
+    let leased = inner.store.lease(queue, max as usize, now, inner.limits.lease).await?;
+    let more = !leased.is_empty();
+    let mut batches: Vec<Vec<Leased>> = Vec::new();
+    let mut bytes = 0;
+    for one in leased {
+        let more = one.input.bytes();
+        let fits = bytes + more <= inner.limits.batch_bytes;
+        let no_more_calls = batches.len() == calls;
+        match batches.last_mut() {
+            Some(last) if last.len() < batch.size as usize && fits => last.push(one),
+            // More calls than there is room for: the bytes make smaller batches.
+            _ if no_more_calls => {
+                deliver::release(inner, &one).await;
+                continue;
+            }
+            _ => {
+                bytes = 0;
+                batches.push(vec![one]);
+            }
         }
+        bytes += more;
+    }
+    Ok(Taken { batches, more })
+}
+
+/// What the subscription asks for.
+#[derive(Default)]
+struct Terms {
+    gate: Option<Arc<Semaphore>>,
+    batch: Option<Batch>,
+}
+
+impl Terms {
+    fn of(target: &Target, queue: &Queue) -> Self {
+        let Some(name) = &queue.subscription else { return Self::default() };
+        let batch = target.subscription(name).and_then(|on| on.batch.clone());
+        Self { gate: target.gates.get(name).cloned(), batch }
+    }
+
+    /// Waits for one permit, however long, then takes up to `max` in all of those that are free. `None` without a limit.
+    async fn enter(&self, max: usize) -> Option<Vec<Permit>> {
+        let gate = self.gate.as_ref()?;
+        // A gate is never closed.
+        let mut permits = vec![gate.clone().acquire_owned().await.ok()?];
+        while permits.len() < max
+            && let Ok(permit) = gate.clone().try_acquire_owned()
+        {
+            permits.push(permit);
+        }
+        Some(permits)
     }
 }

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evoke_core::event::Event;
-use evoke_core::id::{AppName, FunctionName};
-use evoke_core::manifest::{Function, Manifest};
+use evoke_core::id::{AppName, FunctionName, SubscriptionName};
+use evoke_core::manifest::{Function, Manifest, Subscription};
 use parking_lot::{Mutex, RwLock};
 use percent_encoding::percent_decode_str;
+use tokio::sync::Semaphore;
 
 use crate::Engine;
 use crate::deploy::{BundleFiles, Deployment};
@@ -132,6 +133,15 @@ pub(crate) struct Target {
     pub name: FunctionName,
     pub settings: Function,
     pub pool: Arc<Pool>,
+    /// The permits of subscriptions that have a limit of their own.
+    pub gates: BTreeMap<SubscriptionName, Arc<Semaphore>>,
+}
+
+impl Target {
+    /// The subscription of this name, as it is deployed now.
+    pub fn subscription(&self, name: &SubscriptionName) -> Option<&Subscription> {
+        self.settings.on.iter().find(|on| on.name() == *name)
+    }
 }
 
 impl Snapshot {

@@ -220,6 +220,7 @@ async fn publish(
                 lease: None,
                 verdict: Verdict::Complete,
                 run: None,
+                others: Vec::new(),
                 writes: vec![write_place(id, name, schedule, at)],
                 appends: vec![item],
             },

@@ -15,6 +15,7 @@ mod problem;
 mod run;
 mod schedule;
 mod secret;
+mod subscription;
 mod time;
 mod tree;
 
@@ -34,6 +35,7 @@ pub use problem::{EndedBy, Limit, Problem, ProblemItem};
 pub use run::{Attempt, Run, RunList, Trigger};
 pub use schedule::{Schedule, ScheduleList};
 pub use secret::{Secret, SecretList};
+pub use subscription::{PauseChange, SubscriptionList, SubscriptionState};
 pub use time::Time;
 pub use tree::{EventNode, RunNode, RunTree, TreeNode};
 

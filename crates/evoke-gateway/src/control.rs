@@ -16,6 +16,7 @@ mod runs;
 mod schedules;
 mod secrets;
 mod server;
+mod subscriptions;
 mod tree;
 
 use std::sync::Arc;
@@ -71,6 +72,9 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(logs::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::redrive))
+        .routes(routes!(subscriptions::list))
+        .routes(routes!(subscriptions::pause))
+        .routes(routes!(subscriptions::resume))
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::remove))
 }

@@ -165,7 +165,14 @@ async fn settlements(span: Duration, effects: bool) -> Seen {
                     appends.push(Append { invocations: vec![delivery(n, "g")], ..publish(n) });
                 }
                 let (lease, run) = (Some(one.lease), Some(run));
-                let settlement = Settlement { lease, verdict: Verdict::Complete, run, writes, appends };
+                let settlement = Settlement {
+                    lease,
+                    verdict: Verdict::Complete,
+                    run,
+                    others: Vec::new(),
+                    writes,
+                    appends,
+                };
                 store.settle(settlement, START).await.unwrap();
             }
             count

@@ -12,7 +12,7 @@ use evoke_core::record::{LogRecord, RunRecord};
 use evoke_core::store::{
     Append, Appended, DeadLetter, DeadLetterQuery, Entry, EventQuery, Lease, Leased, ListQuery, LogQuery,
     Queue, QueueDue, Retention, RunQuery, SettleError, Settled, Settlement, Space, Store, StoreError,
-    StoredEvent, Write,
+    StoredEvent, Waiting, Write,
 };
 use evoke_core::time::Timestamp;
 use parking_lot::Mutex;
@@ -135,6 +135,11 @@ impl Store for SqliteStore {
         let take = Take { queue: queue.clone(), max, now, until: now.after(hold) };
         let taken = self.commit(take, 0).await?;
         Ok(taken.into_iter().map(Taken::decode).collect::<Result<_, _>>()?)
+    }
+
+    async fn waiting(&self, queue: &Queue, now: Timestamp, max: u64) -> Result<Waiting, StoreError> {
+        let (queue, max) = (queue.clone(), max.try_into().unwrap_or(i64::MAX));
+        self.ask(move |conn| read::due::waiting(conn, &queue, now, max)).await
     }
 
     async fn extend(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {

@@ -6,6 +6,7 @@ pub(crate) mod dead;
 pub(crate) mod entries;
 pub(crate) mod log;
 pub(crate) mod logs;
+pub(crate) mod order;
 pub(crate) mod pending;
 pub(crate) mod queues;
 pub(crate) mod requests;

@@ -64,6 +64,12 @@ pub enum Command {
         #[command(subcommand)]
         verb: DlqVerb,
     },
+    /// See how much waits for each subscription and queue, and pause or resume one.
+    Subscriptions {
+        /// Which.
+        #[command(subcommand)]
+        verb: SubscriptionsVerb,
+    },
     /// Set, list and remove secrets: values that functions and webhooks need and nobody else may see.
     Secrets {
         /// Which.
@@ -489,6 +495,35 @@ pub enum DlqVerb {
 pub enum FunctionsVerb {
     /// List functions with their revision, limits, subscriptions and routes.
     Ls {
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+}
+
+/// `evoke subscriptions …`.
+#[derive(Debug, Subcommand)]
+pub enum SubscriptionsVerb {
+    /// List subscriptions with what waits for them.
+    Ls {
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Hold a subscription up: it collects deliveries and attempts none until it is resumed.
+    Pause {
+        /// The function and the subscription, as the list has them.
+        #[arg(value_name = "FUNCTION/NAME")]
+        subscription: String,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Let a paused subscription go on, with what it collected.
+    Resume {
+        /// The function and the subscription, as the list has them.
+        #[arg(value_name = "FUNCTION/NAME")]
+        subscription: String,
         /// The app.
         #[command(flatten)]
         app: AppArgs,

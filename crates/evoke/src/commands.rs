@@ -17,6 +17,7 @@ pub mod secrets;
 pub mod send;
 pub mod serve;
 pub mod store;
+pub mod subscriptions;
 
 mod payload;
 
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Runs { verb } => runs::run(verb, format).await,
         Command::Logs(args) => logs::run(args, format).await,
         Command::Dlq { verb } => dlq::run(verb, format).await,
+        Command::Subscriptions { verb } => subscriptions::run(verb, format).await,
         Command::Secrets { verb } => secrets::run(verb, format).await,
         Command::Functions { verb } => functions::run(verb, format).await,
         Command::Schedules(args) => schedules::run(args, format).await,

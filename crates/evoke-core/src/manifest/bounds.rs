@@ -52,6 +52,16 @@ pub const PATH_BYTES_MAX: usize = 1_024;
 pub const SOURCE_BYTES_MAX: usize = 1_024;
 /// Bytes of the handler of a function of the runtime provided.
 pub const HANDLER_BYTES_MAX: usize = 128;
+/// Queues of an app.
+pub const QUEUES_MAX: usize = 1_000;
+/// Events of one call of a subscription with batches.
+pub const BATCH_MAX: u32 = 1_000;
+/// The shortest time a batch waits for more events.
+pub const WINDOW_MIN: Duration = Duration::from_millis(1);
+/// The longest time a batch waits for more events.
+pub const WINDOW_MAX: Duration = Duration::from_secs(5 * 60);
+/// Characters of a subscription's name.
+pub const SUBSCRIPTION_CHARS_MAX: usize = 256;
 /// The shortest limit of an attempt.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// The longest limit of an attempt.

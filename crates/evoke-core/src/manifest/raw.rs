@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use super::table::{At, Located, Table};
 
 /// Keys the design knows and this version does not.
-const LATER_TOP: &[&str] = &["buckets", "queues", "secrets", "state", "decorators", "quotas"];
+const LATER_TOP: &[&str] = &["buckets", "secrets", "state", "decorators", "quotas"];
 const LATER_FUNCTION: &[&str] =
     &["class", "state", "buckets", "schedule", "schedules", "decorators", "queue", "calls", "webhook"];
-const LATER_ON: &[&str] = &["order", "delay", "batch"];
+const LATER_ON: &[&str] = &["delay"];
 const LATER_ROUTE: &[&str] = &["decorators", "variants", "shadow"];
 
 /// The whole app: its functions, and the routes that lead to them.
@@ -32,6 +32,9 @@ pub struct File {
     /// Which requests on the data listener start which function.
     #[schemars(with = "Option<Vec<Route>>")]
     pub routes: Vec<Route>,
+    /// Queues by name. A message for one is an event of the type queue.NAME.
+    #[schemars(with = "Option<BTreeMap<String, Queue>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
+    pub queues: Vec<(At<String>, Queue)>,
     /// Paths of the data listener where other services report what happened, each report signed.
     #[schemars(with = "Option<Vec<Webhook>>")]
     pub webhooks: Vec<Webhook>,
@@ -150,6 +153,51 @@ pub struct Subscription {
     /// Limit of one attempt, where it differs from the function's.
     #[schemars(regex(pattern = DURATION_PATTERN), extend("examples" = ["1m"]))]
     pub timeout: Option<At<String>>,
+    /// What it is called, for pausing it and in lists. Its event when left out.
+    #[schemars(extend("examples" = ["mail"]))]
+    pub name: Option<At<String>>,
+    /// Attempts at once at most, where that is less than the function's concurrency.
+    #[schemars(range(min = 1, max = 1000))]
+    pub concurrency: Option<At<i64>>,
+    /// Events with the same value here are delivered one after the other, in the order they were accepted: an attribute such
+    /// as subject, or members of the data as in data.order.id.
+    #[schemars(extend("examples" = ["subject", "data.order.id"]))]
+    pub order: Option<At<String>>,
+    /// Delivers several events in one call.
+    pub batch: Option<Batch>,
+}
+
+/// How many events make a call, and how long it waits for them.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Batch {
+    /// Events of one call at most.
+    #[schemars(required, range(min = 1, max = 1000), extend("examples" = [100]))]
+    pub size: Option<At<i64>>,
+    /// How long the first may wait for the others, 1ms to 5m.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("default" = "1s"))]
+    pub window: Option<At<String>>,
+}
+
+/// A queue: what is sent to it is taken by one function.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Queue {
+    /// The function that takes its messages.
+    #[schemars(required, regex(pattern = NAME_PATTERN), extend("examples" = ["mailer"]))]
+    pub to: Option<At<String>>,
+    /// How long a message is the function's once it got it; if it has not returned by then, or failed, the message becomes
+    /// visible again.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("default" = "30s"))]
+    pub visibility: Option<At<String>>,
+    /// How often a message is received before it is a dead letter.
+    #[schemars(range(min = 1, max = 100), extend("default" = 5))]
+    pub max_receives: Option<At<i64>>,
+    /// Messages being worked on at once at most, where that is less than the function's concurrency.
+    #[schemars(range(min = 1, max = 1000))]
+    pub concurrency: Option<At<i64>>,
+    /// Takes several messages in one call.
+    pub batch: Option<Batch>,
 }
 
 /// When something fires, and the event it publishes then.
@@ -301,6 +349,7 @@ impl File {
             install: table.table("install", "install", Install::read),
             functions: table.named_tables("functions", "function", Function::read),
             routes: table.tables("routes", "routes", |_, nth| format!("route {nth}"), Route::read),
+            queues: table.named_tables("queues", "queue", Queue::read),
             webhooks: table.tables("webhooks", "webhooks", |_, nth| format!("webhook {nth}"), Webhook::read),
             beacons: table.tables("beacons", "beacons", |_, nth| format!("beacon {nth}"), Beacon::read),
             schedules: table.named_tables("schedules", "schedule", Schedule::read),
@@ -361,6 +410,7 @@ impl Function {
 
 impl Subscription {
     fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let batch = format!("{}: batch", table.place);
         let retry = format!("{}: retry", table.place);
         let subscription = Self {
             event: table.required_text("event", r#""purchase_complete""#),
@@ -368,6 +418,10 @@ impl Subscription {
             pattern: table.json("pattern"),
             retry: table.table("retry", &retry, Retry::read),
             timeout: table.text("timeout", r#""10s""#),
+            name: table.text("name", r#""mail""#),
+            concurrency: table.number("concurrency", "1"),
+            order: table.text("order", r#""subject""#),
+            batch: table.table("batch", &batch, Batch::read),
         };
         table.finish(LATER_ON);
         subscription
@@ -450,5 +504,29 @@ impl Beacon {
         };
         table.finish(&[]);
         beacon
+    }
+}
+
+impl Batch {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let batch =
+            Self { size: table.required_number("size", "100"), window: table.text("window", r#""1s""#) };
+        table.finish(&[]);
+        batch
+    }
+}
+
+impl Queue {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let batch = format!("{}: batch", table.place);
+        let queue = Self {
+            to: table.required_text("to", r#""mailer""#),
+            visibility: table.text("visibility", r#""30s""#),
+            max_receives: table.number("max_receives", "5"),
+            concurrency: table.number("concurrency", "1"),
+            batch: table.table("batch", &batch, Batch::read),
+        };
+        table.finish(&[]);
+        queue
     }
 }

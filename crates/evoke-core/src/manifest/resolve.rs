@@ -4,6 +4,7 @@ mod beacon;
 mod egress;
 mod function;
 mod instances;
+mod queue;
 mod route;
 mod schedule;
 mod secret;
@@ -75,6 +76,7 @@ impl Resolver<'_, '_> {
         }
         let declared: Vec<&str> = file.functions.iter().map(|(name, _)| name.value.as_str()).collect();
         let routes = self.routes(&file.routes, &declared);
+        self.queues(&file.queues, &mut functions, &declared);
         let webhooks = self.webhooks(&file.webhooks, &routes);
         let beacons = self.beacons(&file.beacons, &routes, &webhooks);
         let scripts = file.install.as_ref().and_then(|install| install.scripts.as_ref());

@@ -110,6 +110,12 @@ impl<'t, 'p, 'i> Table<'t, 'p, 'i> {
         }
     }
 
+    /// A whole number that must be there.
+    pub fn required_number(&mut self, key: &'static str, example: &str) -> Option<At<i64>> {
+        self.require(key, format!("write {key} = {example}"));
+        self.number(key, example)
+    }
+
     /// An array of strings.
     pub fn texts(&mut self, key: &'static str, example: &str) -> Option<At<Vec<At<String>>>> {
         let value = self.take(key)?;

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod log;
 pub mod model;
 pub mod objects;
+pub mod order;
 pub mod queue;
 pub mod retention;
 pub mod samples;
@@ -66,6 +67,10 @@ macro_rules! store_conformance {
                 queues_are_apart, a_held_lease_is_not_given_again, a_lease_that_ran_out_is_handed_on,
                 extending_keeps_a_lease, an_older_token_cannot_extend, due_names_each_queue_once,
                 concurrent_leases_never_overlap, leases_of_a_dead_process_end, leasing_nothing_is_nothing;
+            order: those_of_a_key_come_one_after_the_other, one_that_waits_again_holds_up_its_key_only,
+                a_dead_letter_lets_the_next_go, a_redriven_one_takes_its_turn, the_order_survives_a_restart,
+                one_that_was_lost_stays_the_first, subscriptions_have_queues_of_their_own,
+                a_batch_is_settled_whole_or_not_at_all, what_waits_is_counted;
             settle: completion_is_final, an_older_token_settles_nothing, effects_come_with_completion,
                 a_conflict_leaves_nothing_behind, a_conflict_spares_its_neighbours,
                 a_deferred_invocation_waits, a_released_attempt_does_not_count,

@@ -19,7 +19,7 @@ use crate::record::{LogRecord, RunRecord};
 use crate::store::{
     Append, Appended, DeadLetter, DeadLetterQuery, Entry, EventQuery, Lease, Leased, ListQuery, LogQuery,
     Queue, QueueDue, Retention, RunQuery, SettleError, Settled, Settlement, Space, Store, StoreError,
-    StoredEvent, Write,
+    StoredEvent, Waiting, Write,
 };
 use crate::time::Timestamp;
 
@@ -145,6 +145,11 @@ impl Store for FaultyStore {
         hold: Duration,
     ) -> Result<Vec<Leased>, StoreError> {
         self.change(self.inner.lease(queue, max, now, hold)).await
+    }
+
+    async fn waiting(&self, queue: &Queue, now: Timestamp, max: u64) -> Result<Waiting, StoreError> {
+        self.alive()?;
+        self.inner.waiting(queue, now, max).await
     }
 
     async fn extend(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {

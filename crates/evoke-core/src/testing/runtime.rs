@@ -309,7 +309,15 @@ impl Guest {
     pub fn event(&self) -> Option<&Event> {
         match &self.call.input {
             Input::Event(event) => Some(event),
-            Input::Request(_) => None,
+            Input::Request(_) | Input::Events(_) => None,
+        }
+    }
+
+    /// The events of a call with several.
+    pub fn events(&self) -> &[Event] {
+        match &self.call.input {
+            Input::Events(events) => events,
+            Input::Request(_) | Input::Event(_) => &[],
         }
     }
 

@@ -21,7 +21,7 @@ use crate::record::{LogRecord, RunRecord};
 use crate::store::{
     Append, Appended, DeadLetter, DeadLetterQuery, Dedup, Entry, EventQuery, Lease, Leased, ListQuery,
     LogQuery, Queue, QueueDue, Retention, RunQuery, SettleError, Settled, Settlement, Space, Store,
-    StoreError, StoredEvent, Write,
+    StoreError, StoredEvent, Waiting, Write,
 };
 use crate::time::Timestamp;
 
@@ -40,6 +40,8 @@ struct All {
     log: BTreeMap<u64, queue::Accepted>,
     seen: HashMap<(AppName, Dedup), u64>,
     invocations: BTreeMap<RunId, queue::Invocation>,
+    /// How many invocations were ever accepted.
+    accepted: u64,
     /// Every pending invocation, by when it becomes available.
     available: BTreeSet<(Queue, Timestamp, RunId)>,
     runs: BTreeMap<RunId, RunRecord>,
@@ -98,6 +100,10 @@ impl Store for MemoryStore {
         hold: Duration,
     ) -> Result<Vec<Leased>, StoreError> {
         Ok(self.open()?.lease(queue, max, now, now.after(hold)))
+    }
+
+    async fn waiting(&self, queue: &Queue, now: Timestamp, max: u64) -> Result<Waiting, StoreError> {
+        Ok(self.open()?.waiting(queue, now, max))
     }
 
     async fn extend(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {

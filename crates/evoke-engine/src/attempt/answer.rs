@@ -154,8 +154,14 @@ impl Execution {
         let appends: Vec<_> = events.into_iter().map(append).collect();
         let queues = ingest::queues_of(&appends);
         let delays = later::is_among(&writes);
-        let settlement =
-            Settlement { lease: None, verdict: Verdict::Complete, run: Some(record), writes, appends };
+        let settlement = Settlement {
+            lease: None,
+            verdict: Verdict::Complete,
+            run: Some(record),
+            others: Vec::new(),
+            writes,
+            appends,
+        };
         let settled = inner.store.settle(settlement, now).await;
         // Also after an error: whether it happened may be unknown.
         inner.agenda.wake(queues, now);

@@ -1,12 +1,13 @@
 //! What is deployed now: read from the store at the start, switched by a deploy, followed when another node deploys.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evoke_core::id::{AppName, FunctionName};
+use evoke_core::id::{AppName, FunctionName, SubscriptionName};
 use evoke_core::manifest::Function;
 use evoke_core::runtime::InstanceSpec;
 use evoke_core::store::{ListQuery, Space};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::files::{self, BundleFiles};
 use super::{Deployment, read_json};
@@ -119,10 +120,23 @@ impl App {
             let pool = kept.filter(|pool| *pool.spec == spec);
             let pool = pool.unwrap_or_else(|| Pool::new(inner, spec, settings));
             let (app, settings) = (deployment.manifest.app.clone(), settings.clone());
-            (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool }))
+            let gates = gates(&settings, former.and_then(|former| former.functions.get(name)));
+            (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool, gates }))
         });
         Self { functions: functions.collect(), deployment: deployment.clone(), files }
     }
+}
+
+/// The gates of subscriptions with a limit; one whose limit stays is taken over, with who is inside.
+fn gates(settings: &Function, former: Option<&Arc<Target>>) -> BTreeMap<SubscriptionName, Arc<Semaphore>> {
+    let limited = settings.on.iter().filter_map(|on| Some((on.name(), on.concurrency?)));
+    let gate = |(name, limit): (SubscriptionName, u32)| {
+        let same = former
+            .filter(|former| former.subscription(&name).is_some_and(|on| on.concurrency == Some(limit)));
+        let kept = same.and_then(|former| former.gates.get(&name)).cloned();
+        (name, kept.unwrap_or_else(|| Arc::new(Semaphore::new(limit as usize))))
+    };
+    limited.map(gate).collect()
 }
 
 /// All that is needed to start an instance of the function.

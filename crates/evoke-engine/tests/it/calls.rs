@@ -104,7 +104,7 @@ async fn a_function_calls_another_and_the_chain_is_recorded() {
     world.runtime.script("inner", |guest| async move {
         let uri = match &guest.call.input {
             evoke_core::runtime::Input::Request(request) => request.uri.clone(),
-            evoke_core::runtime::Input::Event(_) => unreachable!("it is called"),
+            evoke_core::runtime::Input::Event(_) | Input::Events(_) => unreachable!("it is called"),
         };
         guest.respond(201, &uri).await;
         Ended::Returned { events: Vec::new() }

@@ -15,7 +15,7 @@ use evoke_engine::call::CallError;
 use http::Method;
 use std::sync::Arc;
 
-use crate::support::{World, app, function};
+use crate::support::World;
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_instance_is_reused_and_ended_when_its_time_is_up() {
@@ -127,7 +127,7 @@ async fn an_attempt_that_lost_its_lease_is_no_longer_counted_as_busy() {
     while world.instances("a") != (1, 0) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let queue = Queue { app: app(), function: function("a") };
+    let queue = Queue::of(&world.runs().await[0]);
     let hold = Duration::from_secs(600);
     let stolen = world.store.lease(&queue, 1, world.clock.now().after(hold), hold).await.unwrap();
     assert_eq!(stolen.len(), 1);

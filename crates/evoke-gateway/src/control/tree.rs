@@ -159,6 +159,8 @@ mod tests {
             created_at: Timestamp(0),
             ended_at: None,
             due_at: None,
+            subscription: None,
+            key: None,
             attempts: Vec::new(),
         }
     }

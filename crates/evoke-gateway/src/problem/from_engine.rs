@@ -14,6 +14,7 @@ use evoke_engine::explain::ExplainError;
 use evoke_engine::ingest::{LaterError, PublishError};
 use evoke_engine::report::ReportError;
 use evoke_engine::secrets::SecretError;
+use evoke_engine::subscription::PauseError;
 
 use super::Refusal;
 use super::kind::{self, Kind};
@@ -144,6 +145,16 @@ impl From<ReportError> for Refusal {
             ReportError::Refused(_) => Self::new(kind::REPORT_REFUSED, "the report was not accepted"),
             ReportError::Invalid(cause) => Self::new(kind::INVALID_EVENT, cause.to_string()),
             ReportError::Publish(error) => error.into(),
+        }
+    }
+}
+
+impl From<PauseError> for Refusal {
+    fn from(error: PauseError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PauseError::NotFound { .. } => Self::new(kind::UNKNOWN_SUBSCRIPTION, detail),
+            PauseError::Store(error) => error.into(),
         }
     }
 }

@@ -286,7 +286,7 @@ where
 pub fn request_of(guest: &mut Guest) -> &mut GuestRequest {
     match &mut guest.call.input {
         Input::Request(request) => request,
-        Input::Event(event) => panic!("called with event {event:?}"),
+        other => panic!("called with {other:?}"),
     }
 }
 

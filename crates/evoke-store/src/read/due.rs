@@ -1,9 +1,11 @@
 //! When each queue wants attention.
 
-use evoke_core::store::QueueDue;
+use evoke_core::store::{Queue, QueueDue, Waiting};
+use evoke_core::time::Timestamp;
 use rusqlite::Connection;
 
-use crate::number::time;
+use crate::number::{num, time, us};
+use crate::table::pending::Pending;
 use crate::table::queues;
 use crate::trouble::Trouble;
 
@@ -21,4 +23,20 @@ pub(crate) fn due(conn: &Connection) -> Result<Vec<QueueDue>, Trouble> {
         due.push(QueueDue { queue: queues::decode(row, 0)?, at: time(row.get(4)?) });
     }
     Ok(due)
+}
+
+/// How many invocations are in a queue, up to `max`.
+pub(crate) fn waiting(
+    conn: &Connection,
+    queue: &Queue,
+    now: Timestamp,
+    max: i64,
+) -> Result<Waiting, Trouble> {
+    let Some(queue) = queues::find(conn, queue)? else { return Ok(Waiting::default()) };
+    let (available, since) = Pending::count_available(conn, queue, us(now), max)?;
+    Ok(Waiting {
+        pending: num(Pending::count(conn, queue, max)?),
+        available: num(available),
+        since: since.map(time),
+    })
 }

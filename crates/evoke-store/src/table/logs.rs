@@ -146,7 +146,7 @@ impl Line {
 
 fn decode(row: &Row<'_>) -> Result<(u64, LogRecord), Trouble> {
     let Line { position, at, run, attempt, stream, line, .. } = Line::decode(row)?;
-    let Queue { app, function } = queues::decode(row, 8)?;
+    let Queue { app, function, .. } = queues::decode(row, 8)?;
     let stream = match stream {
         0 => LogStream::Stdout,
         1 => LogStream::Stderr,

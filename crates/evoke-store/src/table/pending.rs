@@ -87,6 +87,25 @@ impl Pending {
         collect(conn, AVAILABLE, [queue, now, limit])
     }
 
+    /// How many there are of a queue, up to `max`.
+    pub fn count(conn: &Connection, queue: i64, max: i64) -> Result<i64, Trouble> {
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM pending WHERE queue = ?1 LIMIT ?2)";
+        Ok(conn.prepare_cached(sql)?.query_row([queue, max], |row| row.get(0))?)
+    }
+
+    /// How many of a queue can be leased at `now`, up to `max`, and since when the first can be.
+    pub fn count_available(
+        conn: &Connection,
+        queue: i64,
+        now: i64,
+        max: i64,
+    ) -> Result<(i64, Option<i64>), Trouble> {
+        let sql = "SELECT count(*), min(at) FROM
+            (SELECT at FROM pending WHERE queue = ?1 AND at <= ?2 ORDER BY at LIMIT ?3)";
+        let mut count = conn.prepare_cached(sql)?;
+        Ok(count.query_row([queue, now, max], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
     /// The `limit` first leased ones after `n`.
     pub fn leased(conn: &Connection, after: i64, limit: i64) -> Result<Vec<Self>, Trouble> {
         collect(conn, LEASED, [after, limit])

@@ -1,6 +1,9 @@
-//! `queues`: small numbers for pairs of app and function. Rows stay for good; there are as many as functions ever.
+//! `queues`: small numbers for queues: pairs of app and function, and of app and `function/subscription`. Rows stay for good;
+//! there are as many as functions and subscriptions ever.
 
-use evoke_core::id::{AppName, FunctionName};
+use std::borrow::Cow;
+
+use evoke_core::id::{AppName, FunctionName, SubscriptionName};
 use evoke_core::store::Queue;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -20,7 +23,7 @@ pub(crate) fn intern(conn: &Connection, queue: &Queue) -> Result<i64, Trouble> {
     if let Some(id) = find(conn, queue)? {
         return Ok(id);
     }
-    let (app, function) = (queue.app.as_str(), queue.function.as_str());
+    let (app, function) = (queue.app.as_str(), &*text(queue));
     let id: i64 = conn.query_row("SELECT coalesce(max(id), 0) + 1 FROM queues", [], |row| row.get(0))?;
     conn.prepare_cached("INSERT INTO queues (id, app, function, crc) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![id, app, function, sum(app, function, id)])?;
@@ -29,7 +32,7 @@ pub(crate) fn intern(conn: &Connection, queue: &Queue) -> Result<i64, Trouble> {
 
 /// A queue's number.
 pub(crate) fn find(conn: &Connection, queue: &Queue) -> Result<Option<i64>, Trouble> {
-    let (app, function) = (queue.app.as_str(), queue.function.as_str());
+    let (app, function) = (queue.app.as_str(), &*text(queue));
     let mut find = conn.prepare_cached("SELECT id, crc FROM queues WHERE app = ?1 AND function = ?2")?;
     let found: Option<(i64, i64)> =
         find.query_row([app, function], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
@@ -64,8 +67,20 @@ pub(crate) fn decode(row: &Row<'_>, first: usize) -> Result<Queue, Trouble> {
     let (app, function) = (name(first + 1)?, name(first + 2)?);
     verify("queues", id, row.get(first + 3)?, sum(app, function, id))?;
     let app = AppName::new(app).map_err(|_| wrong(id))?;
+    let (function, subscription) = match function.split_once('/') {
+        Some((function, subscription)) => (function, Some(SubscriptionName::from_text(subscription))),
+        None => (function, None),
+    };
     let function = FunctionName::new(function).map_err(|_| wrong(id))?;
-    Ok(Queue { app, function })
+    Ok(Queue { app, function, subscription })
+}
+
+/// The function, and behind a slash, which no function has in its name, the subscription.
+fn text(queue: &Queue) -> Cow<'_, str> {
+    match &queue.subscription {
+        Some(subscription) => Cow::Owned(format!("{}/{subscription}", queue.function)),
+        None => Cow::Borrowed(queue.function.as_str()),
+    }
 }
 
 fn wrong(id: i64) -> Trouble {

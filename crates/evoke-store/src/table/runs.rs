@@ -6,6 +6,7 @@ use evoke_core::store::Queue;
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
+use super::order::{self, Key};
 use super::{Table, verify};
 use crate::crc::Crc;
 use crate::number::{time, us};
@@ -55,7 +56,12 @@ pub(crate) fn is_ended(code: i64) -> bool {
 /// A record, encoded on the caller's thread.
 pub(crate) struct Encoded {
     pub id: RunId,
+    /// That of its function's calls: runs are found by their function.
     pub queue: Queue,
+    /// Where it waits.
+    pub waits_in: Queue,
+    /// What it is kept in order by.
+    pub key: Option<Key>,
     pub state: i64,
     root: Correlation,
     created_at: i64,
@@ -67,7 +73,9 @@ impl Encoded {
     pub fn new(run: &RunRecord) -> Self {
         Self {
             id: run.id.clone(),
-            queue: Queue { app: run.app.clone(), function: run.function.clone() },
+            queue: Queue::calls(run.app.clone(), run.function.clone()),
+            waits_in: Queue::of(run),
+            key: run.key.as_deref().map(order::key),
             state: code(run.state),
             root: run.cause.root.clone(),
             created_at: us(run.created_at),

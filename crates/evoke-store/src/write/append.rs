@@ -8,7 +8,7 @@ use super::Work;
 use super::tx::Tx;
 use crate::number::{int, num, us};
 use crate::table::pending::Pending;
-use crate::table::{log, requests, runs, seen};
+use crate::table::{log, order, requests, runs, seen};
 use crate::trouble::{Stop, Trouble};
 
 /// Items, encoded on the caller's thread.
@@ -133,11 +133,15 @@ fn first(tx: &Tx<'_>, seq: i64, run: &RunId) -> Result<Appended, Trouble> {
 impl Invocation {
     fn enqueue(&self, tx: &mut Tx<'_>, seq: i64) -> Result<(), Trouble> {
         let n = tx.counters.next();
-        let queue = tx.queue(&self.run.queue)?;
-        self.run.row(n, queue, seq).insert(tx.conn)?;
+        let of = tx.queue(&self.run.queue)?;
+        self.run.row(n, of, seq).insert(tx.conn)?;
+        let queue = tx.queue(&self.run.waits_in)?;
+        let at = match &self.run.key {
+            Some(key) => order::join(tx, queue, key, n, self.due_at)?,
+            None => self.due_at,
+        };
         let request = self.request.is_some();
-        Pending { n, queue, at: self.due_at, attempts: 0, token: 0, leased_at: 0, request }
-            .insert(tx.conn)?;
+        Pending { n, queue, at, attempts: 0, token: 0, leased_at: 0, request }.insert(tx.conn)?;
         self.request.as_ref().map_or(Ok(()), |request| request.insert(tx.conn, n))
     }
 }

@@ -51,7 +51,7 @@ impl Work for Record {
             upsert(tx, run)?;
         }
         for line in &self.logs {
-            let queue = tx.queue(&Queue { app: line.app.clone(), function: line.function.clone() })?;
+            let queue = tx.queue(&Queue::calls(line.app.clone(), line.function.clone()))?;
             tx.counters.log_lines += 1;
             logs::insert(tx.conn, tx.counters.log_lines, queue, line)?;
         }

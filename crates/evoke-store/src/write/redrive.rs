@@ -1,12 +1,14 @@
 //! Putting dead letters back.
 
 use evoke_core::id::{AppName, RunId};
+use evoke_core::store::Queue;
 use evoke_core::time::Timestamp;
 
 use super::Work;
 use super::tx::Tx;
 use crate::number::us;
 use crate::table::dead::Dead;
+use crate::table::order;
 use crate::table::pending::Pending;
 use crate::table::runs::{DEAD, Run};
 use crate::trouble::{Stop, Trouble};
@@ -40,11 +42,14 @@ impl Redrive {
         }
         let Some(dead) = Dead::read(tx.conn, run.n)? else { return Err(Trouble::missing("dead", run.n)) };
         dead.delete(tx.conn)?;
-        run.change(|record| record.wait(self.now))?;
+        let record = run.change(|record| record.wait(self.now))?;
         run.update(tx.conn)?;
-        let (n, queue, request) = (run.n, run.queue, dead.request);
-        Pending { n, queue, at: us(self.now), attempts: 0, token: 0, leased_at: 0, request }
-            .insert(tx.conn)?;
+        let (n, queue, request) = (run.n, tx.queue(&Queue::of(&record))?, dead.request);
+        let at = match record.key.as_deref() {
+            Some(key) => order::join(tx, queue, &order::key(key), n, us(self.now))?,
+            None => us(self.now),
+        };
+        Pending { n, queue, at, attempts: 0, token: 0, leased_at: 0, request }.insert(tx.conn)?;
         Ok(true)
     }
 }

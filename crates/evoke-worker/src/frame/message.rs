@@ -118,7 +118,7 @@ pub struct Invoke<'a> {
     pub request: Option<InvokeRequest<'a>>,
     /// The event in JSON format, for an event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<&'a Event>,
+    pub event: Option<EventsOut<'a>>,
 }
 
 /// The head of a request.
@@ -138,6 +138,16 @@ pub struct InvokeRequest<'a> {
     pub body: bool,
 }
 
+/// The event, or several in an array.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum EventsOut<'a> {
+    /// One.
+    One(&'a Event),
+    /// Those of a batch.
+    Several(&'a [Event]),
+}
+
 /// Payload of `RESPONSE`.
 #[derive(Debug, Deserialize)]
 pub struct ResponseHead<'a> {
@@ -153,7 +163,7 @@ pub struct ResponseHead<'a> {
 /// Payload of `DONE`.
 #[derive(Debug, Default, Deserialize)]
 pub struct Done {
-    /// What the handler of an event returned.
+    /// What the handler of an event returned. That of several may have an object with `batchItemFailures` among it.
     #[serde(default)]
     pub events: Vec<serde_json::Value>,
 }

@@ -145,7 +145,8 @@ fn collect(value: Value, events: &mut Vec<Value>) -> Result<(), String> {
     match value {
         Value::Null => Ok(()),
         Value::Array(values) => values.into_iter().try_for_each(|value| collect(value, events)),
-        value if value["type"].is_string() => {
+        // The second: of a batch, which of its events are to be tried again.
+        value if value["type"].is_string() || value["batchItemFailures"].is_array() => {
             events.push(value);
             Ok(())
         }

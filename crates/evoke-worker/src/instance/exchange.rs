@@ -12,7 +12,6 @@ mod upload;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use evoke_core::event::Event;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Input, Report, Response};
@@ -57,7 +56,7 @@ pub(super) struct Exchange<'a> {
 
 #[derive(Debug)]
 enum End {
-    Done { events: Vec<Event> },
+    Done(returned::Returned),
     Failed { failure: Failure, fatal: bool },
 }
 
@@ -249,10 +248,10 @@ impl<'a> Exchange<'a> {
             Kind::Done => {
                 self.download.check_done(call)?;
                 let done: Done = message::parse(kind, payload)?;
-                let events =
-                    returned::events(done.events, &self.call.run, self.source, self.bounds.publish_events);
-                self.end = Some(match events {
-                    Ok(events) => End::Done { events },
+                let (call, limit) = (&self.call, self.bounds.publish_events);
+                let returned = returned::read(done.events, &call.input, &call.run, self.source, limit);
+                self.end = Some(match returned {
+                    Ok(returned) => End::Done(returned),
                     Err(failure) => End::Failed { failure, fatal: false },
                 });
                 self.take_output();
@@ -294,7 +293,7 @@ impl<'a> Exchange<'a> {
                 (Ended::Failed(Failure::new(FailureCode::Cancelled, cause)), true)
             }
             End::Failed { failure, fatal: false } => (Ended::Failed(failure), true),
-            End::Done { events } => (Ended::Returned { events }, true),
+            End::Done(returned) => (returned.ended(), true),
         }
     }
 

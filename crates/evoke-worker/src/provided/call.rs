@@ -10,7 +10,6 @@ mod take;
 use std::pin::{Pin, pin};
 
 use evoke_core::body::BodyError;
-use evoke_core::event::Event;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Input, Report};
@@ -21,6 +20,7 @@ use super::answering::{Answering, Form};
 use super::ask::{Ask, Chunk, Invocation};
 use super::{Bounds, Identity, Parts};
 use crate::instance::reports::Reports;
+use crate::instance::returned::Returned;
 use crate::instance::{EXIT, verdict};
 use crate::launcher::Exit;
 
@@ -51,7 +51,7 @@ enum Stage {
 /// What the function answered.
 #[derive(Debug)]
 enum End {
-    Done { events: Vec<Event> },
+    Done(Returned),
     Failed(Failure),
 }
 
@@ -188,7 +188,7 @@ impl Running<'_> {
     fn finish(&mut self, end: End) -> Over {
         self.take_output();
         match end {
-            End::Done { events } => (Ended::Returned { events }, true),
+            End::Done(returned) => (returned.ended(), true),
             // What an interpreter is worth after it ran out of memory, nobody knows.
             End::Failed(failure) => {
                 let usable = failure.code != FailureCode::OutOfMemory;
@@ -218,7 +218,7 @@ impl Running<'_> {
         self.take_output();
         let ended = match (std::mem::replace(&mut self.stage, Stage::Invoked), exit) {
             // It answers one invocation and ends.
-            (Stage::Answered(End::Done { events }), Exit::Code(0)) => Ended::Returned { events },
+            (Stage::Answered(End::Done(returned)), Exit::Code(0)) => returned.ended(),
             (Stage::Answered(End::Failed(failure)), _) => Ended::Failed(failure),
             (stage, exit) => {
                 self.stage = stage;

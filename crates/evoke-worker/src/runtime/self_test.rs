@@ -69,7 +69,7 @@ impl ProcessRuntime {
         let mut instance = forked.map_err(|cause| cause.to_string())?;
         let (call, _reports) = call();
         match instance.call(call).await {
-            Ended::Returned { .. } => Ok(()),
+            Ended::Returned { .. } | Ended::Partly { .. } => Ok(()),
             Ended::Failed(failure) => Err(failure.message),
             Ended::TimedOut => {
                 Err(format!("a forked process did not do its work within {} s", TIMEOUT.as_secs()))

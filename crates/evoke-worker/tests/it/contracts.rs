@@ -1,7 +1,9 @@
 //! How functions look: each contract for requests and for events, and how it is found.
 
+use evoke_core::event::{Data, Event};
 use evoke_core::manifest::RuntimeKind;
 use evoke_core::outcome::FailureCode;
+use evoke_core::runtime::{Ended, Input};
 
 use std::time::Duration;
 
@@ -436,4 +438,60 @@ async fn the_context_tells_who_calls() {
     call.params = vec![("id".to_owned(), "7".to_owned())];
     let outcome = host.guest(&[("main.py", python)]).await.request(call).await;
     insta::assert_json_snapshot!("context_python", outcome.answer().json());
+}
+
+/// The same in every contract that takes events: an array, and the form of AWS Lambda for those that failed.
+const BATCHES: &[(&str, &str)] = &[
+    (
+        "web.mjs",
+        "export default { async event(events) {
+            return [{ type: 'seen', data: events.length },
+                { batchItemFailures: events.slice(1).map((event) => ({ itemIdentifier: event.id })) }];
+        } };",
+    ),
+    (
+        "lambda.mjs",
+        "export const handler = async (events) => [{ type: 'seen', data: events.length },
+            { batchItemFailures: events.slice(1).map((event) => ({ itemIdentifier: event.id })) }];",
+    ),
+    (
+        "plain.py",
+        "def handler(events, context):\n    return [{'type': 'seen', 'data': len(events)},\n        \
+         {'batchItemFailures': [{'itemIdentifier': event['id']} for event in events[1:]]}]\n",
+    ),
+];
+
+#[tokio::test]
+async fn a_batch_is_an_array_and_its_handler_names_what_failed() {
+    let host = Host::start().await;
+    for (file, source) in BATCHES {
+        let mut guest = host.guest(&[(file, source)]).await;
+        let batch = || {
+            let named = |id: &str| Event::new(id, "/test", "placed").with_json(serde_json::json!(1));
+            Input::Events(vec![named("a"), named("b"), named("c")])
+        };
+        let outcome = guest.run(batch(), Duration::from_secs(10), no_platform()).await;
+        let Ended::Partly { events, failed } = outcome.ended else { panic!("{file}: {:?}", outcome.ended) };
+        assert_eq!(failed, ["b", "c"], "{file}");
+        assert_eq!(
+            (events[0].ty(), events[0].data()),
+            ("seen", Some(&Data::Json(serde_json::json!(3)))),
+            "{file}"
+        );
+        let alone = Input::Events(vec![Event::new("a", "/test", "placed")]);
+        let outcome = guest.run(alone, Duration::from_secs(10), no_platform()).await;
+        assert!(matches!(outcome.ended, Ended::Returned { .. }), "{file}: {:?}", outcome.ended);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_none_of_the_batchs_fails_all_of_it() {
+    let host = Host::start().await;
+    let source =
+        "def handler(events, context):\n    return {'batchItemFailures': [{'itemIdentifier': 'x'}]}\n";
+    let mut guest = host.guest(&[("f.py", source)]).await;
+    let batch = Input::Events(vec![Event::new("a", "/test", "placed")]);
+    let outcome = guest.run(batch, Duration::from_secs(10), no_platform()).await;
+    let message = &outcome.failure().message;
+    assert_eq!(message, "batchItemFailures names \"x\", which is no event of the batch");
 }

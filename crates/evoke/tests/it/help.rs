@@ -24,6 +24,10 @@ const COMMANDS: &[&str] = &[
     "dlq",
     "dlq ls",
     "dlq redrive",
+    "subscriptions",
+    "subscriptions ls",
+    "subscriptions pause",
+    "subscriptions resume",
     "secrets",
     "secrets ls",
     "secrets set",
@@ -59,10 +63,9 @@ fn the_reference_names_every_command_and_option() {
     let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
     let reference = std::fs::read_to_string(reference).unwrap();
     let here = std::env::temp_dir();
-    for command in COMMANDS
-        .iter()
-        .filter(|command| !["events", "runs", "dlq", "secrets", "functions", "store"].contains(command))
-    {
+    for command in COMMANDS.iter().filter(|command| {
+        !["events", "runs", "dlq", "subscriptions", "secrets", "functions", "store"].contains(command)
+    }) {
         assert!(
             reference.contains(&format!("evoke {command}").trim_end().to_owned()),
             "{command} is not described"

@@ -20,4 +20,5 @@ mod provided;
 mod reports;
 mod search;
 mod store;
+mod subscriptions;
 mod wasm;

@@ -94,7 +94,7 @@ impl Resolver<'_, '_> {
         Some(seen)
     }
 
-    fn target(&mut self, place: &str, to: &At<String>, declared: &[&str]) -> Option<FunctionName> {
+    pub(super) fn target(&mut self, place: &str, to: &At<String>, declared: &[&str]) -> Option<FunctionName> {
         let name = to.value.as_str();
         if declared.contains(&name) {
             return FunctionName::new(name).ok();

@@ -3,10 +3,11 @@
 use super::Resolver;
 use crate::filter::cesql::{Expression, Type};
 use crate::filter::pattern::Pattern;
-use crate::manifest::bounds::PATTERNS_MAX;
+use crate::id::SubscriptionName;
+use crate::manifest::bounds::{CONCURRENCY_MAX, PATTERNS_MAX, SUBSCRIPTION_CHARS_MAX};
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::{At, Located, Place};
-use crate::manifest::{Subscription, raw};
+use crate::manifest::{OrderKey, Subscription, TypePattern, raw};
 use crate::retry::RetryPolicy;
 
 impl Resolver<'_, '_> {
@@ -28,7 +29,12 @@ impl Resolver<'_, '_> {
             let pattern = raw.pattern.as_ref().and_then(|pattern| self.event_pattern(&place, pattern));
             let Some(text) = &raw.event else { continue };
             let Some(event) = self.pattern(&format!("{place}: event"), text) else { continue };
-            let subscription = Subscription { event, filter, pattern, retry, timeout };
+            let named = self.subscription_name(&place, raw.name.as_ref(), &event, &subscriptions);
+            let concurrency = self.count(&place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
+            let order = raw.order.as_ref().and_then(|order| self.order(&place, order));
+            let batch = raw.batch.as_ref().and_then(|batch| self.batch(&place, batch));
+            let subscription =
+                Subscription { event, filter, pattern, retry, timeout, named, concurrency, order, batch };
             if let Some(first) = subscriptions.iter().position(|other| same(other, &subscription)) {
                 let message = format!("{place}: event {:?} is the same as in on {}", text.value, first + 1);
                 let found = self.problems.add("duplicate", text.span.clone(), message);
@@ -37,6 +43,51 @@ impl Resolver<'_, '_> {
             subscriptions.push(subscription);
         }
         subscriptions
+    }
+
+    /// What is to be written down of its name: the one that was chosen, or where two have the same event, that and a number.
+    fn subscription_name(
+        &mut self,
+        place: &str,
+        chosen: Option<&At<String>>,
+        event: &TypePattern,
+        others: &[Subscription],
+    ) -> Option<SubscriptionName> {
+        let taken = |name: &str| others.iter().any(|other| other.name().as_str() == name);
+        let Some(chosen) = chosen else {
+            let mut numbered =
+                (1..).map(|n| if n == 1 { event.0.clone() } else { format!("{}#{n}", event.0) });
+            let name = numbered.find(|name| !taken(name))?;
+            return (name != event.0).then(|| SubscriptionName::from_text(name));
+        };
+        let name = chosen.value.as_str();
+        let odd = |c: char| c.is_whitespace() || c.is_control();
+        if name.is_empty() || name.chars().count() > SUBSCRIPTION_CHARS_MAX || name.chars().any(odd) {
+            let message =
+                format!("{place}: name {name:?} is empty, longer than 256 characters or has white space");
+            self.problems.add("invalid_name", chosen.span.clone(), message);
+        } else if taken(name) {
+            let message = format!("{place}: another subscription of the function has the name {name:?}");
+            self.problems.add("duplicate", chosen.span.clone(), message);
+        }
+        (name != event.0).then(|| SubscriptionName::from_text(name))
+    }
+
+    /// `order`: an attribute, or members of the data.
+    fn order(&mut self, place: &str, text: &At<String>) -> Option<OrderKey> {
+        let order = text.value.as_str();
+        let attribute =
+            !order.is_empty() && order.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let member =
+            order.strip_prefix("data.").is_some_and(|path| path.split('.').all(|name| !name.is_empty()));
+        if (attribute && order != "data") || member {
+            return Some(OrderKey(order.to_owned()));
+        }
+        let message = format!("{place}: order {order:?} is no attribute and no member of the data");
+        self.problems.add("invalid_value", text.span.clone(), message).help(
+            "write an attribute, such as \"subject\", or members of the data, such as \"data.order.id\"",
+        );
+        None
     }
 
     /// `where`: an expression that can be true, and calls only functions that exist.

@@ -88,6 +88,7 @@ pub async fn a_step_with_its_note_happens_once(subject: &mut dyn Subject) {
         lease: None,
         verdict: Verdict::Complete,
         run: None,
+        others: Vec::new(),
         writes: vec![put("note", "1", Expect::Absent)],
         appends: vec![Append::again(app(), seq, vec![delivery(n, "g")])],
     };

@@ -41,7 +41,7 @@ pub async fn the_longest_available_come_first(subject: &mut dyn Subject) {
 pub async fn queues_are_apart(subject: &mut dyn Subject) {
     let store = subject.store();
     store.append(vec![append("a", 1, "f"), append("b", 2, "g")], START).await.expect("append");
-    let other = Queue { app: app_named("other"), function: function("f") };
+    let other = Queue::calls(app_named("other"), function("f"));
     assert!(store.lease(&other, 10, START, HOLD).await.expect("lease").is_empty());
     let leased = lease_all(&store, "g", START).await;
     assert_eq!(leased.iter().map(|one| one.lease.run.clone()).collect::<Vec<_>>(), [run_id(2)]);

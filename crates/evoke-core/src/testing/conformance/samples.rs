@@ -42,7 +42,7 @@ pub fn function(name: &str) -> FunctionName {
 
 /// A queue of [`app`].
 pub fn queue(name: &str) -> Queue {
-    Queue { app: app(), function: function(name) }
+    Queue::calls(app(), function(name))
 }
 
 /// A run id; sorted as its number.
@@ -61,6 +61,8 @@ pub fn run(n: u64, name: &str) -> RunRecord {
         id: run_id(n),
         app: app(),
         function: function(name),
+        subscription: None,
+        key: None,
         trigger: Trigger::Http { method: "POST".to_owned(), path: "/orders".to_owned() },
         cause: Cause {
             root: Correlation::from_text(format!("root_{n}")),
@@ -143,7 +145,14 @@ pub fn complete(lease: &Lease) -> Settlement {
 
 /// Settles with a verdict and nothing else.
 pub fn settlement(lease: &Lease, verdict: Verdict) -> Settlement {
-    Settlement { lease: Some(lease.clone()), verdict, run: None, writes: Vec::new(), appends: Vec::new() }
+    Settlement {
+        lease: Some(lease.clone()),
+        verdict,
+        run: None,
+        others: Vec::new(),
+        writes: Vec::new(),
+        appends: Vec::new(),
+    }
 }
 
 /// Leases one invocation of `name` that must be there.

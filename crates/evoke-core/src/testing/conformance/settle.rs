@@ -152,6 +152,7 @@ pub async fn a_synchronous_settlement_needs_no_lease(subject: &mut dyn Subject) 
         run: Some(ended(1, "f", RunState::Completed)),
         writes: vec![put("k", "1", Expect::Absent)],
         appends: vec![append("a", 2, "g")],
+        others: Vec::new(),
     };
     store.settle(settlement.clone(), START).await.expect("settle");
     let conflict =

@@ -3,10 +3,10 @@
 use super::All;
 use crate::event::Event;
 use crate::id::{AppName, RunId};
-use crate::record::AttemptRecord;
+use crate::record::{AttemptRecord, RunRecord};
 use crate::store::{
-    Append, Appended, Lease, Leased, NewInvocation, Queue, QueueDue, SettleError, Settled, Settlement,
-    StoredInput, StoredRequest, Verdict,
+    Append, Appended, Conclusion, Lease, Leased, NewInvocation, Queue, QueueDue, SettleError, Settled,
+    Settlement, StoredInput, StoredRequest, Verdict, Waiting,
 };
 use crate::time::Timestamp;
 
@@ -36,12 +36,18 @@ pub(super) struct Invocation {
     pub request: Option<StoredRequest>,
     /// Attempts taken since it was queued or redriven.
     pub attempts: u32,
+    /// Its key, and when it was accepted among all.
+    pub order: Option<(String, u64)>,
     pub place: Place,
 }
 
 #[derive(Debug)]
 pub(super) enum Place {
     Waiting {
+        due_at: Timestamp,
+    },
+    /// Behind another of its key.
+    Behind {
         due_at: Timestamp,
     },
     Held {
@@ -65,7 +71,7 @@ impl Place {
             Self::Waiting { due_at } => Some(*due_at),
             Self::Held { until, .. } => Some(*until),
             Self::Lost { since } => Some(*since),
-            Self::Dead { .. } => None,
+            Self::Behind { .. } | Self::Dead { .. } => None,
         }
     }
 
@@ -126,11 +132,44 @@ impl All {
     fn enqueue(&mut self, new: NewInvocation, seq: u64) {
         let NewInvocation { mut run, due_at, request } = new;
         run.wait(due_at);
-        let queue = Queue { app: run.app.clone(), function: run.function.clone() };
-        let place = Place::Waiting { due_at };
-        self.available.insert((queue.clone(), due_at, run.id.clone()));
-        self.invocations.insert(run.id.clone(), Invocation { queue, seq, request, attempts: 0, place });
+        let (queue, place) = (Queue::of(&run), self.place_in_order(&run, due_at));
+        if let Some(at) = place.available_at() {
+            self.available.insert((queue.clone(), at, run.id.clone()));
+        }
+        self.accepted += 1;
+        let order = run.key.clone().map(|key| (key, self.accepted));
+        let invocation = Invocation { queue, seq, request, attempts: 0, order, place };
+        self.invocations.insert(run.id.clone(), invocation);
         self.runs.insert(run.id.clone(), run);
+    }
+
+    /// Behind those of its key, if there are any.
+    fn place_in_order(&self, run: &RunRecord, due_at: Timestamp) -> Place {
+        let has_other =
+            run.key.is_some() && self.of_key(&Queue::of(run), run.key.as_deref()).next().is_some();
+        if has_other { Place::Behind { due_at } } else { Place::Waiting { due_at } }
+    }
+
+    /// Pending ones of a queue with a key.
+    fn of_key<'a>(
+        &'a self,
+        queue: &'a Queue,
+        key: Option<&'a str>,
+    ) -> impl Iterator<Item = (u64, &'a RunId)> {
+        self.invocations.iter().filter_map(move |(run, other)| {
+            let (of, accepted) = other.order.as_ref()?;
+            let same = other.queue == *queue && Some(of.as_str()) == key;
+            (same && !matches!(other.place, Place::Dead { .. })).then_some((*accepted, run))
+        })
+    }
+
+    /// Lets the next of a key go, now that one is over.
+    fn let_next(&mut self, queue: &Queue, key: &str) {
+        let Some((_, next)) = self.of_key(queue, Some(key)).min() else { return };
+        let next = next.clone();
+        if let Some(Place::Behind { due_at }) = self.invocations.get(&next).map(|other| &other.place) {
+            self.put(&next, Place::Waiting { due_at: *due_at });
+        }
     }
 
     pub(super) fn due(&self) -> Vec<QueueDue> {
@@ -141,6 +180,19 @@ impl All {
             }
         }
         queues
+    }
+
+    pub(super) fn waiting(&self, queue: &Queue, now: Timestamp, max: u64) -> Waiting {
+        let pending = |one: &&Invocation| one.queue == *queue && !matches!(one.place, Place::Dead { .. });
+        let pending = self.invocations.values().filter(pending);
+        let mut available: Vec<Timestamp> =
+            pending.clone().filter_map(|one| one.place.available_at().filter(|at| *at <= now)).collect();
+        available.sort_unstable();
+        Waiting {
+            pending: (pending.count() as u64).min(max),
+            available: (available.len() as u64).min(max),
+            since: available.first().copied(),
+        }
     }
 
     pub(super) fn lease(
@@ -211,8 +263,9 @@ impl All {
     }
 
     pub(super) fn settle(&mut self, settlement: Settlement, now: Timestamp) -> Result<Settled, SettleError> {
-        let Settlement { lease, verdict, run, writes, appends } = settlement;
-        if let Some(lease) = lease.as_ref().filter(|lease| !self.is_held_by(lease)) {
+        let Settlement { lease, verdict, run, others, writes, appends } = settlement;
+        let leases = lease.iter().chain(others.iter().map(|other| &other.lease));
+        if let Some(lease) = leases.into_iter().find(|lease| !self.is_held_by(lease)) {
             return Err(SettleError::StaleLease { run: lease.run.clone() });
         }
         self.check_writes(&writes, now)?;
@@ -220,6 +273,12 @@ impl All {
             self.runs.insert(run.id.clone(), run);
         }
         if let Some(lease) = lease {
+            self.conclude(&lease.run, verdict, now);
+        }
+        for Conclusion { lease, verdict, run } in others {
+            if let Some(run) = run {
+                self.runs.insert(run.id.clone(), run);
+            }
             self.conclude(&lease.run, verdict, now);
         }
         let revisions = self.apply_writes(writes);
@@ -235,7 +294,10 @@ impl All {
             Verdict::Complete => {
                 let Some(invocation) = self.invocations.remove(run) else { return };
                 if let Some(at) = invocation.place.available_at() {
-                    self.available.remove(&(invocation.queue, at, run.clone()));
+                    self.available.remove(&(invocation.queue.clone(), at, run.clone()));
+                }
+                if let Some((key, _)) = &invocation.order {
+                    self.let_next(&invocation.queue, key);
                 }
             }
             Verdict::Defer { until } => self.put(run, Place::Waiting { due_at: until }),
@@ -245,7 +307,13 @@ impl All {
                 }
                 self.put(run, Place::Waiting { due_at: now });
             }
-            Verdict::DeadLetter { reason } => self.put(run, Place::Dead { reason, at: now }),
+            Verdict::DeadLetter { reason } => {
+                self.put(run, Place::Dead { reason, at: now });
+                let Some(invocation) = self.invocations.get(run) else { return };
+                if let (queue, Some((key, _))) = (invocation.queue.clone(), invocation.order.clone()) {
+                    self.let_next(&queue, &key);
+                }
+            }
         }
     }
 
@@ -255,7 +323,9 @@ impl All {
         };
         let Some(invocation) = self.invocations.get_mut(run).filter(dead) else { return false };
         invocation.attempts = 0;
-        self.put(run, Place::Waiting { due_at: now });
+        let record = self.runs.get(run).cloned();
+        let place = record.map_or(Place::Waiting { due_at: now }, |run| self.place_in_order(&run, now));
+        self.put(run, place);
         if let Some(record) = self.runs.get_mut(run) {
             record.wait(now);
         }

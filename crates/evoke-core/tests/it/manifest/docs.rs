@@ -39,8 +39,19 @@ fn reference_has_a_row_for_every_key_with_its_default() {
     let (page, schema) = (page(), schema());
     let tables = ["/properties", "/properties/app/properties"].map(str::to_owned).into_iter();
     let tables = tables.chain(
-        ["Install", "Function", "Subscription", "Retry", "Route", "Webhook", "Beacon", "Schedule"]
-            .map(|ty| format!("/$defs/{ty}/properties")),
+        [
+            "Install",
+            "Function",
+            "Subscription",
+            "Retry",
+            "Route",
+            "Webhook",
+            "Beacon",
+            "Schedule",
+            "Batch",
+            "Queue",
+        ]
+        .map(|ty| format!("/$defs/{ty}/properties")),
     );
     for table in tables {
         for (key, rule) in schema.pointer(&table).unwrap().as_object().unwrap() {
@@ -65,7 +76,7 @@ fn keys_of_later_versions_are_refused_by_name() {
             .into_iter()
             .filter(|name| name.chars().all(char::is_alphabetic) && name != "on" && name != "to")
             .collect();
-        assert!(keys.len() >= 3, "{keys:?}");
+        assert!(!keys.is_empty(), "{table}");
         for key in keys {
             let errors = read(&format!("{table}\n{key} = 1\n")).unwrap_err();
             let code = errors

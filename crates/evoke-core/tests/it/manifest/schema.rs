@@ -43,6 +43,11 @@ fn keys_are_those_the_reader_knows() {
         ("[functions.a.retry]\nzzzzzzzzzz = 1", schema["$defs"]["Retry"]["properties"].clone()),
         ("[schedules.a]\nzzzzzzzzzz = 1", schema["$defs"]["Schedule"]["properties"].clone()),
         ("[[routes]]\nzzzzzzzzzz = 1", schema["$defs"]["Route"]["properties"].clone()),
+        (
+            "[[functions.a.on]]\n[functions.a.on.batch]\nzzzzzzzzzz = 1",
+            schema["$defs"]["Batch"]["properties"].clone(),
+        ),
+        ("[queues.a]\nzzzzzzzzzz = 1", schema["$defs"]["Queue"]["properties"].clone()),
         ("[[webhooks]]\nzzzzzzzzzz = 1", schema["$defs"]["Webhook"]["properties"].clone()),
         ("[[beacons]]\nzzzzzzzzzz = 1", schema["$defs"]["Beacon"]["properties"].clone()),
     ];

@@ -7,14 +7,14 @@ use evoke_core::runtime::{Call, Input};
 use super::Exchange;
 use super::download::Download;
 use super::upload::Upload;
-use crate::frame::message::{HeadersOut, Invoke, InvokeRequest};
+use crate::frame::message::{EventsOut, HeadersOut, Invoke, InvokeRequest};
 use crate::frame::{CHUNK_BYTES, FrameError, Kind};
 
 /// Takes the request's body out of the call, and says what kind of answer is due.
 pub(super) fn split(call: &mut Call) -> (Upload, Download) {
     match &mut call.input {
         Input::Request(request) => (Upload::new(std::mem::take(&mut request.body)), Download::awaited()),
-        Input::Event(_) => (Upload::new(Body::Full(Bytes::new())), Download::unwanted()),
+        Input::Event(_) | Input::Events(_) => (Upload::new(Body::Full(Bytes::new())), Download::unwanted()),
     }
 }
 
@@ -30,7 +30,8 @@ impl Exchange<'_> {
             event: None,
         };
         match &call.input {
-            Input::Event(event) => invoke.event = Some(event),
+            Input::Event(event) => invoke.event = Some(EventsOut::One(event)),
+            Input::Events(events) => invoke.event = Some(EventsOut::Several(events)),
             Input::Request(request) => {
                 invoke.request = Some(InvokeRequest {
                     method: request.method.as_str(),

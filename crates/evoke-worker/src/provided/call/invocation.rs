@@ -14,6 +14,7 @@ use crate::function_url::{Invoked, payload};
 pub(super) fn of(call: &Call, body: &[u8], identity: &Identity) -> Invocation {
     let payload = match &call.input {
         Input::Event(event) => serde_json::to_vec(event).expect("an event is JSON"),
+        Input::Events(events) => serde_json::to_vec(events).expect("events are JSON"),
         Input::Request(request) => {
             let (function, run) = (identity.function.as_str(), call.run.as_str());
             payload(request, body, Invoked { function, run, at: super::now(call) })

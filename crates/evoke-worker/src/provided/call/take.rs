@@ -180,17 +180,19 @@ impl Running<'_> {
     fn concluded(&mut self, answering: &mut Answering) -> End {
         let said = match &mut answering.form {
             Form::Whole(all) => std::mem::take(all).freeze(),
-            Form::Stream(_) => return End::Done { events: Vec::new() },
+            Form::Stream(_) => return End::Done(returned::Returned::default()),
             Form::Prelude(_) => {
                 let message = "the streamed answer ended before its prelude did";
                 return End::Failed(Failure::new(FailureCode::FunctionError, message));
             }
         };
         let concluded = match &self.call.input {
-            Input::Event(_) => function_url::events(&said).map_err(wrong).and_then(|values| {
-                let (run, limit) = (&self.call.run, self.bounds.publish_events);
-                returned::events(values, run, &self.identity.source, limit)
-            }),
+            Input::Event(_) | Input::Events(_) => {
+                function_url::events(&said).map_err(wrong).and_then(|values| {
+                    let (run, limit) = (&self.call.run, self.bounds.publish_events);
+                    returned::read(values, &self.call.input, run, &self.identity.source, limit)
+                })
+            }
             Input::Request(_) => {
                 function_url::answer(said, self.bounds.headers).map_err(wrong).map(|answer| {
                     let function_url::Answer { status, headers, body } = answer;
@@ -198,12 +200,12 @@ impl Running<'_> {
                     let headers = answering::counted_here(headers, status, is_head);
                     let body = if is_head { Body::empty() } else { Body::Full(body) };
                     self.reports.push(Report::Response(Response { status, headers, body }));
-                    Vec::new()
+                    returned::Returned::default()
                 })
             }
         };
         match concluded {
-            Ok(events) => End::Done { events },
+            Ok(returned) => End::Done(returned),
             Err(failure) => End::Failed(failure),
         }
     }

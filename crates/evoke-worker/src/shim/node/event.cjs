@@ -11,6 +11,8 @@ function returnedEvents(value, where) {
 function one(value, where) {
   if (value === undefined || value === null) return [];
   if (typeof value === "object") {
+    // Of a batch: which of its events are to be tried again.
+    if (Array.isArray(value.batchItemFailures)) return [value];
     if (typeof value.type === "string") return [value];
     // Lambda handlers that serve requests as well often answer everything alike.
     if (Number.isInteger(value.statusCode)) {

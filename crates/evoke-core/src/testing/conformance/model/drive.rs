@@ -166,8 +166,14 @@ async fn settle(store: &Arc<dyn Store>, model: &mut Model, which: &Index, end: &
     let writes = model.writes(wanted);
     let emitted = emit.map(|key| (key, item(model, key, 1, 1, now)));
     let appends = emitted.iter().map(|(_, (item, _))| item.clone()).collect();
-    let settlement =
-        Settlement { lease: Some(lease.clone()), verdict, run: None, writes: writes.clone(), appends };
+    let settlement = Settlement {
+        lease: Some(lease.clone()),
+        verdict,
+        run: None,
+        others: Vec::new(),
+        writes: writes.clone(),
+        appends,
+    };
     let conflict = model.conflict(&writes);
     let held = model.holder(&lease);
     match store.settle(settlement, now).await {

@@ -8,6 +8,9 @@ def returned_events(value):
     if isinstance(value, (list, tuple)):
         return [event for item in value for event in returned_events(item)]
     if isinstance(value, dict):
+        # Of a batch: which of its events are to be tried again.
+        if isinstance(value.get("batchItemFailures"), list):
+            return [value]
         if isinstance(value.get("type"), str):
             return [value]
         # Lambda handlers that serve requests as well often answer everything alike.

@@ -1,0 +1,97 @@
+//! The end of attempts in the store: one transaction for all of a batch, with what the attempt changed.
+
+use std::time::Duration;
+
+use evoke_core::record::AttemptRecord;
+use evoke_core::store::{
+    Append, Conclusion, Leased, Queue, SettleError, Settled, Settlement, StoreError, Verdict, Write,
+};
+use evoke_core::time::Timestamp;
+
+use crate::engine::Inner;
+use crate::{ingest, later};
+
+/// Pauses before a settlement that the store did not take is tried again, far shorter together than a lease. When that
+/// did not help either, the lease runs out and the attempt is made again.
+const SETTLE_PAUSES_MS: [u64; 5] = [50, 100, 200, 400, 800];
+
+/// What becomes of one invocation.
+pub(super) struct End<'a> {
+    pub leased: &'a Leased,
+    /// The attempt, unless the store has noted it already or there was none.
+    pub record: Option<AttemptRecord>,
+    pub verdict: Verdict,
+}
+
+/// Carries the verdicts out, and has the queues looked at to which that adds. Effects go with one that is complete.
+pub(super) async fn conclude(
+    inner: &Inner,
+    mut ends: Vec<End<'_>>,
+    (writes, appends): (Vec<Write>, Vec<Append>),
+    now: Timestamp,
+) -> Result<(), SettleError> {
+    // The seam has effects with completion only; of a batch they go with the first that is.
+    let first = ends.iter().position(|end| end.verdict == Verdict::Complete).unwrap_or(0);
+    ends.swap(0, first);
+    let mut queues = ingest::queues_of(&appends);
+    let mut again = Vec::new();
+    for end in &ends {
+        match &end.verdict {
+            Verdict::Defer { until } => again.push((Queue::of(&end.leased.run), *until)),
+            Verdict::Release => queues.push(Queue::of(&end.leased.run)),
+            // The next of its key can be had now.
+            Verdict::Complete | Verdict::DeadLetter { .. } if end.leased.run.key.is_some() => {
+                queues.push(Queue::of(&end.leased.run));
+            }
+            Verdict::Complete | Verdict::DeadLetter { .. } => {}
+        }
+    }
+    let mut conclusions = ends.into_iter().map(End::conclusion);
+    let Some(Conclusion { lease, verdict, run }) = conclusions.next() else { return Ok(()) };
+    let others = conclusions.collect();
+    let delays = later::is_among(&writes);
+    let settlement = Settlement { lease: Some(lease), verdict, run, others, writes, appends };
+    let settled = settle(inner, settlement, now).await;
+    // Also after an error: whether it happened may be unknown.
+    inner.agenda.wake(queues, now);
+    if delays {
+        inner.later.wake();
+    }
+    for (queue, until) in again {
+        inner.agenda.wake([queue], until);
+    }
+    settled.map(drop)
+}
+
+impl End<'_> {
+    fn conclusion(self) -> Conclusion {
+        let mut run = self.leased.run.clone();
+        // An attempt that was given back does not count and leaves no trace.
+        if let Some(record) = self.record.filter(|_| self.verdict != Verdict::Release) {
+            run.push_attempt(record);
+        }
+        Conclusion { lease: self.leased.lease.clone(), verdict: self.verdict, run: Some(run) }
+    }
+}
+
+/// Settles, and again as long as the store says that this can help.
+async fn settle(inner: &Inner, settlement: Settlement, now: Timestamp) -> Result<Settled, SettleError> {
+    let mut pauses_ms = SETTLE_PAUSES_MS.into_iter();
+    let mut may_have_happened = false;
+    loop {
+        match inner.store.settle(settlement.clone(), now).await {
+            Err(SettleError::Store(error)) if error.retryable() => {
+                may_have_happened |= matches!(error, StoreError::Outcome(_));
+                let Some(pause_ms) = pauses_ms.next() else { return Err(error.into()) };
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            }
+            Err(SettleError::StaleLease { .. }) if may_have_happened => return Ok(Settled::default()),
+            done => return done,
+        }
+    }
+}
+
+/// The lease runs out and the invocation is attempted again; nothing is lost, only repeated.
+pub(super) fn unsettled(leased: &Leased, error: &SettleError) {
+    tracing::warn!(%error, run = %leased.run.id, function = %leased.run.function, "an attempt could not be settled");
+}

@@ -1,0 +1,255 @@
+//! Subscriptions as one operates them: listed, paused, resumed.
+//!
+//! A paused subscription goes on collecting deliveries, up to a bound, and attempts none; what is under way finishes. That
+//! it is paused is durable. Over the bound a delivery is not queued: its run is recorded as failed, with the reason, so that
+//! what was skipped can be seen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evoke_core::id::{AppName, FunctionName, SubscriptionName};
+use evoke_core::manifest::Subscription;
+use evoke_core::outcome::{Failure, FailureCode, Outcome};
+use evoke_core::record::{AttemptRecord, RunRecord, RunState};
+use evoke_core::store::{Expect, ListQuery, Queue, SettleError, Space, StoreError, Waiting, Write};
+use evoke_core::time::Timestamp;
+use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::deploy::{json_value, read_json};
+use crate::engine::Inner;
+use crate::{Engine, StartError};
+
+/// A subscription and how it is doing.
+#[derive(Debug, Clone)]
+pub struct SubscriptionState {
+    /// Whose.
+    pub function: FunctionName,
+    /// As it is deployed.
+    pub subscription: Subscription,
+    /// Since when it is paused.
+    pub paused_at: Option<Timestamp>,
+    /// What waits; counted up to [`evoke_core::limits::Limits::paused_backlog`].
+    pub waiting: Waiting,
+}
+
+/// Why a subscription was not paused or resumed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PauseError {
+    /// There is none of that name.
+    #[error("function {function} of app {app} has no subscription {name}")]
+    NotFound {
+        /// The app.
+        app: AppName,
+        /// The function.
+        function: FunctionName,
+        /// The subscription.
+        name: SubscriptionName,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the store has of a paused subscription.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    paused_at: Timestamp,
+}
+
+/// What is paused, with about how much waits there.
+#[derive(Default)]
+pub(crate) struct Pauses(RwLock<BTreeMap<Queue, Paused>>);
+
+#[derive(Clone, Copy)]
+struct Paused {
+    at: Timestamp,
+    waiting: u64,
+    most: u64,
+}
+
+/// A paused subscription has as much waiting as it may.
+pub(crate) struct Full {
+    most: u64,
+}
+
+impl Pauses {
+    pub fn contains(&self, queue: &Queue) -> bool {
+        self.0.read().contains_key(queue)
+    }
+
+    fn at(&self, queue: &Queue) -> Option<Timestamp> {
+        self.0.read().get(queue).map(|paused| paused.at)
+    }
+
+    /// Counts a delivery, if it is one to a paused subscription.
+    pub fn admit(&self, queue: &Queue) -> Result<(), Full> {
+        if !self.contains(queue) {
+            return Ok(());
+        }
+        match self.0.write().get_mut(queue) {
+            Some(paused) if paused.waiting >= paused.most => Err(Full { most: paused.most }),
+            Some(paused) => {
+                paused.waiting += 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Full {
+    /// The record of a delivery that is not made.
+    pub fn skip(&self, mut run: RunRecord, now: Timestamp) -> RunRecord {
+        let words = format!("the subscription is paused, and {} deliveries wait for it already", self.most);
+        run.state = RunState::Failed;
+        run.ended_at = Some(now);
+        run.push_attempt(AttemptRecord {
+            number: 1,
+            revision: None,
+            started_at: now,
+            ended_at: now,
+            waited_us: 0,
+            ran_us: 0,
+            cold: false,
+            outcome: Outcome::Rejected(Failure::new(FailureCode::Overloaded, words)),
+        });
+        run
+    }
+}
+
+impl Engine {
+    /// The subscriptions of an app, by function, in the order of the manifest; `None` when it is not deployed.
+    pub async fn subscriptions(&self, app: &AppName) -> Result<Option<Vec<SubscriptionState>>, StoreError> {
+        let inner = &self.0;
+        let Some(deployment) = self.app(app) else { return Ok(None) };
+        let mut states = Vec::new();
+        for (function, settings) in &deployment.manifest.functions {
+            for on in &settings.on {
+                let queue = queue(app, function, &on.name());
+                let waiting = inner.store.waiting(&queue, inner.now(), inner.limits.paused_backlog).await?;
+                states.push(SubscriptionState {
+                    function: function.clone(),
+                    subscription: on.clone(),
+                    paused_at: inner.pauses.at(&queue),
+                    waiting,
+                });
+            }
+        }
+        Ok(Some(states))
+    }
+
+    /// Pauses a subscription; `false` when it was paused already. What is under way finishes. Durable when it returns.
+    pub async fn pause(
+        &self,
+        app: &AppName,
+        function: &FunctionName,
+        name: &SubscriptionName,
+    ) -> Result<bool, PauseError> {
+        let inner = &self.0;
+        self.known(app, function, name)?;
+        let queue = queue(app, function, name);
+        if inner.pauses.contains(&queue) {
+            return Ok(false);
+        }
+        put(inner, key(&queue), Some(json_value(&Document { paused_at: inner.now() }))).await?;
+        reload(inner).await?;
+        Ok(true)
+    }
+
+    /// Resumes a subscription; `false` when it was not paused. What waited is attempted in the order it came.
+    pub async fn resume(
+        &self,
+        app: &AppName,
+        function: &FunctionName,
+        name: &SubscriptionName,
+    ) -> Result<bool, PauseError> {
+        let inner = &self.0;
+        let queue = queue(app, function, name);
+        if !inner.pauses.contains(&queue) {
+            self.known(app, function, name)?;
+            return Ok(false);
+        }
+        put(inner, key(&queue), None).await?;
+        reload(inner).await?;
+        Ok(true)
+    }
+
+    fn known(
+        &self,
+        app: &AppName,
+        function: &FunctionName,
+        name: &SubscriptionName,
+    ) -> Result<(), PauseError> {
+        let snapshot = self.0.directory.snapshot();
+        let found = snapshot.target(app, function).and_then(|target| target.subscription(name).map(drop));
+        found.ok_or_else(|| PauseError::NotFound {
+            app: app.clone(),
+            function: function.clone(),
+            name: name.clone(),
+        })
+    }
+}
+
+fn queue(app: &AppName, function: &FunctionName, name: &SubscriptionName) -> Queue {
+    Queue { app: app.clone(), function: function.clone(), subscription: Some(name.clone()) }
+}
+
+fn key(queue: &Queue) -> String {
+    let name = queue.subscription.as_ref().map_or("", SubscriptionName::as_str);
+    format!("{}/{}/{name}", queue.app, queue.function)
+}
+
+fn parse(key: &str) -> Option<Queue> {
+    let mut parts = key.splitn(3, '/');
+    let (app, function) = (AppName::new(parts.next()?).ok()?, FunctionName::new(parts.next()?).ok()?);
+    Some(queue(&app, &function, &SubscriptionName::from_text(parts.next()?)))
+}
+
+async fn put(inner: &Inner, key: String, value: Option<evoke_core::store::Value>) -> Result<(), StoreError> {
+    let space = Space::subscriptions();
+    let write = Write { space, key, value, expires_at: None, expect: Expect::Anything };
+    match inner.store.write(vec![write], inner.now()).await {
+        Ok(_) => Ok(()),
+        Err(SettleError::Store(error)) => Err(error),
+        Err(other) => Err(StoreError::Unavailable(other.to_string())),
+    }
+}
+
+/// Reads what is paused.
+pub(crate) async fn load(inner: &Inner) -> Result<(), StartError> {
+    Ok(reload(inner).await?)
+}
+
+/// Takes over what another node pauses or resumes.
+pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>) {
+    while let Some(Ok(())) = inner.ended.run_until_cancelled(changes.changed()).await {
+        if let Err(error) = reload(&inner).await {
+            tracing::warn!(%error, "what is paused could not be read anew");
+        }
+    }
+}
+
+async fn reload(inner: &Inner) -> Result<(), StoreError> {
+    let mut paused = BTreeMap::new();
+    let (mut after, limit, most) = (None, inner.limits.page, inner.limits.paused_backlog);
+    loop {
+        let query = ListQuery { space: Space::subscriptions(), prefix: String::new(), after, limit };
+        let entries = inner.store.list(&query, inner.now()).await?;
+        for entry in &entries {
+            let Document { paused_at } = read_json(&entry.key, &entry.value)?;
+            let Some(queue) = parse(&entry.key) else { continue };
+            let waiting = inner.store.waiting(&queue, inner.now(), most).await?.pending;
+            paused.insert(queue, Paused { at: paused_at, waiting, most });
+        }
+        match entries.last() {
+            Some(last) if entries.len() == limit => after = Some(last.key.clone()),
+            _ => break,
+        }
+    }
+    let former = std::mem::replace(&mut *inner.pauses.0.write(), paused);
+    let resumed = former.into_keys().filter(|queue| !inner.pauses.contains(queue));
+    inner.agenda.wake(resumed, inner.now());
+    Ok(())
+}
