@@ -3,7 +3,7 @@
 //! **What it is:** everything two crates have to agree on. Names and ids ([`id`]), time ([`time`]),
 //! CloudEvents ([`event`]) and which of them a subscription takes ([`filter`]), the manifest ([`manifest`]), how an
 //! execution ends ([`outcome`]), when it is tried again ([`retry`]), how often something may be done ([`rate`]), when a schedule
-//! fires ([`schedule`]), what is remembered of it ([`record`]), and the two
+//! fires ([`schedule`]), what the platform says of itself ([`lifecycle`]), what is remembered of it ([`record`]), and the two
 //! seams behind which the outside world lies: [`store::Store`] and [`runtime::Runtime`].
 //!
 //! **What it is not:** a place for I/O. Nothing here opens a file or a socket, reads a clock or draws a
@@ -22,6 +22,7 @@ pub mod egress;
 pub mod event;
 pub mod filter;
 pub mod id;
+pub mod lifecycle;
 pub mod limits;
 pub mod manifest;
 pub mod outcome;

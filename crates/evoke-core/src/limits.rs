@@ -19,6 +19,10 @@ pub struct Limits {
     pub delay: Duration,
     /// Runs that may lie between the start of a chain of calls and its end.
     pub chain_depth: u32,
+    /// Events of the platform's own about trouble (failing functions, dead letters, loops) for one app in a second.
+    pub lifecycle_events_per_second: u64,
+    /// As many of them at once.
+    pub lifecycle_events_at_once: u64,
     /// State writes plus emitted events of one attempt.
     pub effects: usize,
     /// Bytes of those effects.
@@ -115,6 +119,8 @@ impl Default for Limits {
             delayed_events: 100_000,
             delay: Duration::from_secs(366 * 24 * 60 * 60),
             chain_depth: 32,
+            lifecycle_events_per_second: 2,
+            lifecycle_events_at_once: 100,
             effects: 1_000,
             effects_bytes: 8 << 20,
             key_bytes: 512,

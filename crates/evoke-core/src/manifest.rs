@@ -25,6 +25,7 @@ use crate::filter::Filtered;
 use crate::filter::cesql::Expression;
 use crate::filter::pattern::Pattern;
 use crate::id::{AppName, FunctionName, RevisionId, ScheduleName, SubscriptionName};
+use crate::lifecycle;
 use crate::retry::RetryPolicy;
 use crate::schedule::Schedule;
 use crate::secret::SecretName;
@@ -344,8 +345,11 @@ impl Subscription {
 pub struct TypePattern(pub String);
 
 impl TypePattern {
-    /// Whether `ty` is meant.
+    /// Whether `ty` is meant. The platform's own types are meant only where they are named: a catch-all is for the app's.
     pub fn matches(&self, ty: &str) -> bool {
+        if lifecycle::is_own(ty) && !lifecycle::is_own(&self.0) {
+            return false;
+        }
         match self.0.strip_suffix('*') {
             Some(prefix) => ty.starts_with(prefix),
             None => ty == self.0,

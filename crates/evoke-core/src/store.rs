@@ -296,7 +296,7 @@ pub struct Settlement {
     pub others: Vec<Conclusion>,
     /// State writes, in order. Empty unless the verdict is `Complete`.
     pub writes: Vec<Write>,
-    /// Emitted events with the invocations they cause. Empty unless the verdict is `Complete`.
+    /// Emitted events with the invocations they cause; or the event of the platform that tells of a dead letter.
     pub appends: Vec<Append>,
 }
 
@@ -336,8 +336,9 @@ impl Settlement {
     pub fn check(&self) -> Result<(), StoreError> {
         self.appends.iter().try_for_each(Append::check)?;
         let complete = self.verdict == Verdict::Complete;
-        let has_effects = !self.writes.is_empty() || !self.appends.is_empty();
-        if has_effects && !complete {
+        // A dead letter has no effects, but there may be an event that says so.
+        let may_append = complete || matches!(self.verdict, Verdict::DeadLetter { .. });
+        if !(self.writes.is_empty() || complete) || !(self.appends.is_empty() || may_append) {
             return Err(StoreError::Invalid("a settlement with effects must be complete".to_owned()));
         }
         match (&self.lease, &self.run) {

@@ -19,7 +19,7 @@ use crate::attempt::{self, Attempt, Caller, NoAnswer, Taken};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::trace::TraceParent;
-use crate::{Engine, ingest};
+use crate::{Engine, ingest, lifecycle};
 
 pub(crate) use once::{Keyed, KeysInUse};
 
@@ -248,8 +248,8 @@ impl Running {
         let attempt = match target.pool.take(&inner, Some(patience), &cancel).await {
             Ok(slot) => {
                 let timeout = target.settings.timeout;
-                let attempt =
-                    Attempt::new(&inner, (app, target.clone()), &record, 1, timeout, deadline, cancel);
+                let found = (app.clone(), target.clone());
+                let attempt = Attempt::new(&inner, found, &record, 1, timeout, deadline, cancel);
                 let caller = Caller::new(head, remember, record.clone());
                 attempt.execute(slot, taken, Input::Request(request), Some(caller)).await.record
             }
@@ -261,6 +261,7 @@ impl Running {
             }
         };
         drop(permit);
+        lifecycle::attempted(&inner, &app, &target, &record, &attempt);
         record.state = if attempt.outcome.is_completed() { RunState::Completed } else { RunState::Failed };
         record.ended_at = Some(attempt.ended_at);
         record.push_attempt(attempt);

@@ -23,7 +23,7 @@ use crate::attempt::{Attempt, Executed, Taken, failure_of};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::settle::decide;
-use crate::{ingest, pool};
+use crate::{ingest, lifecycle, pool};
 use conclude::{End, conclude, unsettled};
 
 /// How often an attempt whose state changed under it is made again before that counts as a failed attempt.
@@ -116,6 +116,8 @@ impl Delivery<'_> {
                 attempted = self.attempt() => attempted,
                 () = &mut lease_lost => return,
             };
+            let record = attempted.as_ref().map_or_else(|record| record, |done| &done.executed.record);
+            lifecycle::attempted(inner, &self.app, &self.target, &self.leased[0].run, record);
             let attempted = match attempted {
                 Ok(attempted) => attempted,
                 Err(rejected) => return self.settle_unattempted(&rejected).await,

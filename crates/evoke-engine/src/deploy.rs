@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::engine::Inner;
+use crate::lifecycle;
 use crate::pool::{Instances, Trial};
 use crate::route::RouteTaken;
 pub(crate) use capacity::too_large;
@@ -192,7 +193,7 @@ impl Engine {
         let (files, warm) = inner.ending.run_until_cancelled(trial).await.ok_or(DeployError::Draining)??;
 
         let writes = documents(&next, &changed, expect);
-        let _turn = inner.directory.changing.lock().await;
+        let turn = inner.directory.changing.lock().await;
         // Another app may have taken a route since.
         inner.directory.snapshot().routes_with(&next)?;
         match inner.store.write(writes, inner.now()).await {
@@ -201,7 +202,9 @@ impl Engine {
             Err(_) => return Err(DeployError::Concurrent(next.manifest.app.clone())),
         }
         switch(inner, next.clone(), files);
+        drop(turn);
         warm_up(inner, &next.manifest.app, warm);
+        lifecycle::deployed(inner, &next.manifest.app).await;
         let former = former.iter().flat_map(|former| former.revisions.keys());
         let removed = former.filter(|name| !next.revisions.contains_key(*name)).cloned().collect();
         Ok(Deployed { deployment: next, changed, removed })

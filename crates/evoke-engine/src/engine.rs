@@ -11,6 +11,7 @@ use evoke_core::store::{Retention, Space, Store, StoreError};
 use evoke_core::time::{Clock, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -18,6 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::call::KeysInUse;
 use crate::deploy::Files;
 use crate::later::Later;
+use crate::lifecycle::Told;
 use crate::place::Places;
 use crate::queue::Agenda;
 use crate::recorder::Recorder;
@@ -25,7 +27,7 @@ use crate::refusal::Refusal;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
 use crate::subscription::Pauses;
-use crate::{deploy, later, pool, queue, recorder, schedule, secrets, subscription};
+use crate::{deploy, later, lifecycle, pool, queue, recorder, schedule, secrets, subscription};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -81,6 +83,7 @@ pub(crate) struct Inner {
     pub places: Arc<Places>,
     pub agenda: Agenda,
     pub later: Later,
+    pub told: Told,
     pub recorder: Recorder,
     pub keys_in_use: KeysInUse,
     pub vault: Vault,
@@ -146,6 +149,7 @@ impl Engine {
             files: Files::default(),
             agenda: Agenda::default(),
             later: Later::default(),
+            told: Told::default(),
             recorder,
             keys_in_use: KeysInUse::default(),
             vault: Vault::new(secrets_key),
@@ -179,6 +183,7 @@ impl Engine {
         inner.loops.spawn(secrets::follow(inner.clone(), secrets));
         inner.loops.spawn(recorder::write(inner.clone(), records));
         inner.loops.spawn(recorder::sweep(inner.clone()));
+        lifecycle::starting(&inner).await;
         Ok(Self(inner))
     }
 
@@ -224,13 +229,16 @@ impl Engine {
         !self.0.stopping.is_cancelled()
     }
 
-    /// Ends: refuses new work and who waits to be let in, waits up to `grace` for what is running, then ends that
-    /// (queued attempts go back to their queues), flushes records and closes the store.
+    /// Ends: tells the apps that want to know, and lets their functions react; then refuses new work and who waits to be
+    /// let in and waits for what is running, both together up to `grace`; then ends that (queued attempts go back to their
+    /// queues), flushes records and closes the store.
     pub async fn drain(&self, grace: Duration) -> Result<(), StoreError> {
         let inner = &self.0;
+        let deadline = Instant::now() + grace;
+        lifecycle::stopping(inner, grace, deadline).await;
         inner.stopping.cancel();
         inner.work.close();
-        if tokio::time::timeout(grace, inner.work.wait()).await.is_err() {
+        if tokio::time::timeout_at(deadline, inner.work.wait()).await.is_err() {
             inner.ending.cancel();
             inner.work.wait().await;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use evoke_core::body::BodyError;
 use evoke_core::event::{Attribute, CAUSATION_ID, CORRELATION_ID, Event, EventError, EventRef};
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
+use evoke_core::lifecycle;
 use evoke_core::manifest::{Subscription, units};
 use evoke_core::record::{Cause, RunRecord, RunState, Trigger};
 use evoke_core::runtime::Request;
@@ -232,6 +233,7 @@ impl Inner {
         }
         for (index, event) in events.iter().enumerate() {
             let checked = event.check().and_then(|()| event.check_size(self.limits.event_bytes));
+            let checked = checked.and_then(|()| lifecycle::reserved(event).map_or(Ok(()), Err));
             checked.map_err(|cause| PublishError::Invalid { index, cause })?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! The files follow the data: [`ingest`] accepts events and asynchronous calls, [`route`] finds who they are for,
 //! `queue` leases what is due, `admission` lets it in, `deliver` sees each of them through: `pool` finds an
 //! instance, `attempt` runs one execution, `settle` decides what becomes of it. A synchronous [`call`] enters at
-//! `admission` and never touches the queue.
+//! `admission` and never touches the queue. What the platform says of itself starts in `lifecycle`.
 //!
 //! **What it is not:** HTTP (that is the gateway), storage or processes (those lie behind the seams of `evoke-core`).
 //!
@@ -19,6 +19,7 @@ mod engine;
 pub mod explain;
 pub mod ingest;
 pub mod later;
+mod lifecycle;
 mod place;
 mod platform;
 mod pool;

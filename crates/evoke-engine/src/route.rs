@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::Engine;
 use crate::deploy::{BundleFiles, Deployment};
+use crate::lifecycle::Health;
 use crate::pool::Pool;
 
 /// A route that matched.
@@ -135,6 +136,8 @@ pub(crate) struct Target {
     pub pool: Arc<Pool>,
     /// The permits of subscriptions that have a limit of their own.
     pub gates: BTreeMap<SubscriptionName, Arc<Semaphore>>,
+    /// Goes on when the app is deployed again.
+    pub health: Arc<Health>,
 }
 
 impl Target {

@@ -4,6 +4,7 @@ mod beacon;
 mod egress;
 mod function;
 mod instances;
+mod lifecycle;
 mod queue;
 mod route;
 mod schedule;

@@ -75,7 +75,7 @@ macro_rules! store_conformance {
                 a_conflict_leaves_nothing_behind, a_conflict_spares_its_neighbours,
                 a_deferred_invocation_waits, a_released_attempt_does_not_count,
                 a_synchronous_settlement_needs_no_lease, an_emitted_duplicate_is_recognised,
-                the_record_follows_the_verdict, effects_survive_a_restart, malformed_settlements_are_refused;
+                the_record_follows_the_verdict, effects_survive_a_restart, a_dead_letter_is_settled_with_what_tells_of_it, malformed_settlements_are_refused;
             dead_letters: a_dead_letter_is_listed_once_with_its_input, a_dead_letter_is_not_leased,
                 redriving_starts_afresh, redriving_asks_for_the_right_app, dead_letters_are_paged_newest_first,
                 dead_letters_survive_a_restart;

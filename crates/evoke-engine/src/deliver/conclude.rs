@@ -9,7 +9,7 @@ use evoke_core::store::{
 use evoke_core::time::Timestamp;
 
 use crate::engine::Inner;
-use crate::{ingest, later};
+use crate::{ingest, later, lifecycle};
 
 /// Pauses before a settlement that the store did not take is tried again, far shorter together than a lease. When that
 /// did not help either, the lease runs out and the attempt is made again.
@@ -27,12 +27,15 @@ pub(super) struct End<'a> {
 pub(super) async fn conclude(
     inner: &Inner,
     mut ends: Vec<End<'_>>,
-    (writes, appends): (Vec<Write>, Vec<Append>),
+    (writes, mut appends): (Vec<Write>, Vec<Append>),
     now: Timestamp,
 ) -> Result<(), SettleError> {
-    // The seam has effects with completion only; of a batch they go with the first that is.
-    let first = ends.iter().position(|end| end.verdict == Verdict::Complete).unwrap_or(0);
+    // The seam has effects with completion only, and events with dead letters; of a batch they go with the first that is.
+    let is_dead = |end: &End<'_>| matches!(end.verdict, Verdict::DeadLetter { .. });
+    let complete = ends.iter().position(|end| end.verdict == Verdict::Complete);
+    let first = complete.or_else(|| ends.iter().position(is_dead)).unwrap_or(0);
     ends.swap(0, first);
+    appends.extend(ends.iter().filter_map(|end| end.dead_letter(inner, now)));
     let mut queues = ingest::queues_of(&appends);
     let mut again = Vec::new();
     for end in &ends {
@@ -64,6 +67,14 @@ pub(super) async fn conclude(
 }
 
 impl End<'_> {
+    /// The event that tells of it, if it is given up.
+    fn dead_letter(&self, inner: &Inner, now: Timestamp) -> Option<Append> {
+        let Verdict::DeadLetter { reason } = &self.verdict else { return None };
+        let mut run = self.leased.run.clone();
+        run.attempts.extend(self.record.clone());
+        lifecycle::dead_letter(inner, &run, reason, now)
+    }
+
     fn conclusion(self) -> Conclusion {
         let mut run = self.leased.run.clone();
         // An attempt that was given back does not count and leaves no trace.

@@ -115,13 +115,15 @@ impl App {
     ) -> Self {
         let functions = deployment.manifest.functions.iter().map(|(name, settings)| {
             let spec = spec_of(inner, &deployment, name, settings);
-            let kept = former.and_then(|former| former.functions.get(name)).map(|target| target.pool.clone());
+            let former = former.and_then(|former| former.functions.get(name));
+            let health = former.map(|target| target.health.clone()).unwrap_or_default();
+            let kept = former.map(|target| target.pool.clone());
             // Not only the revision: secrets are part of what instances are started with.
             let pool = kept.filter(|pool| *pool.spec == spec);
             let pool = pool.unwrap_or_else(|| Pool::new(inner, spec, settings));
             let (app, settings) = (deployment.manifest.app.clone(), settings.clone());
-            let gates = gates(&settings, former.and_then(|former| former.functions.get(name)));
-            (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool, gates }))
+            let gates = gates(&settings, former);
+            (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool, gates, health }))
         });
         Self { functions: functions.collect(), deployment: deployment.clone(), files }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evoke_core::event::{Event, EventError, json};
+use evoke_core::lifecycle;
 use evoke_core::manifest::units;
 use evoke_core::runtime::{PlatformRequest, PlatformResponse};
 use evoke_core::time::Timestamp;
@@ -107,6 +108,9 @@ pub(super) fn accept(attempt: &mut Attempt, events: Vec<Event>, bytes: u64) -> R
 /// Whether the function may emit `events`, each within the bound.
 fn check(attempt: &Attempt, events: &[Event]) -> Result<(), Problem> {
     let settings = &attempt.target.settings;
+    if let Some(reserved) = events.iter().find_map(lifecycle::reserved) {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "emit_refused", reserved.to_string()));
+    }
     if let Some(event) = events.iter().find(|event| !settings.may_emit(event.ty())) {
         let (function, ty) = (&attempt.target.name, event.ty());
         let mut line: Vec<String> = settings.emits.iter().map(|pattern| format!("{:?}", pattern.0)).collect();

@@ -14,6 +14,7 @@ use super::reply::{PROBLEM, Problem};
 use super::{Step, segment};
 use crate::attempt::Attempt;
 use crate::call::{self, Ask, CallError};
+use crate::lifecycle;
 
 /// Fields that concern one connection only (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [&str; 8] =
@@ -52,6 +53,8 @@ pub(super) fn call(
             "{} calling {function} would be call {} of a chain; the limit is {depth}",
             attempt.target.name, cause.depth
         );
+        let by = (&attempt.target.name, &attempt.run);
+        lifecycle::loop_stopped(&attempt.inner, &attempt.app, by, &function, &cause, &detail);
         return Err(Problem::new(StatusCode::LOOP_DETECTED, "loop_detected", detail));
     }
     let query = query.map_or(String::new(), |query| format!("?{query}"));

@@ -11,6 +11,7 @@ mod explain;
 mod files;
 mod idempotency;
 mod later;
+mod lifecycle;
 mod pool;
 mod reports;
 mod routes;

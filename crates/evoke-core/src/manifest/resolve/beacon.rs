@@ -66,6 +66,8 @@ impl Resolver<'_, '_> {
             self.problems
                 .add("invalid_value", event.span.clone(), message)
                 .help("write one type without white space, such as page_click");
+        } else {
+            self.is_of_the_app(&format!("{place}: event"), event);
         }
         if let Some(source) = source
             && Event::new("x", &source.value, "x").check().is_err()

@@ -236,7 +236,10 @@ impl Resolver<'_, '_> {
         let mut seen: Vec<TypePattern> = Vec::with_capacity(emits.value.len());
         self.at_most(place, "emits", emits.value.len(), &emits.span);
         for text in emits.value.iter().take(PATTERNS_MAX) {
-            let Some(pattern) = self.pattern(&format!("{place}: emits"), text) else { continue };
+            let at = format!("{place}: emits");
+            let Some(pattern) = self.pattern(&at, text).filter(|_| self.is_of_the_app(&at, text)) else {
+                continue;
+            };
             if seen.contains(&pattern) {
                 let message = format!("{place}: emits names {:?} twice", text.value);
                 self.problems.add("duplicate", text.span.clone(), message);

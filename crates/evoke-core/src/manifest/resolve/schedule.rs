@@ -55,7 +55,11 @@ impl Resolver<'_, '_> {
                     .help("write the one type that its events have");
                 None
             }
-            Some(text) => self.pattern(&format!("{place}: event"), text).map(|TypePattern(ty)| ty),
+            Some(text) => {
+                let at = format!("{place}: event");
+                let ty = self.pattern(&at, text).filter(|_| self.is_of_the_app(&at, text));
+                ty.map(|TypePattern(ty)| ty)
+            }
         };
         let data = raw.data.as_ref().map(|data| {
             let bytes = data.value.to_string().len();

@@ -29,6 +29,7 @@ impl Resolver<'_, '_> {
             let pattern = raw.pattern.as_ref().and_then(|pattern| self.event_pattern(&place, pattern));
             let Some(text) = &raw.event else { continue };
             let Some(event) = self.pattern(&format!("{place}: event"), text) else { continue };
+            self.is_published(&format!("{place}: event"), text, &event);
             let named = self.subscription_name(&place, raw.name.as_ref(), &event, &subscriptions);
             let concurrency = self.count(&place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
             let order = raw.order.as_ref().and_then(|order| self.order(&place, order));

@@ -174,6 +174,9 @@ impl Resolver<'_, '_> {
             return mapping;
         }
         self.event_type(place, &mapping, raw);
+        if let Some(event) = &raw.event {
+            self.is_of_the_app(&format!("{place}: event"), event);
+        }
         if let Some(source) = &raw.source
             && crate::event::Event::new("x", &source.value, "x").check().is_err()
         {

@@ -228,6 +228,24 @@ pub async fn effects_survive_a_restart(subject: &mut dyn Subject) {
     assert!(lease_all(&store, "f", at(1_000)).await.is_empty());
 }
 
+/// The event that tells of a dead letter is there with it.
+pub async fn a_dead_letter_is_settled_with_what_tells_of_it(subject: &mut dyn Subject) {
+    let store = subject.store();
+    store.append(vec![append("a", 1, "f")], START).await.expect("append");
+    let leased = lease_one(&store, "f", START).await;
+    let given_up = Settlement {
+        appends: vec![append("b", 2, "g")],
+        ..settlement(&leased.lease, Verdict::DeadLetter { reason: "no".to_owned() })
+    };
+    store.settle(given_up, at(1)).await.expect("settle");
+    drop(store);
+    subject.reopen().await;
+    let store = subject.store();
+    assert_eq!(only_run(&*store).await.state, RunState::DeadLettered);
+    assert_eq!(lease_all(&store, "g", at(1)).await.len(), 1);
+    assert!(lease_all(&store, "f", at(1_000)).await.is_empty());
+}
+
 /// Effects without completion, no lease without completion, the record of another run.
 pub async fn malformed_settlements_are_refused(subject: &mut dyn Subject) {
     let store = subject.store();

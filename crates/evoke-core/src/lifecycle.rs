@@ -1,0 +1,75 @@
+//! The names of what the platform itself has to say: event types that begin with `evoke.` and come from `/evoke`.
+//!
+//! Nobody else may publish such ([`reserved`]), and only a subscription that names them gets them: a catch-all such as
+//! `*` is for the events of the app. What they say is in `docs/reference/lifecycle.md`.
+
+use crate::event::{Event, EventError};
+
+/// Types of the platform's own events begin with this.
+pub const PREFIX: &str = "evoke.";
+
+/// Their `source`.
+pub const SOURCE: &str = "/evoke";
+
+/// The node has started.
+pub const NODE_STARTING: &str = "evoke.node.starting";
+/// The node is about to stop.
+pub const NODE_STOPPING: &str = "evoke.node.stopping";
+/// The app was deployed.
+pub const APP_DEPLOYED: &str = "evoke.app.deployed";
+/// Attempts of a function fail one after the other.
+pub const FUNCTION_FAILING: &str = "evoke.function.failing";
+/// A function that was failing answered again.
+pub const FUNCTION_RECOVERED: &str = "evoke.function.recovered";
+/// An invocation was given up.
+pub const DEADLETTER_ADDED: &str = "evoke.deadletter.added";
+/// A chain of calls was cut.
+pub const LOOP_STOPPED: &str = "evoke.loop.stopped";
+
+/// All of them.
+pub const TYPES: [&str; 7] = [
+    NODE_STARTING,
+    NODE_STOPPING,
+    APP_DEPLOYED,
+    FUNCTION_FAILING,
+    FUNCTION_RECOVERED,
+    DEADLETTER_ADDED,
+    LOOP_STOPPED,
+];
+
+/// Whether only the platform publishes events of this type.
+pub fn is_own(ty: &str) -> bool {
+    ty.starts_with(PREFIX)
+}
+
+/// Why nobody but the platform may publish this event, if that is so.
+pub fn reserved(event: &Event) -> Option<EventError> {
+    let (what, value) = match event {
+        event if is_own(event.ty()) => ("type", event.ty()),
+        event if event.source() == SOURCE => ("source", SOURCE),
+        _ => return None,
+    };
+    let rule = "types that begin with evoke. and the source /evoke are the platform's own; choose another";
+    Some(EventError::new(format!("{what} {value:?}: {rule}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_platform_uses_its_types_and_its_source() {
+        let refused =
+            |source: &str, ty: &str| reserved(&Event::new("1", source, ty)).map(|error| error.message);
+        assert!(
+            refused("/shop", "evoke.node.starting").is_some_and(|words| words.starts_with("type \"evoke."))
+        );
+        assert!(refused("/evoke", "order").is_some_and(|words| words.starts_with("source \"/evoke\"")));
+        assert_eq!(refused("/evoke/mine", "evoked"), None);
+    }
+
+    #[test]
+    fn each_type_is_told_from_those_of_apps_by_its_prefix() {
+        assert!(TYPES.iter().all(|ty| is_own(ty)));
+    }
+}
