@@ -3,7 +3,7 @@
 //! They are durable like all others, but written only where a subscription takes them. What goes back to such an event,
 //! by whatever chain of events and calls, is marked by its correlation id and causes no further ones about trouble: a
 //! function that fails on `evoke.function.failing` does not cause another one. `docs/reference/lifecycle.md` has the
-//! types; [`node`] tells of starts, stops and deployments, [`trouble`] of what goes wrong.
+//! types; `node` tells of starts, stops and deployments, `trouble` of what goes wrong.
 
 mod health;
 mod node;
