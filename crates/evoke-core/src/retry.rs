@@ -1,5 +1,9 @@
 //! When a failed delivery is tried again.
 
+mod budget;
+
+pub use budget::{BudgetTerms, RetryBudget};
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -68,6 +68,12 @@ fn micros(by: Duration) -> u64 {
 
 /// Where wall-clock time comes from. The real one lives in the executable, a settable one in `evoke_core::testing`.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
+    /// The time now. It goes where the machine's clock is put.
     fn now(&self) -> Timestamp;
+
+    /// Never before [`Clock::now`] and never before what it was: when the clock is put back, it runs on. What is to happen so
+    /// long from now (a retry, the end of a lease) is told by it. Of a clock that is never put back it is the time.
+    fn steady(&self) -> Timestamp {
+        self.now()
+    }
 }

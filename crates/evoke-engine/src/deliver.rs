@@ -207,7 +207,7 @@ impl Delivery<'_> {
 
     /// What becomes of each. Those that `failed` names failed, although the attempt did not.
     fn ends(&self, record: &AttemptRecord, failed: &[String]) -> Vec<End<'_>> {
-        let (inner, now) = (self.inner, self.inner.now());
+        let inner = self.inner;
         let end = |leased: &'_ Leased| {
             let mut record = AttemptRecord { number: leased.attempt, ..record.clone() };
             let named = match &leased.input {
@@ -218,7 +218,7 @@ impl Delivery<'_> {
                 let words = "the handler named it among batchItemFailures";
                 record.outcome = Outcome::Failed(Failure::new(FailureCode::FunctionError, words));
             }
-            let verdict = decide(&record.outcome, &self.policy, leased.attempt, inner.random(), now);
+            let verdict = inner.decide(leased, &record.outcome, &self.policy);
             (record, verdict)
         };
         let ends = self.leased.iter().map(|leased| {
@@ -241,7 +241,7 @@ impl Delivery<'_> {
 async fn settle_one(inner: &Inner, leased: &Leased, record: Option<AttemptRecord>, policy: &RetryPolicy) {
     let now = inner.now();
     let verdict = match &record {
-        Some(record) => decide(&record.outcome, policy, leased.attempt, inner.random(), now),
+        Some(record) => inner.decide(leased, &record.outcome, policy),
         None => decide(&Outcome::Lost, policy, leased.attempt - 1, 0.0, now),
     };
     let end = End { leased, record, verdict };
@@ -256,7 +256,7 @@ async fn keep_leases(inner: &Inner, leased: &[Leased]) {
     loop {
         tokio::time::sleep(hold / 3).await;
         for leased in leased {
-            match inner.store.extend(&leased.lease, inner.now().after(hold)).await {
+            match inner.store.extend(&leased.lease, inner.steady().after(hold)).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => tracing::warn!(%error, run = %leased.run.id, "a lease could not be extended"),

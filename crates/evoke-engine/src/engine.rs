@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::again::Budgets;
 use crate::call::KeysInUse;
 use crate::deploy::Files;
 use crate::later::Later;
@@ -88,6 +89,7 @@ pub(crate) struct Inner {
     pub keys_in_use: KeysInUse,
     pub vault: Vault,
     pub refusal: Refusal,
+    pub budgets: Budgets,
     pub pauses: Pauses,
     /// Everything that runs for the sake of a caller or an event.
     pub work: TaskTracker,
@@ -117,6 +119,11 @@ impl Inner {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Time for what is to happen so long from now: see [`Clock::steady`].
+    pub fn steady(&self) -> Timestamp {
+        self.clock.steady()
     }
 
     pub fn new_run_id(&self) -> RunId {
@@ -154,6 +161,7 @@ impl Engine {
             keys_in_use: KeysInUse::default(),
             vault: Vault::new(secrets_key),
             refusal: Refusal::default(),
+            budgets: Budgets::default(),
             pauses: Pauses::default(),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),

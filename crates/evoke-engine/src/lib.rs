@@ -10,6 +10,7 @@
 //! **Bounds:** all in [`evoke_core::limits::Limits`]. Tasks run on one `TaskTracker` that [`Engine::drain`] waits for.
 
 mod admission;
+mod again;
 mod attempt;
 pub mod call;
 mod deliver;

@@ -121,7 +121,7 @@ pub(crate) async fn refresh(inner: &Inner) -> Result<(), StoreError> {
 pub(crate) async fn dispatch(inner: Arc<Inner>) {
     let mut refresh_at = Instant::now() + REFRESH;
     while !inner.stopping.is_cancelled() {
-        let now = inner.now();
+        let now = inner.steady();
         let (due, next) = inner.agenda.take_due(now);
         for queue in due {
             inner.work.spawn(drain(Draining { inner: inner.clone(), queue }));
@@ -169,7 +169,7 @@ async fn drain(draining: Draining) {
         if inner.pauses.contains(queue) {
             break;
         }
-        let now = inner.now();
+        let now = inner.steady();
         inner.agenda.taking(queue, now);
         match take(inner, queue, &terms, admitted.len(), now).await {
             Ok(Taken { batches, more }) => {
@@ -183,7 +183,7 @@ async fn drain(draining: Draining) {
             Err(error) => {
                 inner.refusal.note(&error);
                 tracing::warn!(%error, function = %queue.function, app = %queue.app, "nothing could be leased");
-                inner.agenda.wake([queue.clone()], inner.now().after(Duration::from_secs(1)));
+                inner.agenda.wake([queue.clone()], inner.steady().after(Duration::from_secs(1)));
                 break;
             }
         }

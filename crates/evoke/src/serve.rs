@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::SystemClock;
+use crate::clock::ServerClock;
 use crate::exit::{Error, Result};
 use crate::seed;
 
@@ -79,7 +79,7 @@ pub struct Server {
 impl Server {
     /// Starts all of it. Returns when both listeners answer.
     pub async fn start(options: Options) -> Result<Self> {
-        let (clock, limits): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), options.limits());
+        let (clock, limits): (Arc<dyn Clock>, _) = (Arc::new(ServerClock::start()), options.limits());
 
         // What can be wrong with the machine comes first, so that a failure leaves nothing to undo.
         let store = SqliteStore::open(

@@ -40,17 +40,28 @@ impl Clock for TestClock {
 pub struct TokioClock {
     start: Timestamp,
     since: Instant,
+    /// Microseconds.
+    put_back: AtomicU64,
 }
 
 impl TokioClock {
     /// Shows `start` now.
     pub fn starting(start: Timestamp) -> Self {
-        Self { start, since: Instant::now() }
+        Self { start, since: Instant::now(), put_back: AtomicU64::new(0) }
+    }
+
+    /// Puts it back, as somebody does who sets the machine's clock.
+    pub fn put_back(&self, by: Duration) {
+        self.put_back.fetch_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 }
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
+        Timestamp(self.steady().0.saturating_sub(self.put_back.load(Ordering::SeqCst)))
+    }
+
+    fn steady(&self) -> Timestamp {
         self.start.after(self.since.elapsed())
     }
 }

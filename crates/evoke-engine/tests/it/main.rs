@@ -14,6 +14,7 @@ mod later;
 mod lifecycle;
 mod pool;
 mod reports;
+mod retries;
 mod routes;
 mod schedule;
 mod simulation;
