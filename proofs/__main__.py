@@ -19,10 +19,12 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 sys.dont_write_bytecode = True
 
+import clock
 import errors
 import full
 import kill
 import power
+import storm
 from arena import Broken, Figures
 from observe import NotDrained
 from rig.server import ServerError
@@ -47,6 +49,8 @@ MODES = (
     Mode("power", power.run, "EVOKE_PROOF_CUTS", 4, 200),
     Mode("errors", errors.run, "EVOKE_PROOF_DISK_ERRORS", 3, 40),
     Mode("full", full.run, "EVOKE_PROOF_FULL_DISKS", 1, 10),
+    Mode("clock", clock.run, "EVOKE_PROOF_JUMPS", 4, 200),
+    Mode("storm", storm.run, "EVOKE_PROOF_STORM", 200, 5000),
 )
 
 

@@ -13,6 +13,7 @@ from observe import NotDrained, drain, observe
 from rig.server import Server, ServerError
 
 APP = Path(__file__).resolve().parent / "app"
+NATIVE = Path(__file__).resolve().parent / "native"
 
 
 class Broken(Exception):
