@@ -13,6 +13,7 @@ mod opening;
 mod page_map;
 mod power;
 mod recording;
+mod rubbish;
 mod salvage;
 mod sample;
 mod write_error;
