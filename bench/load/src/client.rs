@@ -1,7 +1,7 @@
 //! One client: one connection, one request at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -32,6 +32,8 @@ pub struct Plan {
     pub headers: Arc<[(HeaderName, String)]>,
     /// Body.
     pub body: Bytes,
+    /// From one request of a client to its next one, at least.
+    pub pace: Duration,
     /// Requests sent from here on count.
     pub from: Instant,
     /// No request is sent after this.
@@ -66,7 +68,11 @@ impl Client {
     /// the answer. An answer of 400 or above is an error: figures of failures would mislead.
     pub async fn run(mut self) -> anyhow::Result<Vec<u32>> {
         let mut latencies_us = Vec::new();
+        // Not all at once.
+        let mut next = Instant::now() + self.plan.pace.mul_f64(f64::from(self.number % 64) / 64.0);
         loop {
+            tokio::time::sleep_until(next).await;
+            next += self.plan.pace;
             let begin = Instant::now();
             if begin >= self.plan.until {
                 return Ok(latencies_us);
@@ -101,8 +107,13 @@ impl Client {
             .uri(&self.plan.path)
             .header(HOST, &self.plan.host);
         for (name, value) in self.plan.headers.iter() {
-            request = request.header(name, value.replace("{n}", &unique));
+            request = request.header(name, value.replace("{n}", &unique).replace("{t}", &since_epoch_us()));
         }
         Ok(request.body(Full::new(self.plan.body.clone()))?)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the receiver of the request compares it with its own clock")]
+fn since_epoch_us() -> String {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros().to_string()
 }

@@ -7,11 +7,14 @@
 //!
 //! ```sh
 //! evoke-load http://127.0.0.1:7070/hello --clients 16 --seconds 5
+//! evoke-load --file /var/tmp --clients 16          # what the disk allows: a plain file with group commit
 //! ```
 
 mod client;
+mod file;
 mod report;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,7 +31,14 @@ use crate::report::Report;
 #[derive(Debug, Parser)]
 struct Options {
     /// Where to: http://HOST:PORT/PATH.
-    url: Uri,
+    #[arg(required_unless_present = "file", default_value = "")]
+    url: String,
+    /// Appends records of 1 KiB to a file in this folder instead, one fdatasync for all that wait.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "url")]
+    file: Option<PathBuf>,
+    /// All clients together send no more than this a second.
+    #[arg(long)]
+    rate: Option<f64>,
     /// Connections, each with one request at a time.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     clients: u32,
@@ -41,7 +51,8 @@ struct Options {
     /// Method.
     #[arg(short = 'X', long, default_value = "GET")]
     method: Method,
-    /// Header field; `{n}` in its value becomes a text that no other request of this run has.
+    /// Header field; `{n}` in its value becomes a text that no other request of this run has, `{t}` the microseconds since
+    /// 1970 when it is sent.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     /// Body.
@@ -65,6 +76,11 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> anyhow::Result<String> {
     let clients = options.clients;
+    if let Some(folder) = &options.file {
+        let from = Instant::now() + Duration::try_from_secs_f64(options.warm_up)?;
+        let until = from + Duration::try_from_secs_f64(options.seconds)?;
+        return Ok(serde_json::to_string(&file::measure(folder, clients, from, until).await?)?);
+    }
     let report = measure(options.plan()?, clients).await?;
     Ok(serde_json::to_string(&report)?)
 }
@@ -85,20 +101,24 @@ async fn measure(plan: Plan, clients: u32) -> anyhow::Result<Report> {
 
 impl Options {
     fn plan(self) -> anyhow::Result<Plan> {
-        if self.url.scheme_str() != Some("http") {
-            bail!("{}: only http:// is spoken", self.url);
+        let url: Uri = self.url.parse().with_context(|| format!("{:?} is no URL", self.url))?;
+        if url.scheme_str() != Some("http") {
+            bail!("{url}: only http:// is spoken");
         }
-        let authority = self.url.authority().with_context(|| format!("{}: names no host", self.url))?;
+        let authority = url.authority().with_context(|| format!("{url}: names no host"))?;
         let address = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
         let now = Instant::now();
         let from = now + Duration::try_from_secs_f64(self.warm_up)?;
+        let clients = f64::from(self.clients);
+        let pace = self.rate.map(|rate| Duration::try_from_secs_f64(clients / rate)).transpose()?;
         Ok(Plan {
             address,
             host: HeaderValue::from_str(authority.as_str())?,
-            path: self.url.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+            path: url.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             method: self.method,
             headers: self.headers.iter().map(|field| header(field)).collect::<anyhow::Result<_>>()?,
             body: self.data.into(),
+            pace: pace.unwrap_or_default(),
             from,
             until: from + Duration::try_from_secs_f64(self.seconds)?,
         })
