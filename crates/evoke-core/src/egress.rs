@@ -51,6 +51,15 @@ impl fmt::Display for Destination {
     }
 }
 
+/// Which addresses a connection that Evoke itself makes may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of the public internet, and those the operator opened.
+    Public,
+    /// Only those the operator opened: what is sent there is not encrypted.
+    Opened,
+}
+
 /// The `egress` list of a function. Empty: it may connect to nothing. As JSON, an array of strings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,7 +1,7 @@
 //! The words of Evoke as types, its decisions as pure functions, and its seams.
 //!
 //! **What it is:** everything two crates have to agree on. Names and ids ([`id`]), time ([`time`]),
-//! CloudEvents ([`event`]) and which of them a subscription takes ([`filter`]), the manifest ([`manifest`]), how an
+//! CloudEvents ([`event`]), which of them a subscription takes ([`filter`]) and how they are sent on ([`hook`]), the manifest ([`manifest`]), how an
 //! execution ends ([`outcome`]), when it is tried again ([`retry`]), how often something may be done ([`rate`]), when a schedule
 //! fires ([`schedule`]), what the platform says of itself ([`lifecycle`]), what is remembered of it ([`record`]), and the two
 //! seams behind which the outside world lies: [`store::Store`] and [`runtime::Runtime`].
@@ -21,6 +21,7 @@ pub mod body;
 pub mod egress;
 pub mod event;
 pub mod filter;
+pub mod hook;
 pub mod id;
 pub mod lifecycle;
 pub mod limits;

@@ -91,6 +91,10 @@ pub struct Limits {
     pub paused_backlog: u64,
     /// Bytes of the events of one batch in JSON format; more are left for the next.
     pub batch_bytes: u64,
+    /// Requests of hooks that may be under way, of all hooks together.
+    pub hook_requests: usize,
+    /// The longest pause that a hook's endpoint may ask for.
+    pub hook_retry_after: Duration,
     /// How long a lease lasts before it must be extended.
     pub lease: Duration,
     /// How long an idle instance is kept.
@@ -156,6 +160,8 @@ impl Default for Limits {
             egress_idle: Duration::from_secs(15 * 60),
             paused_backlog: 100_000,
             batch_bytes: 6 << 20,
+            hook_requests: 256,
+            hook_retry_after: Duration::from_secs(24 * 60 * 60),
             lease: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             start: Duration::from_secs(20),

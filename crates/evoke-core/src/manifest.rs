@@ -24,6 +24,7 @@ use crate::event::{Data, Event};
 use crate::filter::Filtered;
 use crate::filter::cesql::Expression;
 use crate::filter::pattern::Pattern;
+use crate::hook::Hook;
 use crate::id::{AppName, FunctionName, RevisionId, ScheduleName, SubscriptionName};
 use crate::lifecycle;
 use crate::retry::RetryPolicy;
@@ -54,7 +55,7 @@ pub struct Manifest {
     /// How the packages that its functions need are installed.
     #[serde(default, skip_serializing_if = "Install::is_default")]
     pub install: Install,
-    /// Its functions by name.
+    /// Its functions by name, and its hooks, which are functions that Evoke brings along: they have [`Function::hook`].
     pub functions: BTreeMap<FunctionName, Function>,
     /// Its routes, in file order.
     pub routes: Vec<Route>,
@@ -97,6 +98,13 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// Its hooks by name.
+    pub fn hooks(&self) -> impl Iterator<Item = (&FunctionName, &Function, &Hook)> {
+        self.functions.iter().filter_map(|(name, settings)| Some((name, settings, settings.hook.as_ref()?)))
+    }
+}
+
 /// How packages are installed, those of a `requirements.txt` and those of a `package.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Install {
@@ -116,7 +124,7 @@ impl Install {
 /// One function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
-    /// File or folder, relative to the manifest, within the app's folder.
+    /// File or folder, relative to the manifest, within the app's folder. Empty for a hook.
     pub source: PathBuf,
     /// What runs it; follows from the source.
     pub runtime: RuntimeKind,
@@ -159,6 +167,9 @@ pub struct Function {
     pub on: Vec<Subscription>,
     /// Retry policy of asynchronous calls.
     pub retry: RetryPolicy,
+    /// Where its events are sent to, for a hook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Hook>,
 }
 
 // Settings at their default are left out of JSON: those from before they existed, and their revisions, stay as they were.
@@ -219,6 +230,8 @@ pub enum RuntimeKind {
     Provided,
     /// A WebAssembly component, `.wasm`.
     Wasm,
+    /// Nothing of the app's: events are sent to where a hook says.
+    Hook,
 }
 
 impl RuntimeKind {
@@ -229,6 +242,7 @@ impl RuntimeKind {
             Self::Python => "python",
             Self::Provided => "provided",
             Self::Wasm => "wasm",
+            Self::Hook => "hook",
         }
     }
 }

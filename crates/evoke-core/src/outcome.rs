@@ -1,5 +1,7 @@
 //! How one attempt ended. A function's failure is data: it is recorded, retried and shown; it is never an `Err`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// The end of one attempt.
@@ -35,6 +37,9 @@ pub struct Failure {
     /// The guest's own stack trace, when it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
+    /// Milliseconds for which whoever failed asked to be left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 /// The kinds of failure.
@@ -65,6 +70,14 @@ pub enum FailureCode {
     StoreFailed,
     /// The app or function is no longer deployed.
     NotDeployed,
+    /// The endpoint of a hook could not be connected to, or the connection broke.
+    Unreachable,
+    /// The endpoint of a hook answered with a status that is not one of success.
+    BadStatus,
+    /// The endpoint of a hook answered 410: it wants no more.
+    Gone,
+    /// The hook is disabled.
+    Disabled,
     /// The caller went away.
     Cancelled,
     /// The server is draining.
@@ -87,6 +100,10 @@ impl FailureCode {
             Self::Overloaded => "overloaded",
             Self::StoreFailed => "store_failed",
             Self::NotDeployed => "not_deployed",
+            Self::Unreachable => "unreachable",
+            Self::BadStatus => "bad_status",
+            Self::Gone => "gone",
+            Self::Disabled => "disabled",
             Self::Cancelled => "cancelled",
             Self::Draining => "draining",
         }
@@ -96,7 +113,7 @@ impl FailureCode {
 impl Failure {
     /// A failure without a stack.
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), stack: None }
+        Self { code, message: message.into(), stack: None, retry_after_ms: None }
     }
 }
 
@@ -120,6 +137,16 @@ impl Outcome {
             Self::TimedOut { .. } => "timed_out",
             Self::Rejected(_) => "rejected",
             Self::Lost => "lost",
+        }
+    }
+
+    /// How long whoever failed asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Failed(failure) | Self::Rejected(failure) => {
+                failure.retry_after_ms.map(Duration::from_millis)
+            }
+            _ => None,
         }
     }
 

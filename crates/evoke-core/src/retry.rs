@@ -32,7 +32,13 @@ pub enum Backoff {
     Exponential,
     /// Always `initial`, exactly.
     Fixed,
+    /// The schedule of Standard Webhooks: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and from then on 24 h, none longer
+    /// than `max`, each up to a tenth shorter or longer. `initial` has no meaning.
+    StandardWebhooks,
 }
+
+/// The pauses of [`Backoff::StandardWebhooks`], seconds. The last goes on.
+const STANDARD_WEBHOOKS: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
 impl Default for RetryPolicy {
     fn default() -> Self {
@@ -41,6 +47,19 @@ impl Default for RetryPolicy {
             backoff: Backoff::Exponential,
             initial: Duration::from_secs(1),
             max: Duration::from_secs(300),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// That of hooks: 10 attempts over three days, by the schedule of Standard Webhooks.
+    pub fn standard_webhooks() -> Self {
+        let [first, .., last] = STANDARD_WEBHOOKS;
+        Self {
+            attempts: STANDARD_WEBHOOKS.len() as u32 + 1,
+            backoff: Backoff::StandardWebhooks,
+            initial: Duration::from_secs(first),
+            max: Duration::from_secs(last),
         }
     }
 }
@@ -67,6 +86,11 @@ impl RetryPolicy {
                 let micros =
                     self.initial.as_micros().saturating_mul(1_u128 << doublings).min(self.max.as_micros());
                 Duration::from_micros((micros as f64 * random.clamp(0.0, 1.0)) as u64)
+            }
+            Backoff::StandardWebhooks => {
+                let at = (attempt.saturating_sub(1) as usize).min(STANDARD_WEBHOOKS.len() - 1);
+                let pause = Duration::from_secs(STANDARD_WEBHOOKS[at]).min(self.max);
+                pause.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0))
             }
         };
         AfterFailure::RetryAfter(pause)

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body::Body;
 use crate::egress::AllowList;
 use crate::event::Event;
+use crate::hook::Hook;
 use crate::id::{AppName, FunctionName, RevisionId, RunId};
 use crate::manifest::{Preload, RuntimeKind};
 use crate::outcome::Failure;
@@ -82,6 +83,8 @@ pub struct InstanceSpec {
     pub instance_concurrency: u32,
     /// How long loading may take.
     pub start_timeout: Duration,
+    /// Where its events are sent to, for a hook; its secrets are in `env`.
+    pub hook: Option<Hook>,
 }
 
 /// Something that runs calls of one revision, one at a time. Dropping it ends it.

@@ -485,6 +485,11 @@ impl Space {
     pub fn schedules() -> Self {
         Self("sys/schedules".to_owned())
     }
+    /// Hooks that are disabled, by `app/hook`.
+    pub fn hooks() -> Self {
+        Self("sys/hooks".to_owned())
+    }
+
     /// The server's own settings, such as the hash of its token.
     pub fn server() -> Self {
         Self("sys/server".to_owned())

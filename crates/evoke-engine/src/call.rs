@@ -201,6 +201,7 @@ async fn enter(
 ) -> Result<(Arc<App>, Arc<Target>, Permit), CallError> {
     loop {
         let found = inner.directory.snapshot().find(&app, &function);
+        let found = found.filter(|(_, target)| target.settings.hook.is_none());
         let Some((app, target)) = found else { return Err(CallError::NotFound { app, function }) };
         let entered = target.pool.door.enter(patience);
         let entered = match cause.parent {

@@ -23,7 +23,7 @@ use crate::attempt::{Attempt, Executed, Taken, failure_of};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::settle::decide;
-use crate::{ingest, lifecycle, pool};
+use crate::{hook, ingest, lifecycle, pool};
 use conclude::{End, conclude, unsettled};
 
 /// How often an attempt whose state changed under it is made again before that counts as a failed attempt.
@@ -140,6 +140,9 @@ impl Delivery<'_> {
         let Self { inner, app, target, leased, .. } = self;
         let first = &leased[0];
         let taken = Taken::now(inner);
+        if let Some(disabled) = inner.hooks.refuses(target) {
+            return Err(taken.unstarted(inner, first.attempt, None, disabled));
+        }
         let slot = target.pool.take(inner, None, &inner.ending).await.map_err(|failure| {
             taken.unstarted(inner, first.attempt, Some(target), Outcome::Rejected(failure))
         })?;
@@ -148,6 +151,7 @@ impl Delivery<'_> {
         let children = attempt.cause_of_children();
         self.tell_where_the_logs_are();
         let executed = attempt.execute(slot, taken, self.input(), None).await;
+        hook::heed(inner, target, &first.run.id, &executed.record.outcome).await;
         Ok(Attempted { executed, children })
     }
 

@@ -293,8 +293,8 @@ fn missing_secrets(names: &[SecretName]) -> String {
 }
 
 fn prepared(deployment: &Deployment) -> PreparedBundle {
-    let sources =
-        deployment.manifest.functions.values().map(|function| (function.runtime, function.source.clone()));
+    let functions = deployment.manifest.functions.values().filter(|function| function.hook.is_none());
+    let sources = functions.map(|function| (function.runtime, function.source.clone()));
     PreparedBundle {
         digest: deployment.bundle.clone(),
         sources: sources.collect(),

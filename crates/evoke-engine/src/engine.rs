@@ -19,6 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::again::Budgets;
 use crate::call::KeysInUse;
 use crate::deploy::Files;
+use crate::hook::Hooks;
 use crate::later::Later;
 use crate::lifecycle::Told;
 use crate::place::Places;
@@ -28,7 +29,7 @@ use crate::refusal::Refusal;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
 use crate::subscription::Pauses;
-use crate::{deploy, later, lifecycle, pool, queue, recorder, schedule, secrets, subscription};
+use crate::{deploy, hook, later, lifecycle, pool, queue, recorder, schedule, secrets, subscription};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -91,6 +92,7 @@ pub(crate) struct Inner {
     pub refusal: Refusal,
     pub budgets: Budgets,
     pub pauses: Pauses,
+    pub hooks: Hooks,
     /// Everything that runs for the sake of a caller or an event.
     pub work: TaskTracker,
     /// The engine's own loops.
@@ -163,6 +165,7 @@ impl Engine {
             refusal: Refusal::default(),
             budgets: Budgets::default(),
             pauses: Pauses::default(),
+            hooks: Hooks::default(),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -180,6 +183,8 @@ impl Engine {
         secrets::load(&inner).await?;
         let paused = inner.store.watch(&Space::subscriptions());
         subscription::load(&inner).await?;
+        let hooks = inner.store.watch(&Space::hooks());
+        hook::load(&inner).await?;
         deploy::load(&inner).await?;
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
@@ -188,6 +193,7 @@ impl Engine {
         inner.loops.spawn(pool::keep(inner.clone()));
         inner.loops.spawn(deploy::follow(inner.clone(), deployments));
         inner.loops.spawn(subscription::follow(inner.clone(), paused));
+        inner.loops.spawn(hook::follow(inner.clone(), hooks));
         inner.loops.spawn(secrets::follow(inner.clone(), secrets));
         inner.loops.spawn(recorder::write(inner.clone(), records));
         inner.loops.spawn(recorder::sweep(inner.clone()));

@@ -190,7 +190,9 @@ impl Engine {
         if inner.stopping.is_cancelled() {
             return Err(LaterError::Draining);
         }
-        if inner.directory.snapshot().target(&app, &function).is_none() {
+        // A hook takes events only.
+        let snapshot = inner.directory.snapshot();
+        if snapshot.target(&app, &function).is_none_or(|target| target.settings.hook.is_some()) {
             return Err(LaterError::NotFound { app, function });
         }
         let request = store_request(request, inner.limits.body_bytes).await.map_err(|error| match error {

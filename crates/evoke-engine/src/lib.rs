@@ -18,6 +18,7 @@ pub mod deploy;
 mod effects;
 mod engine;
 pub mod explain;
+pub mod hook;
 pub mod ingest;
 pub mod later;
 mod lifecycle;

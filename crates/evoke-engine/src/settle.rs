@@ -22,9 +22,18 @@ pub(crate) fn decide(
         Outcome::Rejected(failure) if failure.code == FailureCode::NotDeployed => {
             Verdict::DeadLetter { reason: outcome.reason() }
         }
+        // Whoever was to get it wants nothing more. The dead letter can be redriven once that has changed.
+        Outcome::Failed(failure) | Outcome::Rejected(failure)
+            if matches!(failure.code, FailureCode::Gone | FailureCode::Disabled) =>
+        {
+            Verdict::DeadLetter { reason: outcome.reason() }
+        }
         Outcome::Failed(_) | Outcome::TimedOut { .. } | Outcome::Rejected(_) | Outcome::Lost => {
             match policy.after_failure(attempt, random) {
-                AfterFailure::RetryAfter(pause) => Verdict::Defer { until: now.after(pause) },
+                AfterFailure::RetryAfter(pause) => {
+                    let asked = outcome.retry_after().unwrap_or_default();
+                    Verdict::Defer { until: now.after(pause.max(asked)) }
+                }
                 AfterFailure::GiveUp => {
                     let times =
                         if attempt == 1 { "attempt".to_owned() } else { format!("{attempt} attempts") };

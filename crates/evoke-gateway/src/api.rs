@@ -10,6 +10,7 @@ mod call;
 mod dead_letter;
 mod event;
 mod explain;
+mod hook;
 mod log;
 mod problem;
 mod run;
@@ -30,6 +31,7 @@ pub use event::{
     CloudEvent, DelayedEvent, DelayedEventList, EventList, Published, PublishedEvent, StoredEvent,
 };
 pub use explain::{Decision, DeliveryState, EventDelivery, EventSubscriber, Explanation, SeenValue};
+pub use hook::{Hook, HookChange, HookDeliveries, HookDisabled, HookList, HookTrial};
 pub use log::{LogLine, LogList};
 pub use problem::{EndedBy, Limit, Problem, ProblemItem};
 pub use run::{Attempt, Run, RunList, Trigger};

@@ -10,6 +10,7 @@ mod document;
 mod events;
 mod extract;
 mod guard;
+mod hooks;
 mod invoke;
 mod logs;
 mod runs;
@@ -75,6 +76,9 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(subscriptions::list))
         .routes(routes!(subscriptions::pause))
         .routes(routes!(subscriptions::resume))
+        .routes(routes!(hooks::list))
+        .routes(routes!(hooks::enable))
+        .routes(routes!(hooks::test))
         .routes(routes!(secrets::list))
         .routes(routes!(secrets::set, secrets::remove))
 }

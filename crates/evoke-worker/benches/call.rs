@@ -111,6 +111,7 @@ fn spec(file: &str) -> InstanceSpec {
         preload: Preload::Module,
         instance_concurrency: 1,
         start_timeout: Duration::from_secs(20),
+        hook: None,
     }
 }
 

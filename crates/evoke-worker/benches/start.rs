@@ -179,6 +179,7 @@ fn spec(file: &str, preload: Preload) -> InstanceSpec {
         preload,
         instance_concurrency: 1,
         start_timeout: Duration::from_secs(20),
+        hook: None,
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! [`Egress`] is the hold of one namespace: dropping it ends its connections.
 
+mod dial;
 mod dns;
 mod names;
 mod proxy;
@@ -31,6 +32,7 @@ use names::Names;
 use refusal::{Refusal, Why};
 use refused::Refusals;
 
+pub use dial::Dialler;
 pub use resolver::Resolver;
 
 /// Refusals on their way to the log. More at once are not told one by one.

@@ -35,7 +35,7 @@ impl Language {
         match runtime {
             RuntimeKind::Node => Some(Self::Node),
             RuntimeKind::Python => Some(Self::Python),
-            RuntimeKind::Provided | RuntimeKind::Wasm => None,
+            RuntimeKind::Provided | RuntimeKind::Wasm | RuntimeKind::Hook => None,
         }
     }
 

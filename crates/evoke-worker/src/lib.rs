@@ -40,7 +40,7 @@ pub mod testing;
 mod wasm;
 mod zygote;
 
-pub use egress::Resolver;
+pub use egress::{Dialler, Resolver};
 pub use interpreter::Language;
 pub use launcher::main as launcher_main;
 pub use runtime::{Options, ProcessRuntime, StartError, WasmCommands, open_files};

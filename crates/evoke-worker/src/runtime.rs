@@ -164,6 +164,11 @@ impl ProcessRuntime {
         self.launcher.lock().as_ref().map(|launcher| launcher.machine().clone())
     }
 
+    /// Connects from this node under the rules for addresses that functions have. Ends with the runtime.
+    pub fn dialler(&self) -> egress::Dialler {
+        egress::Dialler::of(&self.egress)
+    }
+
     /// The interpreters, or why there is none, in words. Waits for their answers.
     pub async fn interpreters(&self) -> Vec<(RuntimeKind, Result<(PathBuf, (u32, u32)), String>)> {
         let Some(launcher) = self.launcher.lock().clone() else { return Vec::new() };
@@ -181,6 +186,9 @@ impl ProcessRuntime {
             launcher.ok_or_else(|| Failure::new(FailureCode::Draining, "the server is shutting down"))?;
         if spec.runtime == RuntimeKind::Wasm {
             return Box::pin(self.start_wasm(spec, &launcher)).await;
+        }
+        if spec.runtime == RuntimeKind::Hook {
+            return Err(init_error("a hook is nothing that runs in a process".to_owned()));
         }
         let Some(language) = Language::of(spec.runtime) else {
             return Box::pin(self.start_provided(spec, &launcher)).await;

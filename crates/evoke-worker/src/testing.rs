@@ -321,5 +321,6 @@ fn spec() -> InstanceSpec {
         preload: Preload::None,
         instance_concurrency: 1,
         start_timeout: TIMEOUT,
+        hook: None,
     }
 }

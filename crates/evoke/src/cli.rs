@@ -70,6 +70,12 @@ pub enum Command {
         #[command(subcommand)]
         verb: SubscriptionsVerb,
     },
+    /// See whether hooks deliver, enable one that its endpoint disabled, and send one a sample event.
+    Hooks {
+        /// Which.
+        #[command(subcommand)]
+        verb: HooksVerb,
+    },
     /// Set, list and remove secrets: values that functions and webhooks need and nobody else may see.
     Secrets {
         /// Which.
@@ -122,10 +128,14 @@ pub struct ListenArgs {
     #[arg(long, value_name = "auto|required", value_enum, hide_possible_values = true, env = "EVOKE_SANDBOX", default_value_t = SandboxArg::Auto)]
     pub sandbox: SandboxArg,
 
-    /// Private or special addresses that functions may connect to if their egress list names them; may be given several
-    /// times.
+    /// Private or special addresses that functions may connect to if their egress list names them, and hooks, also without
+    /// TLS; may be given several times.
     #[arg(long, value_name = "CIDR", env = "EVOKE_EGRESS_ALLOW", value_delimiter = ',')]
     pub egress_allow: Vec<Cidr>,
+
+    /// Certificate authorities that hooks trust besides the system's, in PEM form.
+    #[arg(long, value_name = "FILE", env = "EVOKE_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
 
     /// Instances of all functions together, at most.
     #[arg(long, value_name = "COUNT", env = "EVOKE_INSTANCES", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -495,6 +505,33 @@ pub enum DlqVerb {
 pub enum FunctionsVerb {
     /// List functions with their revision, limits, subscriptions and routes.
     Ls {
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+}
+
+/// `evoke hooks …`.
+#[derive(Debug, Subcommand)]
+pub enum HooksVerb {
+    /// List hooks with what became of their newest deliveries.
+    Ls {
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Enable a hook that was disabled because its endpoint answered 410.
+    Enable {
+        /// The hook.
+        hook: String,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Send a hook a signed sample event, once, and show what its endpoint answers.
+    Test {
+        /// The hook.
+        hook: String,
         /// The app.
         #[command(flatten)]
         app: AppArgs,

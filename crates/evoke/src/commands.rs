@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod events;
 pub mod filter;
 pub mod functions;
+pub mod hooks;
 pub mod invoke;
 pub mod logs;
 pub mod new;
@@ -40,6 +41,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Logs(args) => logs::run(args, format).await,
         Command::Dlq { verb } => dlq::run(verb, format).await,
         Command::Subscriptions { verb } => subscriptions::run(verb, format).await,
+        Command::Hooks { verb } => hooks::run(verb, format).await,
         Command::Secrets { verb } => secrets::run(verb, format).await,
         Command::Functions { verb } => functions::run(verb, format).await,
         Command::Schedules(args) => schedules::run(args, format).await,

@@ -5,6 +5,8 @@ mod key;
 mod listeners;
 mod log;
 pub mod memory;
+mod outbound;
+mod runtimes;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ use crate::clock::ServerClock;
 use crate::exit::{Error, Result};
 use crate::seed;
 
+use runtimes::Runtimes;
+
 pub use listeners::Listeners;
 pub use log::to_stderr as log_to_stderr;
 
@@ -50,6 +54,8 @@ pub struct Options {
     pub sandbox: evoke_worker::sandbox::Policy,
     /// Special addresses that functions may connect to.
     pub egress_allow: Vec<Cidr>,
+    /// Certificate authorities that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
     /// Instances of all functions together, where it is not the usual number.
     pub instances: Option<u32>,
     /// Memory of all instances together, where it is not a share of the machine's.
@@ -82,6 +88,7 @@ impl Server {
         let (clock, limits): (Arc<dyn Clock>, _) = (Arc::new(ServerClock::start()), options.limits());
 
         // What can be wrong with the machine comes first, so that a failure leaves nothing to undo.
+        let trust = outbound::trust(options.ca_file.clone()).await?;
         let store = SqliteStore::open(
             &options.data,
             OpenOptions { progress: Some(log::migration), ..OpenOptions::default() },
@@ -102,9 +109,10 @@ impl Server {
             ..evoke_worker::Options::new(options.data.join("workers"), launcher()?)
         };
         let runtime = ProcessRuntime::start(workers).await.map_err(failure::runtime)?;
+        let hooks = outbound::hooks(&runtime, &trust, clock.clone(), &limits);
         let parts = Parts {
             store,
-            runtime: Arc::new(runtime),
+            runtime: Arc::new(Runtimes { processes: runtime, hooks }),
             clock,
             limits,
             retention: Retention::default(),

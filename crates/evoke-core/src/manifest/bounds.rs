@@ -85,6 +85,19 @@ pub const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest pause between attempts.
 pub const PAUSE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Hooks of an app.
+pub const HOOKS_MAX: usize = 100;
+/// Header fields of a hook's requests.
+pub const HOOK_HEADERS_MAX: usize = 32;
+/// Bytes of the value of one of them.
+pub const HOOK_HEADER_BYTES_MAX: usize = 4 << 10;
+/// Secrets of a hook that sign.
+pub const HOOK_SECRETS_MAX: usize = 5;
+/// The longest time for an answer of a hook's endpoint, and the shortest.
+pub const HOOK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// See [`HOOK_TIMEOUT_MAX`].
+pub const HOOK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
 impl Function {
     /// [`Function::timeout`] where the manifest gives none.
     pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);

@@ -41,6 +41,10 @@ pub struct File {
     /// Paths of the data listener where pages report what happened, as with navigator.sendBeacon.
     #[schemars(with = "Option<Vec<Beacon>>")]
     pub beacons: Vec<Beacon>,
+    /// Hooks by name: endpoints that events are sent to, signed by Standard Webhooks. A hook and a function cannot have the same
+    /// name.
+    #[schemars(with = "Option<BTreeMap<String, Hook>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
+    pub hooks: Vec<(At<String>, Hook)>,
     /// Schedules by name: each publishes an event when it fires. Names are as those of functions.
     #[schemars(with = "Option<BTreeMap<String, Schedule>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
     pub schedules: Vec<(At<String>, Schedule)>,
@@ -231,8 +235,9 @@ pub struct Retry {
     /// Attempts in all, the first included.
     #[schemars(range(min = 1, max = 100), extend("default" = 5))]
     pub attempts: Option<At<i64>>,
-    /// How the pauses grow: exponential doubles them and takes a random part of that (full jitter), fixed keeps them.
-    #[schemars(extend("enum" = ["exponential", "fixed"], "default" = "exponential"))]
+    /// How the pauses grow: exponential doubles them and takes a random part of that (full jitter), fixed keeps them,
+    /// standard_webhooks is the schedule of Standard Webhooks, from 5 s to 24 h.
+    #[schemars(extend("enum" = ["exponential", "fixed", "standard_webhooks"], "default" = "exponential"))]
     pub backoff: Option<At<String>>,
     /// The first pause, 1ms to 1d.
     #[schemars(regex(pattern = DURATION_PATTERN), extend("default" = "1s"))]
@@ -331,6 +336,40 @@ pub struct Beacon {
     pub max_body: Option<At<String>>,
 }
 
+/// An endpoint that events are sent to.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Hook {
+    /// Where: https. http only leads to addresses that the operator opened with --egress-allow.
+    #[schemars(required, regex(pattern = "^https?://"), extend("examples" = ["https://partner.example.com/hooks/shop"]))]
+    pub url: Option<At<String>>,
+    /// The name of the secret that signs, whsec_ and 24 to 64 bytes in base64, or several names while one replaces another: the
+    /// newest first, one signature each. `evoke secrets set` sets them.
+    #[schemars(required, with = "Option<OneOrMore>", extend("examples" = ["PARTNER_HOOK", ["NEW", "OLD"]]))]
+    pub secret: Option<At<Vec<At<String>>>>,
+    /// Header fields that go with each request.
+    #[schemars(with = "Option<BTreeMap<String, String>>", extend("examples" = [{"X-Shop": "eu"}]))]
+    pub headers: Vec<(At<String>, At<String>)>,
+    /// Header fields whose values are secrets: the names of those.
+    #[schemars(with = "Option<BTreeMap<String, String>>", extend("examples" = [{"Authorization": "PARTNER_TOKEN"}]))]
+    pub secret_headers: Vec<(At<String>, At<String>)>,
+    /// How an event travels: structured is one JSON object, binary the data as the body and the attributes as ce- header
+    /// fields, which are not signed.
+    #[schemars(extend("enum" = ["structured", "binary"], "default" = "structured"))]
+    pub mode: Option<At<String>>,
+    /// How long an answer may take, 1s to 1m.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("default" = "20s"))]
+    pub timeout: Option<At<String>>,
+    /// Requests at once, at most.
+    #[schemars(range(min = 1, max = 100), extend("default" = 10))]
+    pub concurrency: Option<At<i64>>,
+    /// How deliveries are tried again. By itself 10 attempts with the pauses of Standard Webhooks, over three days.
+    pub retry: Option<Retry>,
+    /// The events that are sent.
+    #[schemars(required, with = "Option<Vec<Subscription>>", extend("minItems" = 1))]
+    pub on: Vec<Subscription>,
+}
+
 /// A text, or a list of texts.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
@@ -352,6 +391,7 @@ impl File {
             queues: table.named_tables("queues", "queue", Queue::read),
             webhooks: table.tables("webhooks", "webhooks", |_, nth| format!("webhook {nth}"), Webhook::read),
             beacons: table.tables("beacons", "beacons", |_, nth| format!("beacon {nth}"), Beacon::read),
+            hooks: table.named_tables("hooks", "hook", Hook::read),
             schedules: table.named_tables("schedules", "schedule", Schedule::read),
         };
         table.finish(LATER_TOP);
@@ -488,6 +528,31 @@ impl Webhook {
         };
         table.finish(&[]);
         webhook
+    }
+}
+
+impl Hook {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let header = table.place.replacen("hook ", "hooks.", 1) + ".on";
+        let retry = format!("{}: retry", table.place);
+        let hook = Self {
+            url: table.required_text("url", r#""https://partner.example.com/hooks/shop""#),
+            secret: table.required_text_or_texts("secret", r#""PARTNER_HOOK""#),
+            headers: table.text_map("headers", r#"{ X-Shop = "eu" }"#),
+            secret_headers: table.text_map("secret_headers", r#"{ Authorization = "PARTNER_TOKEN" }"#),
+            mode: table.text("mode", r#""binary""#),
+            timeout: table.text("timeout", r#""20s""#),
+            concurrency: table.number("concurrency", "10"),
+            retry: table.table("retry", &retry, Retry::read),
+            on: table.required_tables(
+                "on",
+                &header,
+                |hook, nth| format!("{hook}: on {nth}"),
+                Subscription::read,
+            ),
+        };
+        table.finish(&[]);
+        hook
     }
 }
 

@@ -3,6 +3,7 @@
 mod beacon;
 mod egress;
 mod function;
+mod hook;
 mod instances;
 mod lifecycle;
 mod queue;
@@ -75,6 +76,7 @@ impl Resolver<'_, '_> {
                 Err(error) => self.invalid_name(name, error.to_string()),
             }
         }
+        self.hooks(&file.hooks, &mut functions, &file.functions);
         let declared: Vec<&str> = file.functions.iter().map(|(name, _)| name.value.as_str()).collect();
         let routes = self.routes(&file.routes, &declared);
         self.queues(&file.queues, &mut functions, &declared);
@@ -82,7 +84,7 @@ impl Resolver<'_, '_> {
         let beacons = self.beacons(&file.beacons, &routes, &webhooks);
         let scripts = file.install.as_ref().and_then(|install| install.scripts.as_ref());
         let install = Install { scripts: scripts.is_some_and(|scripts| scripts.value) };
-        let schedules = self.schedules(&file.schedules, &file.functions);
+        let schedules = self.schedules(&file.schedules, &file.functions, &file.hooks);
         Some(Manifest { app: app?, install, functions, routes, webhooks, beacons, schedules })
     }
 

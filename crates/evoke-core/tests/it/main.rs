@@ -5,6 +5,7 @@ mod body;
 mod egress;
 mod event;
 mod filter;
+mod hook;
 mod id;
 mod manifest;
 mod retry;

@@ -166,5 +166,6 @@ pub(super) fn spec_of(
         preload: settings.preload,
         instance_concurrency: settings.instance_concurrency,
         start_timeout: inner.limits.start,
+        hook: settings.hook.clone(),
     }
 }

@@ -9,6 +9,7 @@ mod effects;
 mod events;
 mod explain;
 mod files;
+mod hooks;
 mod idempotency;
 mod later;
 mod lifecycle;

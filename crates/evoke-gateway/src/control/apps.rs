@@ -20,7 +20,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Json<AppList> {
         name: app.manifest.app.clone(),
         version: app.version,
         deployed_at: app.deployed_at.into(),
-        functions: app.manifest.functions.len(),
+        functions: app.manifest.functions.len() - app.manifest.hooks().count(),
     };
     Json(AppList { apps: shared.engine.apps().into_iter().map(summary).collect() })
 }
@@ -63,7 +63,7 @@ pub(super) async fn function(
     Segments((app, function)): Segments<(AppName, FunctionName)>,
 ) -> Result<Json<Function>, Refusal> {
     let deployment = shared.function(&app, &function)?;
-    let shown = deployment.manifest.functions.get(&function);
+    let shown = deployment.manifest.functions.get(&function).filter(|settings| settings.hook.is_none());
     let shown = shown.and_then(|settings| one_function(&shared, &deployment, &function, settings));
     let missing = || Refusal::new(kind::UNKNOWN_FUNCTION, format!("app {app} has no function {function}"));
     shown.map(Json).ok_or_else(missing)
@@ -92,7 +92,7 @@ pub(super) async fn revisions(
 }
 
 fn all_functions(shared: &Shared, deployment: &Deployment) -> Vec<Function> {
-    let functions = deployment.manifest.functions.iter();
+    let functions = deployment.manifest.functions.iter().filter(|(_, settings)| settings.hook.is_none());
     functions.filter_map(|(name, settings)| one_function(shared, deployment, name, settings)).collect()
 }
 

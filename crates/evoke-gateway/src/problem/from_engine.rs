@@ -11,6 +11,7 @@ use evoke_core::store::StoreError;
 use evoke_engine::call::CallError;
 use evoke_engine::deploy::DeployError;
 use evoke_engine::explain::ExplainError;
+use evoke_engine::hook::{HookError, TrialError};
 use evoke_engine::ingest::{LaterError, PublishError};
 use evoke_engine::report::ReportError;
 use evoke_engine::secrets::SecretError;
@@ -92,6 +93,10 @@ fn kind_of(code: FailureCode) -> &'static Kind {
         FailureCode::Overloaded => kind::OVERLOADED,
         FailureCode::StoreFailed => kind::STORE_FAILED,
         FailureCode::NotDeployed => kind::NOT_DEPLOYED,
+        // Of hooks only, which nobody calls.
+        FailureCode::Unreachable | FailureCode::BadStatus | FailureCode::Gone | FailureCode::Disabled => {
+            kind::FUNCTION_ERROR
+        }
         FailureCode::Cancelled => kind::CANCELLED,
         FailureCode::Draining => kind::DRAINING,
     }
@@ -155,6 +160,27 @@ impl From<PauseError> for Refusal {
         match error {
             PauseError::NotFound { .. } => Self::new(kind::UNKNOWN_SUBSCRIPTION, detail),
             PauseError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<HookError> for Refusal {
+    fn from(error: HookError) -> Self {
+        let detail = error.to_string();
+        match error {
+            HookError::NotFound { .. } => Self::new(kind::UNKNOWN_HOOK, detail),
+            HookError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TrialError> for Refusal {
+    fn from(error: TrialError) -> Self {
+        let detail = error.to_string();
+        match error {
+            TrialError::NotFound { .. } => Self::new(kind::UNKNOWN_HOOK, detail),
+            TrialError::Busy { .. } => Self::new(kind::OVERLOADED, detail).retry_after(STORE_PAUSE),
+            TrialError::Draining => draining(),
         }
     }
 }

@@ -66,6 +66,8 @@ kinds! {
         "The app has no run of this id, or it is older than runs are kept.";
     UNKNOWN_SUBSCRIPTION: NOT_FOUND, false, None, "unknown_subscription", "unknown subscription",
         "The function has no subscription of this name. `evoke subscriptions ls` lists those there are.";
+    UNKNOWN_HOOK: NOT_FOUND, false, None, "unknown_hook", "unknown hook",
+        "The app has no hook of this name. `evoke hooks ls` lists those there are.";
     UNKNOWN_SECRET: NOT_FOUND, false, None, "unknown_secret", "unknown secret",
         "The app has no secret of this name.";
     UNKNOWN_EVENT: NOT_FOUND, false, None, "unknown_event", "unknown event",

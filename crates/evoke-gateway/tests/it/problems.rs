@@ -137,7 +137,7 @@ async fn functions_that_fail() {
     let failing = |code: FailureCode, message: &'static str| {
         world.runtime.script("echo", move |_| async move {
             let stack = Some("at secret.js:1".to_owned());
-            Ended::Failed(Failure { code, message: message.to_owned(), stack })
+            Ended::Failed(Failure { stack, ..Failure::new(code, message) })
         });
     };
     let call = async || problem(&world.data(Method::POST, "/echo", "").await);

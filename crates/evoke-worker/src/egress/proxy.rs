@@ -1,6 +1,6 @@
 //! Connections: who is meant, whether that is allowed, and the bytes.
 
-mod connect;
+pub(super) mod connect;
 mod pass;
 
 use std::io;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use evoke_core::egress::{Destination, Host, HostPattern};
+use evoke_core::egress::{Destination, Host, HostPattern, Reach};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +70,7 @@ async fn open(
         permit(&namespace.connections, limits.egress_connections, "this instance")?,
         permit(&namespace.node.connections, limits.egress_connections_all, "all functions")?,
     ];
-    let connect = connect::connect(destination, &namespace.node);
+    let connect = connect::connect(destination, Reach::Public, &namespace.node);
     let there = tokio::time::timeout(limits.egress_connect, connect).await.unwrap_or_else(|_| {
         let ms = limits.egress_connect.as_millis();
         Err(Why::Unreachable(format!("no answer within the limit of {ms} ms")))

@@ -39,7 +39,7 @@ pub(crate) fn exited(exit: Exit, tail: &[&str]) -> Failure {
         message = format!("{message}: {}", last.join(" | "));
     }
     let stack = (tail.len() > SHOWN_LINES).then(|| tail.join("\n"));
-    Failure { code: FailureCode::Crashed, message, stack }
+    Failure { stack, ..Failure::new(FailureCode::Crashed, message) }
 }
 
 fn describe(exit: &Exit) -> String {
@@ -88,7 +88,7 @@ pub(crate) fn call_error(error: CallError) -> Failure {
         Some("out_of_memory") => FailureCode::OutOfMemory,
         _ => FailureCode::FunctionError,
     };
-    Failure { code, message: typed(&error.ty, &error.message), stack: error.stack }
+    Failure { stack: error.stack, ..Failure::new(code, typed(&error.ty, &error.message)) }
 }
 
 /// The function could not be loaded, and its worker says why.
@@ -99,7 +99,7 @@ pub(crate) fn init_error(error: InitError) -> Failure {
         (Some(file), None) => format!("{file}: {message}"),
         (None, _) => message,
     };
-    Failure { code: FailureCode::InitError, message, stack: error.stack }
+    Failure { stack: error.stack, ..Failure::new(FailureCode::InitError, message) }
 }
 
 /// The worker did what no worker may.

@@ -44,6 +44,7 @@ pub fn find(bundle: &Path, kind: RuntimeKind, source: &Path) -> Result<Entry, Pr
             executable::check(bundle, &source)?;
             source.clone()
         }
+        RuntimeKind::Hook => return Err(no_source()),
     };
     Ok(Entry { source, load })
 }
@@ -68,6 +69,7 @@ pub(super) fn find_source(bundle: &Path, kind: RuntimeKind, source: &Path) -> Re
         RuntimeKind::Python => first(bundle, &source, &PYTHON_FILES),
         RuntimeKind::Provided => first(bundle, &source, &BOOTSTRAP),
         RuntimeKind::Wasm => None,
+        RuntimeKind::Hook => return Err(no_source()),
     };
     found.ok_or_else(|| match kind {
         RuntimeKind::Node => {
@@ -76,7 +78,12 @@ pub(super) fn find_source(bundle: &Path, kind: RuntimeKind, source: &Path) -> Re
         RuntimeKind::Python => missing(&source.join("main.py")),
         RuntimeKind::Provided => missing(&source.join("bootstrap")),
         RuntimeKind::Wasm => missing(&source),
+        RuntimeKind::Hook => no_source(),
     })
+}
+
+fn no_source() -> PrepareError {
+    PrepareError::Archive("a hook has no source, and is nothing to be loaded".to_owned())
 }
 
 fn first(bundle: &Path, folder: &Path, names: &[&str]) -> Option<PathBuf> {

@@ -61,7 +61,7 @@ impl GuestError {
             (false, true) => ty,
             (false, false) => format!("{ty}: {message}"),
         };
-        Failure { code, message, stack }
+        Failure { stack, ..Failure::new(code, message) }
     }
 }
 

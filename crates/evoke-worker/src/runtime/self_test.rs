@@ -96,6 +96,7 @@ fn spec(source: &Path) -> InstanceSpec {
         preload: Preload::Module,
         instance_concurrency: 1,
         start_timeout: TIMEOUT,
+        hook: None,
     }
 }
 

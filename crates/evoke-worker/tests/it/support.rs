@@ -134,6 +134,7 @@ fn spec(runtime: RuntimeKind, source: &str, bundle: String) -> InstanceSpec {
         preload: Preload::Module,
         instance_concurrency: 1,
         start_timeout: Duration::from_secs(20),
+        hook: None,
     }
 }
 

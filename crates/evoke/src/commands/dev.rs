@@ -30,7 +30,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
     serve::log_to_stderr()?;
     let mut signals = Signals::listen()?;
     let data = args.data.unwrap_or_else(|| folder.join(context::DATA_FOLDER));
-    let ListenArgs { listen, admin, grace, sandbox, mut egress_allow, instances, instance_memory } =
+    let ListenArgs { listen, admin, grace, sandbox, mut egress_allow, ca_file, instances, instance_memory } =
         args.listen;
     if egress_allow.is_empty() {
         egress_allow = this_machine();
@@ -46,6 +46,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
         tell_failures: true,
         sandbox: sandbox.into(),
         egress_allow,
+        ca_file,
         instances,
         instance_memory,
     };

@@ -12,7 +12,8 @@ use crate::signals::Signals;
 pub async fn run(args: ServeArgs, format: Format) -> Result {
     serve::log_to_stderr()?;
     let mut signals = Signals::listen()?;
-    let ListenArgs { listen, admin, grace, sandbox, egress_allow, instances, instance_memory } = args.listen;
+    let ListenArgs { listen, admin, grace, sandbox, egress_allow, ca_file, instances, instance_memory } =
+        args.listen;
     let options = serve::Options {
         data: args.data,
         listen,
@@ -21,6 +22,7 @@ pub async fn run(args: ServeArgs, format: Format) -> Result {
         tell_failures: false,
         sandbox: sandbox.into(),
         egress_allow,
+        ca_file,
         instances,
         instance_memory,
     };

@@ -21,6 +21,12 @@ pub fn key(cause: KeyError) -> Error {
         .help("restore it from a backup; or move it away and set all secrets again with `evoke secrets set`")
 }
 
+/// The file of `--ca-file` has no certificates.
+pub fn ca_file(cause: &evoke_outbound::TrustError) -> Error {
+    Error::usage(format!("--ca-file: {cause}"))
+        .help("it holds certificates in PEM form, each between BEGIN CERTIFICATE and END CERTIFICATE")
+}
+
 /// A listener cannot be opened.
 pub fn bind(address: SocketAddr, option: &'static str, cause: &io::Error) -> Error {
     let message =

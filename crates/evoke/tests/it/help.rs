@@ -28,6 +28,10 @@ const COMMANDS: &[&str] = &[
     "subscriptions ls",
     "subscriptions pause",
     "subscriptions resume",
+    "hooks",
+    "hooks ls",
+    "hooks enable",
+    "hooks test",
     "secrets",
     "secrets ls",
     "secrets set",
@@ -64,7 +68,8 @@ fn the_reference_names_every_command_and_option() {
     let reference = std::fs::read_to_string(reference).unwrap();
     let here = std::env::temp_dir();
     for command in COMMANDS.iter().filter(|command| {
-        !["events", "runs", "dlq", "subscriptions", "secrets", "functions", "store"].contains(command)
+        !["events", "runs", "dlq", "subscriptions", "hooks", "secrets", "functions", "store"]
+            .contains(command)
     }) {
         assert!(
             reference.contains(&format!("evoke {command}").trim_end().to_owned()),

@@ -12,6 +12,7 @@ mod filter;
 #[path = "../../../evoke-wasm/tests/it/guests.rs"]
 mod guests;
 mod help;
+mod hooks;
 mod life;
 mod new;
 mod packages;

@@ -49,6 +49,7 @@ impl Resolver<'_, '_> {
             egress,
             on,
             retry,
+            hook: None,
         })
     }
 
@@ -286,9 +287,18 @@ impl Resolver<'_, '_> {
         let backoff = raw.backoff.as_ref().and_then(|backoff| self.backoff(place, backoff));
         let initial = self.duration(place, "initial", raw.initial.as_ref(), PAUSE_MIN..=PAUSE_MAX);
         let max = self.duration(place, "max", raw.max.as_ref(), PAUSE_MIN..=PAUSE_MAX);
+        let backoff = backoff.unwrap_or(inherited.backoff);
+        if backoff == Backoff::StandardWebhooks
+            && let Some(initial) = &raw.initial
+        {
+            let message = format!("{place}: initial has no meaning with the pauses of standard_webhooks");
+            self.problems
+                .add("invalid_value", initial.span.clone(), message)
+                .help("leave it out, or write backoff = \"exponential\"");
+        }
         let mut policy = RetryPolicy {
             attempts: attempts.unwrap_or(inherited.attempts),
-            backoff: backoff.unwrap_or(inherited.backoff),
+            backoff,
             initial: initial.unwrap_or(inherited.initial),
             max: max.unwrap_or(inherited.max),
         };
@@ -310,11 +320,13 @@ impl Resolver<'_, '_> {
         match backoff.value.as_str() {
             "exponential" => Some(Backoff::Exponential),
             "fixed" => Some(Backoff::Fixed),
+            "standard_webhooks" => Some(Backoff::StandardWebhooks),
             other => {
                 let message = format!("{place}: backoff {other:?} is not known");
-                self.problems
-                    .add("invalid_value", backoff.span.clone(), message)
-                    .maybe_help(did_you_mean(other, ["exponential", "fixed"].into_iter()));
+                self.problems.add("invalid_value", backoff.span.clone(), message).maybe_help(did_you_mean(
+                    other,
+                    ["exponential", "fixed", "standard_webhooks"].into_iter(),
+                ));
                 None
             }
         }

@@ -18,6 +18,7 @@ impl Resolver<'_, '_> {
         &mut self,
         raw: &[(At<String>, raw::Schedule)],
         functions: &[(At<String>, raw::Function)],
+        hooks: &[(At<String>, raw::Hook)],
     ) -> BTreeMap<ScheduleName, Schedule> {
         if let Some((name, _)) = raw.get(SCHEDULES_MAX) {
             let message = format!("{} schedules are more than the limit of {SCHEDULES_MAX}", raw.len());
@@ -31,7 +32,7 @@ impl Resolver<'_, '_> {
             match ScheduleName::new(&name.value) {
                 Ok(id) => {
                     if let Some(schedule) = schedule {
-                        self.subscribed(name, &schedule.event, functions);
+                        self.subscribed(name, &schedule.event, functions, hooks);
                         schedules.insert(id, schedule);
                     }
                 }
@@ -132,9 +133,16 @@ impl Resolver<'_, '_> {
     }
 
     /// A schedule that starts nothing is a mistake.
-    fn subscribed(&mut self, name: &At<String>, ty: &str, functions: &[(At<String>, raw::Function)]) {
-        let mut events =
-            functions.iter().flat_map(|(_, function)| &function.on).filter_map(|on| on.event.as_ref());
+    fn subscribed(
+        &mut self,
+        name: &At<String>,
+        ty: &str,
+        functions: &[(At<String>, raw::Function)],
+        hooks: &[(At<String>, raw::Hook)],
+    ) {
+        let functions = functions.iter().flat_map(|(_, function)| &function.on);
+        let all = functions.chain(hooks.iter().flat_map(|(_, hook)| &hook.on));
+        let mut events = all.filter_map(|on| on.event.as_ref());
         if events.any(|event| TypePattern(event.value.clone()).matches(ty)) {
             return;
         }

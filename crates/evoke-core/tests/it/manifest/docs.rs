@@ -47,6 +47,7 @@ fn reference_has_a_row_for_every_key_with_its_default() {
             "Route",
             "Webhook",
             "Beacon",
+            "Hook",
             "Schedule",
             "Batch",
             "Queue",

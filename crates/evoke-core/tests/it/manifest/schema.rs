@@ -49,6 +49,7 @@ fn keys_are_those_the_reader_knows() {
         ),
         ("[queues.a]\nzzzzzzzzzz = 1", schema["$defs"]["Queue"]["properties"].clone()),
         ("[[webhooks]]\nzzzzzzzzzz = 1", schema["$defs"]["Webhook"]["properties"].clone()),
+        ("[hooks.a]\nzzzzzzzzzz = 1", schema["$defs"]["Hook"]["properties"].clone()),
         ("[[beacons]]\nzzzzzzzzzz = 1", schema["$defs"]["Beacon"]["properties"].clone()),
     ];
     for (text, properties) in tables {

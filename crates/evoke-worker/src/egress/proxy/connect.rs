@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evoke_core::egress::{Destination, Host, Refused};
+use evoke_core::egress::{Destination, Host, Reach, Refused};
 use tokio::net::TcpStream;
 
 use super::super::{Node, Why};
@@ -14,7 +14,11 @@ use super::super::{Node, Why};
 const NEXT_ADDRESS: Duration = Duration::from_secs(2);
 
 /// Connects. The caller bounds the time.
-pub(super) async fn connect(destination: &Destination, node: &Arc<Node>) -> Result<TcpStream, Why> {
+pub(in crate::egress) async fn connect(
+    destination: &Destination,
+    reach: Reach,
+    node: &Arc<Node>,
+) -> Result<TcpStream, Why> {
     let addresses = match &destination.host {
         Host::Address(address) => vec![*address],
         Host::Name(name) => look_up(name.clone(), node).await?,
@@ -23,7 +27,7 @@ pub(super) async fn connect(destination: &Destination, node: &Arc<Node>) -> Resu
     let mut closed = None;
     let mut open = Vec::with_capacity(addresses.len());
     for address in addresses {
-        match check(address, node) {
+        match check(address, reach, node) {
             Ok(()) => open.push(address),
             Err(refused) => closed = closed.or(Some(refused)),
         }
@@ -70,8 +74,11 @@ async fn look_up(name: String, node: &Arc<Node>) -> Result<Vec<IpAddr>, Why> {
     })
 }
 
-/// Whether this node may connect to the address for a function.
-fn check(address: IpAddr, node: &Node) -> Result<(), Refused> {
+/// Whether this node may connect to the address.
+fn check(address: IpAddr, reach: Reach, node: &Node) -> Result<(), Refused> {
+    if reach == Reach::Opened && !node.policy.opens(address) {
+        return Err(Refused { address, what: "an address that nobody opened" });
+    }
     node.policy.check(address)?;
     // A public address of this machine leads to its own listeners as loopback does.
     if is_own(address) && !node.policy.opens(address) {
