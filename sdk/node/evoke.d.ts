@@ -14,7 +14,32 @@ export interface Bindings {
 export interface Events {
   publish(event: NewEvent, options?: PublishOptions): Promise<EventReference>;
   publish(events: NewEvent[], options?: PublishOptions): Promise<EventReference[]>;
+  /** Has the function `then` called with a `WaitEnded` when such an event comes, or after `timeout`. */
+  waitFor(wait: NewWait): Promise<{ id: string; until: string }>;
 }
+
+export interface NewWait {
+  /** A type, or a prefix ending in `*`. */
+  event: string;
+  /** A CESQL expression over the attributes. */
+  where?: string;
+  /** An EventBridge pattern over attributes and data, such as `{ data: { ticket: ["T-17"] } }`. */
+  pattern?: Record<string, unknown>;
+  /** Seconds, or a duration such as "7d"; at most 366 days. */
+  timeout: number | string;
+  /** A function of the app. */
+  then: string;
+  /** What it gets beside the event: a JSON value of up to 64 KiB. */
+  data?: unknown;
+}
+
+/** What the function of a wait gets: an `evoke.wait.matched` or `evoke.wait.timed_out`. */
+export type WaitEnded<Kept = unknown, Awaited = unknown> = CloudEvent<{
+  data: Kept;
+  event: CloudEvent<Awaited> | null;
+  timed_out: boolean;
+  waited: { id: string; function: string; run: string; trigger: Record<string, unknown>; since: string; until: string };
+}>;
 
 /** When the events are to be delivered; at once without either. */
 export interface PublishOptions {

@@ -146,6 +146,10 @@ id_type!(
     RevisionId
 );
 id_type!(
+    /// One wait of a run for an event: the run's id, `.w` and a number.
+    WaitId
+);
+id_type!(
     /// What all runs and events of one cause share; the `correlationid` of the CloudEvents correlation extension.
     Correlation
 );

@@ -37,4 +37,5 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod wait;
 pub mod webhook;

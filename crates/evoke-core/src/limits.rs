@@ -27,6 +27,12 @@ pub struct Limits {
     pub effects: usize,
     /// Bytes of those effects.
     pub effects_bytes: u64,
+    /// Waits of one app for events.
+    pub waits: usize,
+    /// How long a wait may last.
+    pub wait: Duration,
+    /// Bytes of what a wait keeps for the function it ends in, as JSON.
+    pub wait_data_bytes: u64,
     /// Bytes of a key, and of a namespace name.
     pub key_bytes: usize,
     /// Bytes of one value.
@@ -127,6 +133,9 @@ impl Default for Limits {
             lifecycle_events_at_once: 100,
             effects: 1_000,
             effects_bytes: 8 << 20,
+            waits: 10_000,
+            wait: Duration::from_secs(366 * 24 * 60 * 60),
+            wait_data_bytes: 64 << 10,
             key_bytes: 512,
             value_bytes: 1 << 20,
             secret_bytes: 32 << 10,

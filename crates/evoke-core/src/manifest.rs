@@ -369,6 +369,34 @@ impl TypePattern {
             None => ty == self.0,
         }
     }
+
+    /// Checks what somebody wrote.
+    pub fn parse(text: &str) -> Result<Self, TypePatternError> {
+        let wrong = |reason, help| Err(TypePatternError { text: text.to_owned(), reason, help });
+        if text.is_empty() {
+            wrong("is empty", "write an event type, or * for all")
+        } else if text.chars().count() > bounds::PATTERN_CHARS_MAX {
+            wrong("is longer than 256 characters", "a prefix ending in * is enough")
+        } else if text.strip_suffix('*').unwrap_or(text).contains('*') {
+            wrong("has a * that is not its last character", "write an event type, or a prefix and a last *")
+        } else if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            wrong("has white space or control characters", "write an event type such as purchase_complete")
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+/// Why a text is no type and no prefix of types.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} {reason}")]
+pub struct TypePatternError {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+    /// What would be right.
+    pub help: &'static str,
 }
 
 /// Where requests on the data listener go.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventRef;
-use crate::id::{AppName, Correlation, FunctionName, RevisionId, RunId, SubscriptionName};
+use crate::id::{AppName, Correlation, FunctionName, RevisionId, RunId, SubscriptionName, WaitId};
 use crate::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -80,6 +80,19 @@ pub enum Trigger {
     Call {
         /// The calling function.
         by: FunctionName,
+    },
+    /// The end of a wait: the event came, or its time was over.
+    Wait {
+        /// Which.
+        wait: WaitId,
+        /// The function that waited.
+        by: FunctionName,
+        /// The event that came; `None` after the time-out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<EventRef>,
+        /// Its type; after the time-out, the type that was waited for.
+        #[serde(rename = "type")]
+        ty: String,
     },
 }
 

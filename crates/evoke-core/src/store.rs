@@ -490,6 +490,11 @@ impl Space {
         Self("sys/hooks".to_owned())
     }
 
+    /// Waits for events, by `app/wait`.
+    pub fn waits() -> Self {
+        Self("sys/waits".to_owned())
+    }
+
     /// The server's own settings, such as the hash of its token.
     pub fn server() -> Self {
         Self("sys/server".to_owned())

@@ -13,7 +13,7 @@ use evoke_core::event::Event;
 use evoke_core::id::RunId;
 use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
-use evoke_core::record::{AttemptRecord, Cause, LogRecord, LogStream, RunRecord};
+use evoke_core::record::{AttemptRecord, Cause, LogRecord, LogStream, RunRecord, Trigger};
 use evoke_core::runtime::{Call, Ended, Input, Report};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -44,6 +44,8 @@ pub(crate) struct Attempt {
     pub target: Arc<Target>,
     pub run: RunId,
     pub number: u32,
+    /// What started the run.
+    pub trigger: Trigger,
     /// Who caused the run; `span_id` is that of the causer.
     pub cause: Cause,
     /// This attempt's own span.
@@ -54,6 +56,10 @@ pub(crate) struct Attempt {
     pub effects: Effects,
     /// Events published so far, for their ids.
     pub published: usize,
+    /// Waits so far, for their ids.
+    pub waits: usize,
+    /// The newest position of the log when it began.
+    pub after_seq: u64,
     /// Log lines so far, those that were dropped included.
     written: Lines,
     /// Those beyond what one attempt may write.
@@ -90,6 +96,7 @@ impl Attempt {
             target,
             run: run.id.clone(),
             number,
+            trigger: run.trigger.clone(),
             cause: run.cause.clone(),
             span: inner.new_span(),
             timeout: deadline.saturating_duration_since(now),
@@ -97,6 +104,8 @@ impl Attempt {
             cancel,
             effects: Effects::default(),
             published: 0,
+            waits: 0,
+            after_seq: inner.waits.newest(),
             written: Lines::default(),
             dropped: Lines::default(),
         }

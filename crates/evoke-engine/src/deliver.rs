@@ -78,7 +78,7 @@ fn terms(target: &Target, leased: &[Leased]) -> (RetryPolicy, Duration, bool) {
             (Some(name), _) => target.subscription(name),
             // From before subscriptions had queues of their own.
             (None, Trigger::Event { subscription, .. }) => settings.on.get(*subscription as usize),
-            (None, Trigger::Http { .. } | Trigger::Call { .. }) => None,
+            (None, Trigger::Http { .. } | Trigger::Call { .. } | Trigger::Wait { .. }) => None,
         }
     });
     match subscription {

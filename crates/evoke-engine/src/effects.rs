@@ -7,6 +7,8 @@ use evoke_core::event::Event;
 use evoke_core::limits::Limits;
 use evoke_core::store::{Entry, Expect, Space, Write};
 
+use crate::wait::Reserved;
+
 /// Provisional revisions start here: above every revision the store gives, and exact in a JavaScript number.
 const PROVISIONAL: u64 = 1 << 52;
 
@@ -17,6 +19,8 @@ pub(crate) struct Effects {
     writes: Vec<Write>,
     by_key: HashMap<Space, BTreeMap<String, Own>>,
     events: Vec<Event>,
+    /// Places for the waits among the writes.
+    waits: Vec<Reserved>,
     /// Bytes and number of all that was ever added; the number also makes provisional revisions.
     bytes: u64,
     count: u64,
@@ -91,6 +95,13 @@ impl Effects {
     /// Adds a write of Evoke's own, which no bound of the function holds back.
     pub fn push(&mut self, write: Write) {
         self.writes.push(write);
+    }
+
+    /// Adds a wait, with the place that was reserved for it.
+    pub fn wait(&mut self, wait: Write, place: Reserved, limits: &Limits) -> Result<(), TooLarge> {
+        self.write(wait, limits)?;
+        self.waits.push(place);
+        Ok(())
     }
 
     /// Adds events.

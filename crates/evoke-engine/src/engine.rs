@@ -29,7 +29,8 @@ use crate::refusal::Refusal;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
 use crate::subscription::Pauses;
-use crate::{deploy, hook, later, lifecycle, pool, queue, recorder, schedule, secrets, subscription};
+use crate::wait::Waits;
+use crate::{deploy, hook, later, lifecycle, pool, queue, recorder, schedule, secrets, subscription, wait};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     pub budgets: Budgets,
     pub pauses: Pauses,
     pub hooks: Hooks,
+    pub waits: Arc<Waits>,
     /// Everything that runs for the sake of a caller or an event.
     pub work: TaskTracker,
     /// The engine's own loops.
@@ -166,6 +168,7 @@ impl Engine {
             budgets: Budgets::default(),
             pauses: Pauses::default(),
             hooks: Hooks::default(),
+            waits: Arc::default(),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -186,10 +189,12 @@ impl Engine {
         let hooks = inner.store.watch(&Space::hooks());
         hook::load(&inner).await?;
         deploy::load(&inner).await?;
+        wait::load(&inner).await?;
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
         inner.loops.spawn(later::deliver(inner.clone()));
         inner.loops.spawn(schedule::fire(inner.clone()));
+        inner.loops.spawn(wait::wake(inner.clone()));
         inner.loops.spawn(pool::keep(inner.clone()));
         inner.loops.spawn(deploy::follow(inner.clone(), deployments));
         inner.loops.spawn(subscription::follow(inner.clone(), paused));

@@ -165,7 +165,9 @@ impl Engine {
         let names: Vec<EventRef> =
             items.iter().filter_map(|item| item.event.as_ref().map(Event::reference)).collect();
         let due: Vec<Queue> = queues_of(&items);
+        let waits = inner.waits.before(&[], &items);
         let appended = inner.store.append(items, now).await;
+        inner.waits.after(waits, appended.as_deref().ok());
         // Also after an error: whether it happened may be unknown.
         inner.agenda.wake(due, now);
         let published = names.into_iter().zip(appended?).map(|(EventRef { source, id }, done)| Published {

@@ -281,6 +281,7 @@ async fn deliver_one(
     };
     let item = append_event(inner, to, event, &cause, now);
     let due = queues_of(std::slice::from_ref(&item));
+    let waits = inner.waits.before(&[], std::slice::from_ref(&item));
     let mut writes = take_away(&id, &entry.key);
     writes[0].expect = Expect::Revision(known.revision);
     let settlement = Settlement {
@@ -292,6 +293,7 @@ async fn deliver_one(
         appends: vec![item],
     };
     let settled = inner.store.settle(settlement, now).await;
+    inner.waits.after(waits, settled.as_ref().ok().map(|settled| settled.appended.as_slice()));
     // Also after an error: whether it happened may be unknown.
     inner.agenda.wake(due, now);
     settled.map(drop)

@@ -35,6 +35,7 @@ pub mod secrets;
 mod settle;
 pub mod subscription;
 mod trace;
+mod wait;
 
 pub use engine::{Engine, Parts, StartError};
 pub use pool::{Failing, Instances};

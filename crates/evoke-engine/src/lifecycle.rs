@@ -88,7 +88,9 @@ async fn publish(inner: &Inner, item: Option<Append>) -> Vec<RunId> {
     let Some(item) = item else { return Vec::new() };
     let now = inner.now();
     let due = queues_of(std::slice::from_ref(&item));
+    let waits = inner.waits.before(&[], std::slice::from_ref(&item));
     let appended = inner.store.append(vec![item], now).await;
+    inner.waits.after(waits, appended.as_deref().ok());
     // Also after an error: whether it happened may be unknown.
     inner.agenda.wake(due, now);
     match appended {

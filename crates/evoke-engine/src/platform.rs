@@ -7,6 +7,7 @@ mod events;
 mod functions;
 mod kv;
 mod reply;
+mod waits;
 
 use evoke_core::event::Event;
 use evoke_core::outcome::{Failure, FailureCode};
@@ -43,6 +44,7 @@ async fn dispatch(attempt: &mut Attempt, request: PlatformRequest) -> Result<Ste
     let query = query.as_deref();
     match (kind, rest) {
         ("events", "") => events::publish(attempt, &request, query).await.map(Step::Now),
+        ("waits", "") => waits::keep(attempt, &request).map(Step::Now),
         ("kv", rest) if !rest.is_empty() => {
             let (space, key) = match rest.split_once('/') {
                 Some((space, key)) => (segment(space)?, Some(segment(key)?)),

@@ -213,6 +213,7 @@ async fn publish(
     let cause = inner.cause_of_arrival(None, None);
     let item = append_event(inner, app, event, &cause, now);
     let due = queues_of(std::slice::from_ref(&item));
+    let waits = inner.waits.before(&[], std::slice::from_ref(&item));
     let settled = inner
         .store
         .settle(
@@ -227,6 +228,7 @@ async fn publish(
             now,
         )
         .await;
+    inner.waits.after(waits, settled.as_ref().ok().map(|settled| settled.appended.as_slice()));
     // Also after an error: whether it happened may be unknown.
     inner.agenda.wake(due, now);
     settled.map(drop)

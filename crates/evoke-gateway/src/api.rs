@@ -19,6 +19,7 @@ mod secret;
 mod subscription;
 mod time;
 mod tree;
+mod wait;
 
 pub(crate) use app::whole_ms;
 pub use app::{
@@ -40,6 +41,7 @@ pub use secret::{Secret, SecretList};
 pub use subscription::{PauseChange, SubscriptionList, SubscriptionState};
 pub use time::Time;
 pub use tree::{EventNode, RunNode, RunTree, TreeNode};
+pub use wait::{Wait, WaitList};
 
 /// Every run id an answer of the data listener or of `invoke` belongs to is in this header.
 pub const RUN_HEADER: &str = "evoke-run";

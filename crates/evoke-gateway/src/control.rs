@@ -19,6 +19,7 @@ mod secrets;
 mod server;
 mod subscriptions;
 mod tree;
+mod waits;
 
 use std::sync::Arc;
 
@@ -60,6 +61,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(apps::function))
         .routes(routes!(apps::revisions))
         .routes(routes!(schedules::list))
+        .routes(routes!(waits::list))
+        .routes(routes!(waits::cancel))
         .routes(routes!(deploy::deploy))
         .routes(routes!(invoke::invoke).map(|_| invoke))
         .routes(routes!(invoke::invoke_path).map(|_| invoke_path))

@@ -56,6 +56,12 @@ pub enum Command {
         #[command(subcommand)]
         verb: RunsVerb,
     },
+    /// See what functions wait for, and take a wait back.
+    Waits {
+        /// Which.
+        #[command(subcommand)]
+        verb: WaitsVerb,
+    },
     /// Print what functions wrote to stdout and stderr.
     Logs(LogsArgs),
     /// See and redrive dead letters: work that was given up after its last attempt.
@@ -346,6 +352,34 @@ pub struct FilterArgs {
     /// Exit with 1 when the event does not pass.
     #[arg(long)]
     pub exit_status: bool,
+}
+
+/// `evoke waits …`.
+#[derive(Debug, Subcommand)]
+pub enum WaitsVerb {
+    /// List what is waited for, by the runs that wait, oldest first.
+    Ls {
+        /// Only of this run.
+        #[arg(long, value_name = "ID")]
+        run: Option<String>,
+        /// At most so many.
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Only what comes after this; the end of a page names it.
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Take a wait back: its function is not called.
+    Cancel {
+        /// Its id.
+        id: String,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
 }
 
 /// `evoke events …`.

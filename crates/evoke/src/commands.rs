@@ -19,6 +19,7 @@ pub mod send;
 pub mod serve;
 pub mod store;
 pub mod subscriptions;
+pub mod waits;
 
 mod payload;
 
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Filter(args) => filter::run(&args, format),
         Command::Events { verb } => events::run(verb, format).await,
         Command::Runs { verb } => runs::run(verb, format).await,
+        Command::Waits { verb } => waits::run(verb, format).await,
         Command::Logs(args) => logs::run(args, format).await,
         Command::Dlq { verb } => dlq::run(verb, format).await,
         Command::Subscriptions { verb } => subscriptions::run(verb, format).await,

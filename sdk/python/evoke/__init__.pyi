@@ -52,6 +52,16 @@ class Events:
         delay: float | str | timedelta | None = None,
         deliver_at: datetime | str | None = None,
     ) -> list[dict[str, str]]: ...
+    def wait_for(
+        self,
+        event: str,
+        *,
+        then: str,
+        timeout: float | str | timedelta,
+        where: str | None = None,
+        pattern: Mapping[str, Any] | None = None,
+        data: Any = None,
+    ) -> dict[str, str]: ...
 
 class Kv:
     def namespace(self, name: str) -> Kv: ...

@@ -10,6 +10,7 @@
 //!
 //! **Bounds:** [`super::bounds`].
 
+mod anchor;
 mod compile;
 mod matching;
 mod operator;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 use super::Filtered;
 use crate::event::Event;
+pub use anchor::{Anchor, Exact};
 use test::Test;
 
 /// A compiled pattern. As JSON it is what it was made of, and two are equal when that is.

@@ -23,7 +23,7 @@ use crate::store::{
 };
 use crate::time::Timestamp;
 
-/// How a call fails.
+/// How a call fails, or is late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It does nothing and says so: [`StoreError::Unavailable`].
@@ -34,6 +34,8 @@ pub enum Fault {
     CrashBefore,
     /// The process dies when the work is done, before the caller hears of it.
     CrashAfter,
+    /// It does its work this much later.
+    Late(Duration),
 }
 
 /// A [`Store`] around another one.
@@ -112,6 +114,10 @@ impl FaultyStore {
             Some(Fault::After) => {
                 work.await?;
                 Err(StoreError::Outcome(format!("injected after change {n}")).into())
+            }
+            Some(Fault::Late(pause)) => {
+                tokio::time::sleep(pause).await;
+                work.await
             }
             Some(Fault::CrashBefore) => Err(dead().into()),
             Some(Fault::CrashAfter) => {

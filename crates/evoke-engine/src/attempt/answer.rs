@@ -154,6 +154,7 @@ impl Execution {
         let appends: Vec<_> = events.into_iter().map(append).collect();
         let queues = ingest::queues_of(&appends);
         let delays = later::is_among(&writes);
+        let waits = inner.waits.before(&writes, &appends);
         let settlement = Settlement {
             lease: None,
             verdict: Verdict::Complete,
@@ -163,6 +164,7 @@ impl Execution {
             appends,
         };
         let settled = inner.store.settle(settlement, now).await;
+        inner.waits.after(waits, settled.as_ref().ok().map(|settled| settled.appended.as_slice()));
         // Also after an error: whether it happened may be unknown.
         inner.agenda.wake(queues, now);
         if delays {

@@ -54,7 +54,9 @@ pub(super) async fn conclude(
     let others = conclusions.collect();
     let delays = later::is_among(&writes);
     let settlement = Settlement { lease: Some(lease), verdict, run, others, writes, appends };
+    let waits = inner.waits.before(&settlement.writes, &settlement.appends);
     let settled = settle(inner, settlement, now).await;
+    inner.waits.after(waits, settled.as_ref().ok().map(|settled| settled.appended.as_slice()));
     // Also after an error: whether it happened may be unknown.
     inner.agenda.wake(queues, now);
     if delays {

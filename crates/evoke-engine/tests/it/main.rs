@@ -20,3 +20,4 @@ mod routes;
 mod schedule;
 mod simulation;
 mod support;
+mod wait;

@@ -240,19 +240,19 @@ impl Story {
 
     async fn is_settled(&self) -> bool {
         let runs = self.runs().await;
-        runs.len() as u32 == 4 * self.size && runs.iter().all(|run| run.state == RunState::Completed)
+        runs.len() as u32 == 6 * self.size && runs.iter().all(|run| run.state == RunState::Completed)
     }
 
     /// What came of events.
     async fn runs(&self) -> Vec<RunRecord> {
         let query = RunQuery { limit: 1_000, ..RunQuery::default() };
         let mut runs = self.memory.runs(&query).await.unwrap();
-        runs.retain(|run| matches!(run.trigger, Trigger::Event { .. }));
+        runs.retain(|run| matches!(run.trigger, Trigger::Event { .. } | Trigger::Wait { .. }));
         runs
     }
 
     async fn check(&self) {
-        for count in ["paid", "shipped", "sold", "audited"] {
+        for count in ["paid", "shipped", "sold", "audited", "closed", "expired"] {
             assert_eq!(self.world.kv(count).await, Some(self.size.to_string()), "{self}: {count}");
         }
         for order in 0..self.size {
@@ -262,7 +262,8 @@ impl Story {
             );
         }
         let events = EventQuery { limit: 1_000, ..EventQuery::default() };
-        assert_eq!(self.memory.events(&events).await.unwrap().len() as u32, 3 * self.size, "{self}");
+        assert_eq!(self.memory.events(&events).await.unwrap().len() as u32, 6 * self.size, "{self}");
+        assert!(self.world.engine.waits(&app(), None, None, 10).await.unwrap().is_empty(), "{self}");
         for (sale, answer) in &self.answers {
             let (again, replayed) = self.ask(*sale).await.unwrap();
             assert!(replayed && again == *answer, "{self}: sale {sale} was answered {answer}, then {again}");

@@ -1,12 +1,12 @@
 //! Runs: one per invocation, with each attempt at it.
 
-use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
+use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId, WaitId};
 use evoke_core::outcome::Outcome;
 use evoke_core::record::{self, AttemptRecord, RunRecord, RunState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Time;
+use super::{Time, Wait};
 
 /// `GET /v1/apps/{app}/runs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -56,6 +56,9 @@ pub struct Run {
     pub ended_at: Option<Time>,
     /// Its last attempts, oldest first.
     pub attempts: Vec<Attempt>,
+    /// What it left to wait for and has not come; only where one run was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<Wait>,
 }
 
 impl From<RunRecord> for Run {
@@ -74,6 +77,7 @@ impl From<RunRecord> for Run {
             due_at: run.due_at.map(Time),
             ended_at: run.ended_at.map(Time),
             attempts: run.attempts.into_iter().map(Attempt::from).collect(),
+            waits: Vec::new(),
         }
     }
 }
@@ -106,6 +110,25 @@ pub enum Trigger {
         #[schema(value_type = String)]
         by: FunctionName,
     },
+    /// The end of a wait: the event came, or its time was over.
+    Wait {
+        /// Which wait.
+        #[schema(value_type = String)]
+        wait: WaitId,
+        /// The function that waited.
+        #[schema(value_type = String)]
+        by: FunctionName,
+        /// `source` of the event that came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+        /// Its `id`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        /// Its `type`; after the time-out, the type that was waited for.
+        r#type: String,
+        /// No event came in time.
+        timed_out: bool,
+    },
 }
 
 impl From<record::Trigger> for Trigger {
@@ -116,6 +139,11 @@ impl From<record::Trigger> for Trigger {
                 Self::Event { source: event.source, id: event.id, r#type: ty, subscription }
             }
             record::Trigger::Call { by } => Self::Call { by },
+            record::Trigger::Wait { wait, by, event, ty } => {
+                let timed_out = event.is_none();
+                let (source, id) = event.map(|event| (event.source, event.id)).unzip();
+                Self::Wait { wait, by, source, id, r#type: ty, timed_out }
+            }
         }
     }
 }

@@ -66,7 +66,10 @@ pub(super) async fn get(
     State(shared): State<Arc<Shared>>,
     Segments((app, run)): Segments<(AppName, RunId)>,
 ) -> Result<Json<Run>, Refusal> {
-    Ok(Json(find(&shared, &app, &run).await?.into()))
+    let found = find(&shared, &app, &run).await?;
+    let limits = shared.engine.limits();
+    let waits = shared.engine.waits(&app, Some(&run), None, limits.effects.min(limits.page)).await?;
+    Ok(Json(Run { waits: waits.into_iter().map(Into::into).collect(), ..found.into() }))
 }
 
 /// Everything that goes back to the same start as a run, as a tree.

@@ -7,6 +7,7 @@ use evoke_core::id::{Correlation, RunId};
 use evoke_core::record::{RunRecord, Trigger};
 use evoke_core::store::StoredEvent;
 use evoke_core::time::Timestamp;
+use evoke_core::wait::Wait;
 
 use crate::api::{EventNode, RunNode, RunTree, TreeNode};
 
@@ -62,6 +63,7 @@ pub(super) fn build(
         let key = run_keys[&run.id].clone();
         let started_by = match &run.trigger {
             Trigger::Event { event, .. } => event_keys.get(event),
+            Trigger::Wait { wait, by, .. } => event_keys.get(&Wait::reference(&run.app, by, wait)),
             Trigger::Http { .. } | Trigger::Call { .. } => None,
         };
         place(key.clone(), started_by.or_else(|| run_keys.get(run.cause.parent.as_ref()?)));

@@ -72,6 +72,8 @@ kinds! {
         "The app has no secret of this name.";
     UNKNOWN_EVENT: NOT_FOUND, false, None, "unknown_event", "unknown event",
         "The app has no event of this id, or it is older than events are kept.";
+    UNKNOWN_WAIT: NOT_FOUND, false, None, "unknown_wait", "unknown wait",
+        "The app has no wait of this id: its event came, its time was over, or it was taken back.";
     NOT_DEPLOYED: NOT_FOUND, false, PLATFORM, "not_deployed", "no longer deployed",
         "The function was removed by a deployment while the call waited for it.";
     METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED, false, None, "method_not_allowed", "method not allowed",

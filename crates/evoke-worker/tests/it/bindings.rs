@@ -38,6 +38,9 @@ fn obliging() -> Platform {
                     .collect();
                 json_answer(202, json!({ "events": told }))
             }
+            ("POST", "/v1/waits") => {
+                json_answer(202, json!({ "id": "run_1.w0", "until": "2027-01-15T08:00:00Z" }))
+            }
             ("PUT", _) => json_answer(200, json!({ "revision": 13 })),
             ("DELETE", _) => json_answer(200, json!({ "revision": 14, "deleted": true })),
             ("GET", "/v1/kv/default/bytes") => entry("application/octet-stream", "\u{1}\u{2}"),
@@ -74,6 +77,8 @@ export default { async fetch(request, env) {
     await tell(env.EVENTS.publish([{ type: 'a' }, { type: 'b' }]));
     await tell(env.EVENTS.publish({ type: 'a' }, { delay: '1h30m' }));
     await tell(env.EVENTS.publish({ type: 'a' }, { deliverAt: new Date(1_800_000_000_000) }));
+    const pattern = { data: { n: [1] } };
+    await tell(env.EVENTS.waitFor({ event: 'a', pattern, timeout: '7d', then: 'f', data: { n: 1 } }));
     await tell(env.KV.get('a/b c.é'));
     await tell(env.KV.get('absent'));
     await tell(env.KV.getEntry('k'));
@@ -104,6 +109,7 @@ def handler(event, context):
         evoke.events.publish([{'type': 'a'}, {'type': 'b'}]),
         evoke.events.publish({'type': 'a'}, delay=datetime.timedelta(hours=1.5)),
         evoke.events.publish({'type': 'a'}, deliver_at='2027-01-15T08:00:00.000Z'),
+        evoke.events.wait_for('a', pattern={'data': {'n': [1]}}, timeout='7d', then='f', data={'n': 1}),
         evoke.kv.get('a/b c.é'),
         evoke.kv.get('absent'),
         (lambda e: {'key': e.key, 'value': e.value, 'revision': e.revision, 'expiresAt': e.expires_at})(evoke.kv.get_entry('k')),
@@ -133,6 +139,7 @@ async def handler(event, context):
         await evoke.events.publish([{'type': 'a'}, {'type': 'b'}]),
         await evoke.events.publish({'type': 'a'}, delay=5400),
         await evoke.events.publish({'type': 'a'}, deliver_at='2027-01-15T08:00:00.000Z'),
+        await evoke.events.wait_for('a', pattern={'data': {'n': [1]}}, timeout=604800, then='f', data={'n': 1}),
         await evoke.kv.get('a/b c.é'),
         await evoke.kv.get('absent'),
         (lambda e: {'key': e.key, 'value': e.value, 'revision': e.revision, 'expiresAt': e.expires_at})(await evoke.kv.get_entry('k')),

@@ -70,6 +70,10 @@ fn started_by(trigger: &Trigger) -> String {
         Trigger::Http { method, path } => format!("{method} {path}"),
         Trigger::Event { r#type, .. } => format!("event {type}"),
         Trigger::Call { by } => format!("call by {by}"),
+        Trigger::Wait { by, r#type, timed_out: true, .. } => format!("{by} waited in vain for {type}"),
+        Trigger::Wait { by, r#type, id, .. } => {
+            format!("event {type} {} that {by} waited for", id.as_deref().unwrap_or_default())
+        }
     };
     shown::line(&text).into_owned()
 }

@@ -334,3 +334,49 @@ fn an_event_is_delivered_later_or_taken_back() {
     assert_eq!(server.evoke(app.path(), &["send", "x", "--at", "tomorrow"]).code, 2);
     assert_eq!(server.evoke(app.path(), &["send", "x", "--in", "400d"]).code, 2);
 }
+
+#[test]
+fn a_function_waits_for_a_particular_event_and_its_wait_is_shown_and_taken_back() {
+    let (server, app) = served();
+    let waiter = r#"
+export default { async event({ id }, env) {
+  await env.EVENTS.waitFor({ event: "ticket.closed", pattern: { data: { ticket: [id] } }, timeout: "7d", then: "closed", data: { kept: id } });
+} };"#;
+    let closed = "export default { event(event) { console.log(JSON.stringify(event.data)); } };";
+    std::fs::write(app.path().join("waiter.mjs"), waiter).unwrap();
+    std::fs::write(app.path().join("closed.mjs"), closed).unwrap();
+    let manifest = app.path().join("evoke.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let more = "\n[functions.waiter]\nsource = \"waiter.mjs\"\n[[functions.waiter.on]]\nevent = \"asked\"\n[functions.closed]\nsource = \"closed.mjs\"\n";
+    std::fs::write(&manifest, text + more).unwrap();
+    server.evoke(app.path(), &["deploy"]).ok();
+    assert_eq!(server.evoke(app.path(), &["waits", "ls"]).ok().stdout, "");
+    for id in ["T-1", "T-2"] {
+        server.evoke(app.path(), &["send", "asked", "--id", id]).ok();
+    }
+    let waits = || server.evoke(app.path(), &["waits", "ls", "--json"]).ok().json()["waits"].clone();
+    let open = eventually("both wait", || Some(waits()).filter(|waits| waits.as_array().unwrap().len() == 2));
+    let table = server.evoke(app.path(), &["waits", "ls"]).ok().stdout;
+    assert!(table.contains(r#"ticket.closed {"data":{"ticket":["T-1"]}}"#), "{table}");
+    let first = open.as_array().unwrap().iter().find(|wait| wait["data"]["kept"] == "T-1").unwrap();
+    let run = first["run"].as_str().unwrap();
+    let shown = server.evoke(app.path(), &["runs", "get", run]).ok().stdout;
+    assert!(shown.contains("waits for   ticket.closed"), "{shown}");
+
+    server.evoke(app.path(), &["send", "ticket.closed", "--data", r#"{"ticket":"T-1"}"#]).ok();
+    let ended = eventually("the function of the wait has run", || {
+        let runs = server.evoke(app.path(), &["runs", "ls", "--function", "closed", "--json"]).ok().json();
+        let run = runs["runs"].get(0)?.clone();
+        (run["state"] == "completed").then_some(run)
+    });
+    assert_eq!(ended["trigger"]["kind"], "wait");
+    assert_eq!((&ended["parent"], &ended["trigger"]["by"]), (&first["run"], &json!("waiter")));
+    let shown = server.evoke(app.path(), &["runs", "get", ended["id"].as_str().unwrap()]).ok().stdout;
+    assert!(shown.contains("that waiter waited for"), "{shown}");
+    assert!(shown.contains("event evoke.wait.matched"), "{shown}");
+
+    let second = waits()[0]["id"].as_str().unwrap().to_owned();
+    server.evoke(app.path(), &["waits", "cancel", &second]).ok();
+    assert_eq!(server.evoke(app.path(), &["waits", "cancel", &second]).code, 4);
+    assert_eq!(waits(), json!([]));
+}

@@ -19,7 +19,7 @@ enum Fields<'e> {
 
 /// What a field has.
 #[derive(Clone)]
-enum Found<'e> {
+pub(super) enum Found<'e> {
     Scalar(Scalar<'e>),
     Json(&'e Value),
 }
@@ -108,7 +108,7 @@ impl<'e> Fields<'e> {
     }
 }
 
-fn of_event<'e>(event: &'e Event, name: &str) -> Option<Found<'e>> {
+pub(super) fn of_event<'e>(event: &'e Event, name: &str) -> Option<Found<'e>> {
     let text = match name {
         "data" => {
             return match event.data()? {

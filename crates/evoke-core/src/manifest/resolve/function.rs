@@ -258,21 +258,11 @@ impl Resolver<'_, '_> {
     }
 
     pub(super) fn pattern(&mut self, place: &str, text: &At<String>) -> Option<TypePattern> {
-        let pattern = text.value.as_str();
-        let (reason, help) = if pattern.is_empty() {
-            ("is empty", "write an event type, or * for all")
-        } else if pattern.chars().count() > PATTERN_CHARS_MAX {
-            ("is longer than 256 characters", "a prefix ending in * is enough")
-        } else if pattern.strip_suffix('*').unwrap_or(pattern).contains('*') {
-            ("has a * that is not its last character", "write an event type, or a prefix and a last *")
-        } else if pattern.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            ("has white space or control characters", "write an event type such as purchase_complete")
-        } else {
-            return Some(TypePattern(pattern.to_owned()));
+        let wrong = match TypePattern::parse(&text.value) {
+            Ok(pattern) => return Some(pattern),
+            Err(wrong) => wrong,
         };
-        self.problems
-            .add("invalid_value", text.span.clone(), format!("{place} {pattern:?} {reason}"))
-            .help(help);
+        self.problems.add("invalid_value", text.span.clone(), format!("{place} {wrong}")).help(wrong.help);
         None
     }
 

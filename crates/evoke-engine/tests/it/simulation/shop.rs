@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use evoke_core::event::Data;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::Ended;
 use evoke_core::testing::runtime::{Guest, ScriptedRuntime};
@@ -31,14 +32,20 @@ pub fn files() -> String {
     );
     manifest(&[
         ("checkout", &format!("emits = [\"paid\"]\non = [{{ event = \"order\", {patient} }}]")),
-        ("ledger", &format!("concurrency = 2\non = [{{ event = \"paid\", {patient} }}]")),
+        (
+            "ledger",
+            &format!("concurrency = 2\nemits = [\"booked\"]\non = [{{ event = \"paid\", {patient} }}]"),
+        ),
         ("ship", &format!("on = [{{ event = \"order\", {ship} }}]")),
         ("sell", "timeout = \"1s\"\nemits = [\"sold\"]"),
         ("audit", &format!("on = [{{ event = \"sold\", {patient} }}]")),
+        ("close", patient),
+        ("expire", patient),
     ])
 }
 
-/// `checkout` fails now and then, and emits `paid`, which `ledger` counts. `ship` fails until its service is `repaired`.
+/// `checkout` fails now and then, and emits `paid`, which `ledger` counts and answers with `booked`. For that `checkout`
+/// waits, which `close` counts, and for what never comes, which `expire` counts. `ship` fails until its service is `repaired`.
 /// `sell` is called by clients, fails now and then, and emits `sold`, which `audit` counts.
 pub fn script(runtime: &ScriptedRuntime, seed: u64, repaired: &Repaired) {
     let dice = Dice(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))));
@@ -50,15 +57,21 @@ pub fn script(runtime: &ScriptedRuntime, seed: u64, repaired: &Repaired) {
             let id = guest.event().unwrap().id().to_owned();
             guest.ask(Method::PUT, &format!("/v1/kv/default/{id}"), &[JSON], "1").await;
             guest.publish("paid", serde_json::json!({ "order": id })).await;
+            wait(&guest, "booked", &id, 3_600_000, "close").await;
+            wait(&guest, "nothing", &id, 50, "expire").await;
             if dice.fails() { crashed() } else { guest.agree().await }
         }
     });
-    for (function, count) in [("ledger", "paid"), ("audit", "audited")] {
+    let counts = [("ledger", "paid"), ("audit", "audited"), ("close", "closed"), ("expire", "expired")];
+    for (function, count) in counts {
         runtime.script(function, move |guest| async move {
-            match count_up(&guest, count).await {
-                Some(_) => guest.agree().await,
-                None => crashed(),
+            if count_up(&guest, count).await.is_none() {
+                return crashed();
             }
+            if let (true, Some(Data::Json(paid))) = (function == "ledger", guest.event().unwrap().data()) {
+                guest.publish("booked", paid.clone()).await;
+            }
+            guest.agree().await
         });
     }
     let repaired = repaired.clone();
@@ -100,6 +113,13 @@ impl Dice {
         let ms = self.0.lock().u64(..ms_max);
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
+}
+
+async fn wait(guest: &Guest, event: &str, order: &str, timeout_ms: u64, then: &str) {
+    let pattern = serde_json::json!({ "data": { "order": [order] } });
+    let wait =
+        serde_json::json!({ "event": event, "pattern": pattern, "timeout_ms": timeout_ms, "then": then });
+    guest.ask(Method::POST, "/v1/waits", &[JSON], &wait.to_string()).await;
 }
 
 fn crashed() -> Ended {

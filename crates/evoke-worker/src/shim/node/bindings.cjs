@@ -192,6 +192,14 @@ class Events {
     const published = JSON.parse(answer.body.toString("utf8")).events;
     return many ? published : published[0];
   }
+
+  // Has the function `then` called when an event of the type `event` comes that passes `where` (CESQL) and `pattern`, or
+  // after `timeout`; it gets `data` and the event. Returns { id, until }.
+  async waitFor({ event, where, pattern, timeout, then, data }) {
+    const wait = { event, where, pattern, timeout_ms: ttlMs(timeout, "timeout"), then, data };
+    const answer = check(await this.#call.ask("POST", "/v1/waits", JSON_TYPE, toJson(wait, "wait")));
+    return JSON.parse(answer.body.toString("utf8"));
+  }
 }
 
 class Callee {

@@ -3,6 +3,7 @@
 use evoke_core::time::Timestamp;
 use evoke_gateway::api::{EventNode, Run, RunTree, TreeNode};
 
+use super::super::waits;
 use super::{attempts, started_by, took};
 use crate::exit::Result;
 use crate::output::tree::Node;
@@ -29,6 +30,14 @@ pub fn run(run: &Run, tree: &RunTree) -> Result<()> {
             "{} {}",
             words::faint(format_args!("{:<11}", "attempt")),
             attempts::line(attempt)
+        ))?;
+    }
+    for wait in &run.waits {
+        let (awaited, then) = (waits::awaited(wait), &wait.then);
+        output::line(format_args!(
+            "{} {awaited}, then {then}, until {}",
+            words::faint(format_args!("{:<11}", "waits for")),
+            wait.until
         ))?;
     }
     if let Some(stack) = run.attempts.last().and_then(|attempt| attempt.stack.as_deref()) {

@@ -266,6 +266,22 @@ class Events:
         published = loads(body)["events"]
         return published if many else published[0]
 
+    def wait_for(self, event, *, then, timeout, where=None, pattern=None, data=None):
+        """Has the function `then` called when an event of the type `event` comes, or after `timeout`.
+
+        `where`: a CESQL expression it must pass; `pattern`: a pattern it must match; `timeout`: seconds, "7d" or a
+        timedelta; `data`: what `then` gets beside the event. Returns {"id": …, "until": …}.
+        """
+        return self._run(self._wait_for(event, then, timeout, where, pattern, data))
+
+    def _wait_for(self, event, then, timeout, where, pattern, data):
+        wait = {"event": event}
+        wait |= {name: value for name, value in (("where", where), ("pattern", pattern)) if value is not None}
+        wait |= {"timeout_ms": _ttl_ms(timeout, "timeout"), "then": then, "data": data}
+        status, _, body = yield "POST", "/v1/waits", _JSON, dumps(wait).encode()
+        _check(status, body)
+        return loads(body)
+
 
 class Response:
     """What a function answered."""
