@@ -109,12 +109,12 @@ class Server:
         self.process = None
         return code
 
-    def command(self, *arguments: str, app: str | None = None) -> str:
-        """Runs `evoke ARGUMENTS` against this server. Returns what a person at a terminal would read."""
+    def command(self, *arguments: str, app: str | None = None, given: str = "") -> str:
+        """Runs `evoke ARGUMENTS` against this server, with `given` to read. Returns what a person at a terminal would read."""
         environment = {**os.environ, "NO_COLOR": "1", "EVOKE_ADMIN": self.admin_url, "EVOKE_TOKEN": self.token()}
         done = subprocess.run(
             [str(self.binary), *arguments, *(["--app", app] if app else [])],
-            stdin=subprocess.DEVNULL,
+            input=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment,

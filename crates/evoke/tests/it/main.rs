@@ -5,6 +5,7 @@
 mod app;
 mod bad_input;
 mod commands;
+mod delivery;
 mod dev;
 mod doctor;
 mod evoke;
