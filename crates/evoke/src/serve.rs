@@ -88,7 +88,7 @@ impl Server {
         let (clock, limits): (Arc<dyn Clock>, _) = (Arc::new(ServerClock::start()), options.limits());
 
         // What can be wrong with the machine comes first, so that a failure leaves nothing to undo.
-        let trust = outbound::trust(options.ca_file.clone()).await?;
+        let trust = outbound::trust(options.ca_file.as_deref())?;
         let store = SqliteStore::open(
             &options.data,
             OpenOptions { progress: Some(log::migration), ..OpenOptions::default() },

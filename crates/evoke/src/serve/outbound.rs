@@ -1,21 +1,19 @@
 //! What the server sends out itself: connections by the rules of the workers, certificates by the system's authorities.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use evoke_core::limits::Limits;
 use evoke_core::time::Clock;
 use evoke_outbound::{Client, Dial, HookRuntime, Trust};
 use evoke_worker::ProcessRuntime;
-use tokio::task::spawn_blocking;
 
 use super::failure;
 use crate::exit::Result;
 
-/// The authorities of the system, and those of `--ca-file`.
-pub async fn trust(file: Option<PathBuf>) -> Result<Trust> {
-    let loaded = spawn_blocking(move || Trust::load(file.as_deref())).await.map_err(failure::task)?;
-    let trust = loaded.map_err(|cause| failure::ca_file(&cause))?;
+/// The authorities of the system, and those of `--ca-file`. Blocks on the disk.
+pub fn trust(file: Option<&Path>) -> Result<Trust> {
+    let trust = Trust::load(file).map_err(|cause| failure::ca_file(&cause))?;
     if trust.is_empty() {
         tracing::warn!(
             "this system trusts no certificate authority; hooks reach no https endpoint without --ca-file"
