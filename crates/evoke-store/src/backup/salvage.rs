@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use evoke_core::record::RunState;
+use evoke_core::store::Queue;
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
@@ -22,7 +23,7 @@ use crate::table::dead::Dead;
 use crate::table::log::Keys;
 use crate::table::pending::Pending;
 use crate::table::runs::{COMPLETED, DEAD, FAILED, QUEUED, Run};
-use crate::table::{self, Table, logs, queues};
+use crate::table::{self, Table, logs, order, queues};
 use crate::trouble::Trouble;
 use crate::verify::{Report, objects, scan};
 
@@ -112,11 +113,24 @@ fn mend(conn: &Connection, report: &mut Report, now: Timestamp) -> Result<(), Tr
     let waiting = format!("SELECT n FROM runs WHERE state = {QUEUED} AND n NOT IN (SELECT n FROM pending)");
     for n in numbers(conn, &waiting)? {
         let run = Run::read(conn, n)?;
-        let attempts = int(run.record()?.attempts.len() as u64);
+        let record = run.record()?;
+        let queue = queues::intern(conn, &Queue::of(&record))?;
+        let attempts = int(record.attempts.len() as u64);
         let request = has_request(conn, n)?;
-        Pending { n, queue: run.queue, at: us(now), attempts, token: 0, leased_at: 0, request }
-            .insert(conn)?;
+        Pending { n, queue, at: us(now), attempts, token: 0, leased_at: 0, request }.insert(conn)?;
         report.damage("pending", Some(run.id), "lost when it is due: it is due now");
+    }
+    // Names of queues of subscriptions are in no run's row.
+    let nameless = "SELECT n FROM pending WHERE queue NOT IN (SELECT id FROM queues)";
+    for n in numbers(conn, nameless)? {
+        let record = Run::read(conn, n)?.record()?;
+        let queue = queues::intern(conn, &Queue::of(&record))?;
+        conn.execute("DELETE FROM pending WHERE n = ?1 AND n NOT IN (SELECT n FROM runs)", [n])?;
+        if let Some(mut row) = Pending::read(conn, n)? {
+            row.queue = queue;
+            row.update(conn)?;
+            report.note("queues", "a name was lost, and found in the runs that wait in the queue");
+        }
     }
     let given_up = format!("SELECT n FROM runs WHERE state = {DEAD} AND n NOT IN (SELECT n FROM dead)");
     for n in numbers(conn, &given_up)? {
@@ -150,6 +164,7 @@ fn mend(conn: &Connection, report: &mut Report, now: Timestamp) -> Result<(), Tr
             report.damage("runs", Some(run.id), "its input was lost: it has failed");
         }
     }
+    order::rebuild(conn, now)?;
     conn.execute(
         "DELETE FROM requests WHERE n NOT IN (SELECT n FROM pending UNION ALL SELECT n FROM dead)",
         [],

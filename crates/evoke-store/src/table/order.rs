@@ -1,13 +1,17 @@
 //! Who is behind whom: for each pending invocation with a key an entry in the space `sys/order`, named by queue, key and
 //! number. The first of a key has its due time in `pending`; those behind it have [`BEHIND`] there, and their due time here.
 
+use std::collections::{HashMap, HashSet};
+
 use evoke_core::store::{Expect, ListQuery, Space, Value, ValueKind, Write};
 use evoke_core::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 
 use super::entries;
 use super::pending::Pending;
+use super::runs::Run;
+use crate::number::us;
 use crate::trouble::Trouble;
 use crate::write::tx::Tx;
 
@@ -46,16 +50,57 @@ pub(crate) fn leave(tx: &mut Tx<'_>, queue: i64, key: &Key, n: i64) -> Result<()
     Ok(())
 }
 
+/// Makes all lines anew from what is pending: an entry may have been lost, or who was before it. Due times that were lost
+/// are `now`.
+pub(crate) fn rebuild(conn: &Connection, now: Timestamp) -> Result<(), Trouble> {
+    let mut due = HashMap::new();
+    let mut find = conn.prepare("SELECT key, CAST(value AS TEXT) FROM entries WHERE space = ?1")?;
+    let mut read = find.query([Space::order().0])?;
+    while let Some(row) = read.next()? {
+        let (key, text): (String, String) = (row.get(0)?, row.get(1)?);
+        let number = key.rsplit('/').next().and_then(|number| i64::from_str_radix(number, 16).ok());
+        due.extend(number.zip(text.parse::<i64>().ok()));
+    }
+    drop(read);
+    conn.execute("DELETE FROM entries WHERE space = ?1", [Space::order().0])?;
+    let mut revision: i64 =
+        conn.query_row("SELECT coalesce(max(revision), 0) FROM entries", [], |row| row.get(0))?;
+    let mut lines = HashSet::new();
+    let mut after = 0;
+    while let Some(n) = pending_after(conn, after)? {
+        after = n;
+        let (Some(mut row), Some(text)) = (Pending::read(conn, n)?, Run::read(conn, n)?.record()?.key) else {
+            continue;
+        };
+        let line = line(row.queue, &key(&text));
+        let own = if row.at == BEHIND { due.get(&n).copied().unwrap_or(us(now)) } else { row.at };
+        revision += 1;
+        let value = Value { kind: ValueKind::Json, bytes: own.to_string().into() };
+        entries::apply(conn, &entry(&line, n, Some(value)), revision)?;
+        row.at = if lines.insert(line) { own } else { BEHIND };
+        row.update(conn)?;
+    }
+    Ok(())
+}
+
+fn pending_after(conn: &Connection, after: i64) -> Result<Option<i64>, Trouble> {
+    let find = "SELECT n FROM pending WHERE n > ?1 ORDER BY n LIMIT 1";
+    Ok(conn.prepare_cached(find)?.query_row([after], |row| row.get(0)).optional()?)
+}
+
 fn line(queue: i64, key: &Key) -> String {
     let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{queue}/{key}/")
 }
 
 fn write(tx: &mut Tx<'_>, line: &str, n: i64, value: Option<Value>) -> Result<(), Trouble> {
-    let key = format!("{line}{n:016x}");
     let revision = tx.counters.next();
-    let write = Write { space: Space::order(), key, value, expires_at: None, expect: Expect::Anything };
-    entries::apply(tx.conn, &write, revision)
+    entries::apply(tx.conn, &entry(line, n, value), revision)
+}
+
+fn entry(line: &str, n: i64, value: Option<Value>) -> Write {
+    let key = format!("{line}{n:016x}");
+    Write { space: Space::order(), key, value, expires_at: None, expect: Expect::Anything }
 }
 
 /// The number and the due time of the first in line.

@@ -37,8 +37,17 @@ const RULES: &[Rule] = &[
     },
     Rule {
         place: "pending",
-        what: "it is in another queue than its run",
-        wrong: "SELECT p.n FROM pending p JOIN runs r ON r.n = p.n WHERE r.queue <> p.queue",
+        what: "its queue has no name",
+        wrong: "SELECT n FROM pending WHERE queue NOT IN (SELECT id FROM queues)",
+    },
+    Rule {
+        // Runs are listed by function, and wait in the queue of the function or of one of its subscriptions.
+        place: "pending",
+        what: "it is in the queue of another function than its run",
+        wrong: "SELECT p.n FROM pending p JOIN runs r ON r.n = p.n
+                JOIN queues own ON own.id = r.queue JOIN queues its ON its.id = p.queue
+                WHERE its.app <> own.app OR its.function <> own.function
+                AND substr(its.function, 1, length(own.function) + 1) <> own.function || '/'",
     },
     Rule {
         place: "dead",

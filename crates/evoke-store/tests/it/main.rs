@@ -10,6 +10,7 @@ mod format;
 mod full;
 mod kill;
 mod opening;
+mod ordered;
 mod page_map;
 mod power;
 mod recording;
