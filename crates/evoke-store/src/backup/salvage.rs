@@ -120,18 +120,6 @@ fn mend(conn: &Connection, report: &mut Report, now: Timestamp) -> Result<(), Tr
         Pending { n, queue, at: us(now), attempts, token: 0, leased_at: 0, request }.insert(conn)?;
         report.damage("pending", Some(run.id), "lost when it is due: it is due now");
     }
-    // Names of queues of subscriptions are in no run's row.
-    let nameless = "SELECT n FROM pending WHERE queue NOT IN (SELECT id FROM queues)";
-    for n in numbers(conn, nameless)? {
-        let record = Run::read(conn, n)?.record()?;
-        let queue = queues::intern(conn, &Queue::of(&record))?;
-        conn.execute("DELETE FROM pending WHERE n = ?1 AND n NOT IN (SELECT n FROM runs)", [n])?;
-        if let Some(mut row) = Pending::read(conn, n)? {
-            row.queue = queue;
-            row.update(conn)?;
-            report.note("queues", "a name was lost, and found in the runs that wait in the queue");
-        }
-    }
     let given_up = format!("SELECT n FROM runs WHERE state = {DEAD} AND n NOT IN (SELECT n FROM dead)");
     for n in numbers(conn, &given_up)? {
         let run = Run::read(conn, n)?;
@@ -162,6 +150,17 @@ fn mend(conn: &Connection, report: &mut Report, now: Timestamp) -> Result<(), Tr
             })?;
             run.update(conn)?;
             report.damage("runs", Some(run.id), "its input was lost: it has failed");
+        }
+    }
+    // Names of queues of subscriptions are in no run's row.
+    let nameless = "SELECT n FROM pending WHERE queue NOT IN (SELECT id FROM queues)";
+    for n in numbers(conn, nameless)? {
+        let record = Run::read(conn, n)?.record()?;
+        let queue = queues::intern(conn, &Queue::of(&record))?;
+        if let Some(mut row) = Pending::read(conn, n)? {
+            row.queue = queue;
+            row.update(conn)?;
+            report.note("queues", "a name was lost, and found in the runs that wait in the queue");
         }
     }
     order::rebuild(conn, now)?;

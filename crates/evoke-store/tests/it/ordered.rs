@@ -81,6 +81,7 @@ async fn a_lost_place_in_line_is_found_again() {
         "UPDATE pending SET attempts = 77",
         "UPDATE entries SET value = '7' WHERE space = 'sys/order'",
         "UPDATE queues SET function = function || 'x' WHERE function LIKE '%/%'",
+        "UPDATE queues SET function = function || 'x'",
     ] {
         let place = tempfile::tempdir().unwrap();
         let [data, new] = ["data", "new"].map(|name| place.path().join(name));
