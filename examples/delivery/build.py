@@ -21,11 +21,17 @@ def handler(event, context):
     push = event["data"]
     packed = base64.b64decode(push["source"])
     source.keep(push["commit"], packed)
-    about = {"repository": push["repository"], "commit": push["commit"], "author": push["author"], "title": push["title"]}
+    about = {
+        "repository": push["repository"],
+        "commit": push["commit"],
+        "author": push["author"],
+        "title": push["title"],
+    }
     with source.unpacked(packed) as folder:
         for step, arguments in STEPS.items():
             done = subprocess.run(
                 [sys.executable, *arguments],
+                check=False,
                 cwd=folder,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -91,24 +91,40 @@ class Story:
 
     def a_finding_becomes_a_bug(self) -> None:
         self.headline("A commit that passes its tests and should not")
-        commit = self.repository.push("Greets dynamically", code=('return f"Hello, {name.strip() or \'stranger\'}!!"', 'return "Hello, " + eval("name.strip() or \'stranger\'") + "!"'))
+        commit = self.repository.push(
+            "Greets dynamically",
+            code=(
+                "return f\"Hello, {name.strip() or 'stranger'}!!\"",
+                'return "Hello, " + eval("name.strip() or \'stranger\'") + "!"',
+            ),
+        )
         bug = self.until("a bug is filed", lambda: self.bug(commit))
         self.checks.holds("it has file and line", "greeter.py:5: calls eval" in bug["text"], bug["text"])
 
     def each_ticket_decides_on_its_own_commit(self) -> None:
         self.headline("Two deliveries wait, each for its own ticket")
-        mended = ('return "Hello, " + eval("name.strip() or \'stranger\'") + "!"', 'return f"Hello, {name.strip() or \'stranger\'}!"')
+        mended = (
+            'return "Hello, " + eval("name.strip() or \'stranger\'") + "!"',
+            "return f\"Hello, {name.strip() or 'stranger'}!\"",
+        )
         second = self.repository.push("Version 2", code=mended, page=("Version 1", "Version 2"))
         third = self.repository.push("Version 3", page=("Version 2", "Version 3"))
-        tickets = {commit: self.until("a ticket asks for the release", lambda c=commit: self.release_ticket(c)) for commit in (second, third)}
+        tickets = {
+            commit: self.until("a ticket asks for the release", lambda c=commit: self.release_ticket(c))
+            for commit in (second, third)
+        }
         self.until("both wait", lambda: len(self.waits()) == 2)
         self.tickets.close(tickets[third]["number"], "approved")
         self.until("the third is released", lambda: self.released() == third)
-        self.checks.equal("the second still waits", [tickets[second]["number"]], [wait["data"]["ticket"] for wait in self.waits()])
+        self.checks.equal(
+            "the second still waits", [tickets[second]["number"]], [wait["data"]["ticket"] for wait in self.waits()]
+        )
         self.tickets.close(tickets[second]["number"], "rejected")
         self.until("the second is dropped", lambda: self.server.pages("delivery", "events", type="release.dropped"))
         self.settle()
-        self.checks.equal("the third is what the site serves", (third, True), (self.released(), "Version 3" in (self.page() or "")))
+        self.checks.equal(
+            "the third is what the site serves", (third, True), (self.released(), "Version 3" in (self.page() or ""))
+        )
         self.checks.equal("nothing was given up", [], self.server.pages("delivery", "dead-letters"))
 
     # ── what there is ──
@@ -156,7 +172,10 @@ class Story:
 
     def settle(self) -> None:
         """Waits until nothing is queued or running."""
-        self.until("everything has ended", lambda: not any(self.server.pages("delivery", "runs", state=s) for s in ("queued", "running")))
+        self.until(
+            "everything has ended",
+            lambda: not any(self.server.pages("delivery", "runs", state=s) for s in ("queued", "running")),
+        )
 
     def headline(self, text: str) -> None:
         print(f"\n{text}", flush=True)

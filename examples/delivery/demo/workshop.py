@@ -70,7 +70,16 @@ class Tickets:
         self.process: subprocess.Popen | None = None
 
     def start(self, webhook: str, secret: Path, port: int = 0) -> None:
-        arguments = ["--port", str(port), "--database", str(self.database), "--webhook", webhook, "--secret", str(secret)]
+        arguments = [
+            "--port",
+            str(port),
+            "--database",
+            str(self.database),
+            "--webhook",
+            webhook,
+            "--secret",
+            str(secret),
+        ]
         self.process = subprocess.Popen(
             [*dies_with_us(), sys.executable, str(DELIVERY / "tickets"), *arguments],
             stdout=subprocess.PIPE,
