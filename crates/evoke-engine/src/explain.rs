@@ -2,7 +2,7 @@
 //! now, and how far each delivery is.
 //!
 //! What was decided then is computed again: the log has the version of the deployment that the event met, and
-//! `sys/deployments` its manifest ([`past`]). What came of it is in the records of the runs ([`fate`]).
+//! `sys/deployments` its manifest (`past`). What came of it is in the records of the runs (`fate`).
 
 mod fate;
 mod past;
