@@ -144,9 +144,11 @@ class Story:
         self.seen += 1
         code = self.messages()[self.seen - 1]["text"][-7:-1]
         # The gateway has it a moment before the attempt is over, and with it the state.
-        done = lambda: all(run["state"] == "completed" for run in self.server.pages("two-factor", "runs"))
-        self.until("the end of the attempt", done)
+        self.until("the end of the attempt", lambda: {run["state"] for run in self.challenges()} == {"completed"})
         return code
+
+    def challenges(self) -> list[dict]:
+        return self.server.pages("two-factor", "runs", function="challenge")
 
     def messages(self) -> list[dict]:
         return get(f"{self.gateway}/messages")["messages"]
