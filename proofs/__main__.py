@@ -20,6 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "scripts")]
 sys.dont_write_bytecode = True
 
 import clock
+import controls
 import errors
 import full
 import kill
@@ -51,6 +52,7 @@ MODES = (
     Mode("full", full.run, "EVOKE_PROOF_FULL_DISKS", 1, 10),
     Mode("clock", clock.run, "EVOKE_PROOF_JUMPS", 4, 200),
     Mode("storm", storm.run, "EVOKE_PROOF_STORM", 200, 5000),
+    Mode("controls", controls.run, "EVOKE_PROOF_CONTROLS", 60, 300),
 )
 
 

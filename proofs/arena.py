@@ -41,8 +41,8 @@ class Arena:
         else:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def deploy(self) -> None:
-        self.server.command("deploy", str(APP))
+    def deploy(self, app: Path = APP) -> None:
+        self.server.command("deploy", str(app))
 
     def judge(self, sent: list[Sent]) -> list[Anomaly]:
         """Waits until nothing is left to do, and checks the history."""

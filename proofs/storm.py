@@ -7,6 +7,7 @@ from pathlib import Path
 from arena import Arena, Broken, Figures
 from history import Sent
 from observe import APP, drain
+from rig.server import Server
 from workload import Connections, Mix, Workload
 
 PER_ATTEMPT, PER_SECOND, SAVED = 0.2, 10, 100
@@ -18,24 +19,29 @@ def run(binary: Path, events: int, seed: int) -> Figures:
         server = arena.server
         server.start()
         arena.deploy()
-        client = Connections(Workload(server, "s", seed, 0, Mix()))
-        sent = []
-        for number in range(events):
-            id = f"s-{number}"
-            sent.append(Sent(id, ("down",), client.publish("step.down", id, {}, None)))
-        client.close()
-        took = drain(server, 120 + events / PER_SECOND)
-        runs = server.pages(APP, "runs", function="down")
-        attempts = [
-            (one["number"], datetime.fromisoformat(one["started_at"]).timestamp())
-            for run in runs
-            for one in run["attempts"]
-        ]
-        within_budget(events, sorted(at for number, at in attempts if number > 1))
+        sent = send(server, events)
+        took, retries = work_off(server, events)
+        within_budget(events, retries)
         if "the budget of retries is used up" not in server.command("logs", "down", app=APP):
             raise Broken("no log line says that retries were put off")
         arena.must_hold(sent)
-        return Figures({"events": events, "attempts": len(attempts), "seconds": round(took)}).of(sent)
+        return Figures({"events": events, "retries": len(retries), "seconds": round(took)}).of(sent)
+
+
+def send(server: Server, events: int) -> list[Sent]:
+    client = Connections(Workload(server, "s", 0, 0, Mix()))
+    ids = [f"s-{number}" for number in range(events)]
+    sent = [Sent(id, ("down",), client.publish("step.down", id, {}, None)) for id in ids]
+    client.close()
+    return sent
+
+
+def work_off(server: Server, events: int) -> tuple[float, list[float]]:
+    """Waits until nothing is tried any more. The seconds that took, and when each retry began, sorted."""
+    took = drain(server, 120 + events / PER_SECOND)
+    attempts = [attempt for run in server.pages(APP, "runs", function="down") for attempt in run["attempts"]]
+    retries = [one["started_at"] for one in attempts if one["number"] > 1]
+    return took, sorted(datetime.fromisoformat(at).timestamp() for at in retries)
 
 
 def within_budget(events: int, retries: list[float]) -> None:

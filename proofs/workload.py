@@ -30,11 +30,13 @@ class Mix:
 
     delayed: float = 0.1
     call: float = 0.15
-    ordered: float = 0.0
+    ordered: float = 0.15
     poison: float = 0.01  # Fails at each attempt.
     fails: float = 0.15  # An attempt fails.
     careless: float = 0.1  # The client gives up when it does not know.
     twice: float = 0.05  # The client sends it once more, although it was acknowledged.
+    twice_source: str = "/clients"  # From there. Only controls say another.
+    waits: bool = True  # What is delayed is sent with its time. Only controls leave that out.
     data_bytes: int = 0  # Beside what the functions need.
     pause: float = 0.0  # Seconds between two requests of a client.
 
@@ -107,9 +109,10 @@ class Workload:
         if mix.data_bytes:
             data["ballast"] = "x" * mix.data_bytes
         type = "step.ordered" if ordered else "step.first"
-        answer = self._tries(careful, lambda: connections.publish(type, id, data, deliver_at))
+        told = deliver_at if mix.waits else None
+        answer = self._tries(careful, lambda: connections.publish(type, id, data, told))
         if answer is Answer.ACKNOWLEDGED and deliver_at is None and rng.random() < mix.twice:
-            connections.publish(type, id, data, None)
+            connections.publish(type, id, data, None, mix.twice_source)
         steps = ("ordered",) if ordered else ("first", "second")
         self._note(Sent(id, steps, answer, key if ordered else None, turn, deliver_at))
 
@@ -149,13 +152,13 @@ class Connections:
             connection.close()
         self.open.clear()
 
-    def publish(self, type: str, id: str, data: dict, deliver_at: float | None) -> Answer:
+    def publish(self, type: str, id: str, data: dict, deliver_at: float | None, source: str = "/clients") -> Answer:
         headers = {
             "authorization": f"Bearer {self.workload._token}",
             "content-type": "application/json",
             "ce-specversion": "1.0",
             "ce-type": type,
-            "ce-source": "/clients",
+            "ce-source": source,
             "ce-id": id,
         }
         path = "/v1/apps/proofs/events"
