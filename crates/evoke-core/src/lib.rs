@@ -17,6 +17,7 @@
 //! assert_eq!(event.ty(), "purchase_complete");
 //! ```
 
+pub mod archive;
 pub mod body;
 pub mod egress;
 pub mod event;

@@ -19,6 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::archive::Archive;
 use crate::egress::AllowList;
 use crate::event::{Data, Event};
 use crate::filter::Filtered;
@@ -55,6 +56,9 @@ pub struct Manifest {
     /// How the packages that its functions need are installed.
     #[serde(default, skip_serializing_if = "Install::is_default")]
     pub install: Install,
+    /// How long its events are kept.
+    #[serde(default, skip_serializing_if = "Archive::is_empty")]
+    pub archive: Archive,
     /// Its functions by name, and its hooks, which are functions that Evoke brings along: they have [`Function::hook`].
     pub functions: BTreeMap<FunctionName, Function>,
     /// Its routes, in file order.

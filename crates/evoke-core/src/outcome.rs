@@ -78,6 +78,8 @@ pub enum FailureCode {
     Gone,
     /// The hook is disabled.
     Disabled,
+    /// Its event was no longer kept.
+    Expired,
     /// The caller went away.
     Cancelled,
     /// The server is draining.
@@ -104,6 +106,7 @@ impl FailureCode {
             Self::BadStatus => "bad_status",
             Self::Gone => "gone",
             Self::Disabled => "disabled",
+            Self::Expired => "expired",
             Self::Cancelled => "cancelled",
             Self::Draining => "draining",
         }

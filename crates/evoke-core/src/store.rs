@@ -14,6 +14,7 @@
 //!
 //! Time is always a parameter; a back end never reads a clock.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,9 +22,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::archive::Archive;
 use crate::event::Event;
 use crate::id::{AppName, Correlation, FunctionName, RunId, SubscriptionName};
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::record::{AttemptRecord, LogRecord, RunRecord, RunState};
 use crate::time::Timestamp;
 
@@ -105,9 +107,16 @@ pub trait Store: Send + Sync + 'static {
     /// Log lines with their positions, oldest first.
     async fn logs(&self, query: &LogQuery) -> Result<Vec<(u64, LogRecord)>, StoreError>;
 
-    /// Deletes what `keep` no longer asks for: expired keys, old de-duplication entries, events without pending
-    /// invocations, ended runs, logs. Never a pending invocation or a dead letter. Returns how much went; does a
-    /// bounded amount of work a call.
+    /// Deletes what `keep` no longer asks for: expired keys, old de-duplication entries, events that nothing needs, ended
+    /// runs, logs. Returns how much went; does a bounded amount of work a call.
+    ///
+    /// An event is needed by each of its invocations that is not over (queued, leased, behind another of its key) or is a dead
+    /// letter, and by what [`Retention::held`] says. One that is needed stays whatever its age, and so do these; only where the
+    /// app says so ([`TypeRule::even_if_needed`](crate::archive::TypeRule)) its invocations are given up instead, but never
+    /// one that is leased: their runs end as [`RunState::Failed`] by [`RunRecord::expire`].
+    ///
+    /// An event that goes before its duplicates are forgotten leaves its attributes behind until then; one whose invocations
+    /// were given up, until their runs go.
     async fn sweep(&self, keep: &Retention, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Makes everything durable and refuses further work. The last call of a clean shutdown.
@@ -401,6 +410,27 @@ impl RunRecord {
         lost.into_iter().for_each(|attempt| self.push_attempt(attempt));
     }
 
+    /// Makes it failed because its event is no longer kept: it will never be attempted again. Says so as one more attempt,
+    /// which was not made.
+    pub fn expire(&mut self, now: Timestamp) {
+        let message =
+            "the event was no longer kept, although it was needed: the archive rule of its type says so";
+        let number = self.attempts.last().map_or(0, |attempt| attempt.number);
+        self.push_attempt(AttemptRecord {
+            number,
+            revision: None,
+            started_at: now,
+            ended_at: now,
+            waited_us: 0,
+            ran_us: 0,
+            cold: false,
+            outcome: Outcome::Rejected(Failure::new(FailureCode::Expired, message)),
+        });
+        // A dead letter had ended before, but not like this.
+        self.ended_at = None;
+        self.end(RunState::Failed, now);
+    }
+
     fn end(&mut self, state: RunState, now: Timestamp) {
         if !(state == RunState::Completed && self.state == RunState::Failed) {
             self.state = state;
@@ -593,9 +623,12 @@ pub struct StoredEvent {
     pub version: Option<u64>,
     /// The runs it caused when it was delivered again, oldest first.
     pub again: Vec<RunId>,
+    /// When it was no longer kept, if that is over: its data is gone, and it is found by its id only.
+    pub expired_at: Option<Timestamp>,
 }
 
-/// Which events.
+/// Which events. One that is no longer kept is found by its id for as long as its duplicates are recognised, and not
+/// otherwise: see [`StoredEvent::expired_at`].
 #[derive(Debug, Clone, Default)]
 pub struct EventQuery {
     /// Of this app.
@@ -681,7 +714,7 @@ pub struct DeadLetterQuery {
 pub struct Retention {
     /// De-duplication entries.
     pub dedup: Duration,
-    /// Events, once nothing pending needs them; at least as long as `dedup`, whose entries point at them.
+    /// Events of apps that say nothing else.
     pub events: Duration,
     /// Ended runs.
     pub runs: Duration,
@@ -691,6 +724,21 @@ pub struct Retention {
     pub logs_max: u64,
     /// Ended runs at most, whatever their age.
     pub runs_max: u64,
+    /// What apps say of their own events.
+    pub archives: BTreeMap<AppName, Archive>,
+    /// Events that are needed by what the store does not know.
+    pub held: Vec<Held>,
+}
+
+/// Events of an app that are still needed, such as those a replay has not come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Whose.
+    pub app: AppName,
+    /// Those after this position.
+    pub after: u64,
+    /// Up to this position.
+    pub through: u64,
 }
 
 impl Default for Retention {
@@ -703,7 +751,26 @@ impl Default for Retention {
             logs: 3 * day,
             logs_max: 1_000_000,
             runs_max: 1_000_000,
+            archives: BTreeMap::new(),
+            held: Vec::new(),
         }
+    }
+}
+
+impl Retention {
+    /// How long events of a type are kept.
+    pub fn keep(&self, app: &AppName, ty: &str) -> Duration {
+        self.archives.get(app).and_then(|archive| archive.keep(ty)).unwrap_or(self.events)
+    }
+
+    /// Whether events of a type go also while something needs them.
+    pub fn even_if_needed(&self, app: &AppName, ty: &str) -> bool {
+        self.archives.get(app).is_some_and(|archive| archive.even_if_needed(ty))
+    }
+
+    /// Whether something the store does not know needs the event at `seq`.
+    pub fn holds(&self, app: &AppName, seq: u64) -> bool {
+        self.held.iter().any(|held| held.app == *app && held.after < seq && seq <= held.through)
     }
 }
 

@@ -30,7 +30,9 @@ use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
 use crate::subscription::Pauses;
 use crate::wait::Waits;
-use crate::{deploy, hook, later, lifecycle, pool, queue, recorder, schedule, secrets, subscription, wait};
+use crate::{
+    deploy, hook, later, lifecycle, pool, queue, recorder, retain, schedule, secrets, subscription, wait,
+};
 
 /// What an engine is made of.
 pub struct Parts {
@@ -201,7 +203,7 @@ impl Engine {
         inner.loops.spawn(hook::follow(inner.clone(), hooks));
         inner.loops.spawn(secrets::follow(inner.clone(), secrets));
         inner.loops.spawn(recorder::write(inner.clone(), records));
-        inner.loops.spawn(recorder::sweep(inner.clone()));
+        inner.loops.spawn(retain::sweep(inner.clone()));
         lifecycle::starting(&inner).await;
         Ok(Self(inner))
     }

@@ -10,7 +10,7 @@ mod past;
 use std::collections::BTreeMap;
 
 use evoke_core::event::Event;
-use evoke_core::filter::Filtered;
+use evoke_core::filter::{Cause, Filtered};
 use evoke_core::id::{AppName, FunctionName, RunId};
 use evoke_core::manifest::{Manifest, Subscription};
 use evoke_core::record::{RunRecord, Trigger};
@@ -176,7 +176,13 @@ impl Engine {
             let took = deliveries.iter().any(|one| stored.runs.contains(&one.run));
             let then = match &met {
                 _ if took => Then::Took,
-                Some(met) => then(find(&met.manifest, &function, &name), event),
+                Some(met) => match then(find(&met.manifest, &function, &name), event) {
+                    // What a pattern saw may have gone with the data.
+                    Then::Filtered(Filtered { cause: Cause::Pattern, .. }) if stored.expired_at.is_some() => {
+                        Then::Unknown
+                    }
+                    then => then,
+                },
                 None => Then::Unknown,
             };
             let now = now(find(&current.manifest, &function, &name), event);

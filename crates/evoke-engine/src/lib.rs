@@ -29,6 +29,7 @@ mod queue;
 mod recorder;
 mod refusal;
 pub mod report;
+mod retain;
 pub mod route;
 pub mod schedule;
 pub mod secrets;

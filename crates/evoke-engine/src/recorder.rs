@@ -7,7 +7,6 @@ mod budget;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use evoke_core::limits::Limits;
 use evoke_core::record::{LogRecord, LogStream, RunRecord};
@@ -142,27 +141,5 @@ pub(crate) async fn write(inner: Arc<Inner>, mut items: mpsc::Receiver<Item>) {
             tracing::warn!(%error, runs = run_count, logs = log_count, "records were not written");
         }
         inner.recorder.report_dropped();
-    }
-}
-
-/// Deletes what retention no longer asks for.
-pub(crate) async fn sweep(inner: Arc<Inner>) {
-    let mut beat = tokio::time::interval(Duration::from_secs(30));
-    while inner.ended.run_until_cancelled(beat.tick()).await.is_some() {
-        // Each call does a bounded amount; go on while there is something to do, but let others in between.
-        loop {
-            match inner.store.sweep(&inner.retention, inner.now()).await {
-                Ok(0) => break,
-                Ok(gone) => tracing::debug!(gone, "swept"),
-                Err(error) => {
-                    tracing::warn!(%error, "sweep failed");
-                    break;
-                }
-            }
-            if inner.ended.is_cancelled() {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
     }
 }

@@ -16,6 +16,8 @@ pub const RECORDS_WAITING: usize = 256;
 pub const READS_WAITING: usize = 256;
 /// Rows of each kind one sweep deletes at most, so that the writer is never busy for long.
 pub const SWEEP_ROWS: usize = 500;
+/// Rows of events one sweep looks at at most: those that are needed are passed over.
+pub const SWEEP_LOOKS: usize = 2_000;
 /// Page cache of the writer, in KiB; it grows with use.
 pub const WRITER_CACHE_KIB: i64 = 16 << 10;
 /// Page cache of each reader, in KiB.

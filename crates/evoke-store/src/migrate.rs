@@ -4,6 +4,7 @@
 //! it opens the store again, and goes on there. The first transaction gives the file its new version number, so that an
 //! older Evoke refuses a store that is half way.
 
+mod archive;
 mod deployments;
 mod queue_checksums;
 
@@ -42,7 +43,12 @@ struct Step {
 }
 
 const MIGRATIONS: &[Migration] =
-    &[Migration { from: 1, steps: queue_checksums::STEPS }, Migration { from: 2, steps: deployments::STEPS }];
+    &[Migration { from: 1, steps: queue_checksums::STEPS }, Migration { from: 2, steps: TO_3 }];
+
+const TO_3: &[Step] = {
+    let [add, count] = archive::STEPS;
+    &[deployments::STEP, add, count]
+};
 
 /// The note of a migration under way.
 const NOTE: &str = "CREATE TABLE migration (

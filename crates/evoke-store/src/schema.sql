@@ -24,15 +24,28 @@ CREATE TABLE log (
     app TEXT NOT NULL,
     accepted_at INTEGER NOT NULL,
     keys BLOB NOT NULL,                -- its keys in `seen`, 16 bytes each
-    type TEXT,                         -- of the event; NULL without one
+    type TEXT,                         -- of the event; NULL without one, '' when it is no longer kept
     root TEXT,                         -- the event's correlationid; NULL without one
-    event BLOB,                        -- CloudEvents JSON format
+    event BLOB,                        -- CloudEvents JSON format; without data when it is no longer kept
     runs TEXT NOT NULL,                -- JSON: its runs in an array, or in an object with more; see table/caused.rs
     crc INTEGER NOT NULL
 );
 CREATE INDEX log_by_type ON log (type, seq) WHERE type IS NOT NULL;
 -- Evoke's own roots begin with the time, so that their keys come nearly in order.
 CREATE INDEX log_by_root ON log (root, seq) WHERE root IS NOT NULL;
+
+CREATE INDEX log_of_calls ON log (seq) WHERE type IS NULL;
+
+-- How many events of each type there are, and the bytes of `log.event`.
+CREATE TABLE archive (
+    id INTEGER PRIMARY KEY,
+    app TEXT NOT NULL,
+    type TEXT NOT NULL,                -- as in log
+    events INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    UNIQUE (app, type)
+);
 
 -- De-duplication, and events by id: SHA-256(id)[..8] then SHA-256(app, scope, id)[..8].
 CREATE TABLE seen (

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use evoke_core::store::Retention;
+use evoke_core::archive::Archive;
+use evoke_core::id::AppName;
+use evoke_core::store::{Retention, Space};
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, Params, params};
 use serde::Serialize;
@@ -13,6 +15,7 @@ use crate::dir;
 use crate::number::{int, us};
 use crate::open::OpenError;
 use crate::rest::AtRest;
+use crate::table::archive::EXPIRED;
 use crate::verify::{Report, objects};
 
 /// Counts and sizes. Times are microseconds since 1970.
@@ -58,6 +61,10 @@ pub struct App {
     pub oldest_event: Option<i64>,
     /// When the newest was.
     pub newest_event: Option<i64>,
+    /// The events that are kept, by type.
+    pub archive: BTreeMap<String, Archived>,
+    /// Events that are no longer kept, and of which only the attributes are left until their duplicates are forgotten.
+    pub expired: Archived,
     /// Runs that wait, or are being attempted.
     pub pending: i64,
     /// Since when the one that is due longest could have been attempted, or will be.
@@ -74,10 +81,23 @@ pub struct App {
     pub entry_bytes: i64,
 }
 
+/// What the log has of the events of a type.
+#[derive(Debug, Default, Serialize)]
+pub struct Archived {
+    /// Events.
+    pub events: i64,
+    /// Their bytes, in JSON format.
+    pub bytes: i64,
+    /// When the oldest of them was accepted.
+    pub oldest: Option<i64>,
+    /// When the newest was.
+    pub newest: Option<i64>,
+}
+
 /// What retention no longer keeps.
 #[derive(Debug, Default, Serialize)]
 pub struct Expired {
-    /// Events that nothing pending needs.
+    /// Events past their time that nothing needs.
     pub events: i64,
     /// Ended runs.
     pub runs: i64,
@@ -118,11 +138,7 @@ impl Stats {
         let before = |kept| us(now.before(kept));
         let count = |sql: &str, horizon: i64| moment.query_row(sql, [horizon], |row| row.get(0));
         self.expired = Expired {
-            events: count(
-                "SELECT count(*) FROM log WHERE accepted_at < ?1
-                 AND seq NOT IN (SELECT seq FROM runs WHERE state NOT IN (2, 3))",
-                before(keep.events.max(keep.dedup)),
-            )?,
+            events: self.expired(&moment, &with_archives(&moment, keep)?, now)?,
             runs: count(
                 "SELECT count(*) FROM runs WHERE state IN (2, 3) AND ended_at < ?1",
                 before(keep.runs),
@@ -131,6 +147,23 @@ impl Stats {
             entries: count("SELECT count(*) FROM entries WHERE expires_at <= ?1", us(now))?,
         };
         Ok(())
+    }
+
+    /// Events past their time that nothing needs.
+    fn expired(&self, conn: &Connection, keep: &Retention, now: Timestamp) -> rusqlite::Result<i64> {
+        let mut find = conn.prepare(
+            "SELECT count(*) FROM log WHERE type = ?1 AND app = ?2 AND accepted_at < ?3
+             AND seq NOT IN (SELECT seq FROM runs WHERE state NOT IN (2, 3))",
+        )?;
+        let mut all = 0;
+        for (name, app) in &self.apps {
+            let Ok(of) = AppName::new(name) else { continue };
+            for ty in app.archive.keys() {
+                let horizon = us(now.before(keep.keep(&of, ty)));
+                all += find.query_row(params![ty, name, horizon], |row| row.get::<_, i64>(0))?;
+            }
+        }
+        Ok(all)
     }
 
     fn tables(&mut self, conn: &Connection) -> rusqlite::Result<()> {
@@ -146,12 +179,32 @@ impl Stats {
 
     fn apps(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let mut find = conn.prepare(
-            "SELECT app, count(*), min(accepted_at), max(accepted_at) FROM log WHERE type IS NOT NULL GROUP BY app",
+            "SELECT app, count(*), min(accepted_at), max(accepted_at) FROM log WHERE type > '' GROUP BY app",
         )?;
         let mut read = find.query([])?;
         while let Some(row) = read.next()? {
             let app = self.app(row.get(0)?);
             (app.events, app.oldest_event, app.newest_event) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        }
+        let mut find = conn.prepare(
+            "SELECT a.app, a.type, a.events, a.bytes, min(l.accepted_at), max(l.accepted_at)
+             FROM archive a JOIN log l ON l.type = a.type AND l.app = a.app GROUP BY a.id",
+        )?;
+        let mut read = find.query([])?;
+        while let Some(row) = read.next()? {
+            let ty: String = row.get(1)?;
+            let archived = Archived {
+                events: row.get(2)?,
+                bytes: row.get(3)?,
+                oldest: row.get(4)?,
+                newest: row.get(5)?,
+            };
+            let app = self.app(row.get(0)?);
+            if ty == EXPIRED {
+                app.expired = archived;
+            } else {
+                app.archive.insert(ty, archived);
+            }
         }
         let mut find = conn.prepare(
             "SELECT q.app, count(*), min(p.at) FROM pending p JOIN queues q ON q.id = p.queue GROUP BY q.app",
@@ -192,6 +245,28 @@ impl Stats {
     fn app(&mut self, name: String) -> &mut App {
         self.apps.entry(name).or_default()
     }
+}
+
+/// What the deployed apps say of their events.
+fn with_archives(conn: &Connection, keep: &Retention) -> rusqlite::Result<Retention> {
+    #[derive(serde::Deserialize)]
+    struct Deployment {
+        manifest: Manifest,
+    }
+    #[derive(serde::Deserialize)]
+    struct Manifest {
+        #[serde(default)]
+        archive: Archive,
+    }
+    let mut keep = keep.clone();
+    let find = "SELECT key, CAST(value AS TEXT) FROM entries WHERE space = ?1";
+    for (app, document) in rows::<String, String>(conn, find, [Space::apps().0])? {
+        let read = serde_json::from_str::<Deployment>(&document);
+        if let (Ok(app), Ok(deployment)) = (AppName::new(&app), read) {
+            keep.archives.insert(app, deployment.manifest.archive);
+        }
+    }
+    Ok(keep)
 }
 
 fn rows<A, B>(conn: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<Vec<(A, B)>>

@@ -1,5 +1,6 @@
 //! The tables, one file each: the row, its checksum, and the statements on it.
 
+pub(crate) mod archive;
 pub(crate) mod caused;
 pub(crate) mod counters;
 pub(crate) mod dead;
@@ -33,6 +34,7 @@ pub(crate) const ALL: &[Table] = &[
     counters::TABLE,
     queues::TABLE,
     log::TABLE,
+    archive::TABLE,
     runs::TABLE,
     requests::TABLE,
     pending::TABLE,

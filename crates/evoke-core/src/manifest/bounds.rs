@@ -10,6 +10,16 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 pub const FUNCTIONS_MAX: usize = 1_000;
 /// Schedules of an app.
 pub const SCHEDULES_MAX: usize = 100;
+/// The shortest time events may be kept.
+pub const KEEP_MIN: Duration = Duration::from_secs(60);
+/// The longest time events may be kept.
+pub const KEEP_MAX: Duration = Duration::from_secs(3_660 * 24 * 60 * 60);
+/// The least bytes of events that an archive may be bound to.
+pub const ARCHIVE_BYTES_MIN: u64 = 1 << 20;
+/// The most bytes of events that an archive may be bound to.
+pub const ARCHIVE_BYTES_MAX: u64 = 1 << 40;
+/// Types an archive may have rules for.
+pub const ARCHIVE_TYPES_MAX: usize = 100;
 /// Bytes of the data of a schedule, as JSON.
 pub const SCHEDULE_DATA_BYTES_MAX: usize = 64 << 10;
 /// Routes of an app.

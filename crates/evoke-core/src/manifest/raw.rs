@@ -26,6 +26,8 @@ pub struct File {
     pub app: Option<App>,
     /// How the packages that functions need are installed.
     pub install: Option<Install>,
+    /// How long events are kept.
+    pub archive: Option<Archive>,
     /// Functions by name. A name starts with a lower-case letter and has at most 63 characters of a-z 0-9 - _.
     #[schemars(with = "Option<BTreeMap<String, Function>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
     pub functions: Vec<(At<String>, Function)>,
@@ -71,6 +73,39 @@ pub struct Install {
     /// packages that come as source.
     #[schemars(with = "Option<bool>", extend("default" = false))]
     pub scripts: Option<At<bool>>,
+}
+
+/// How long the app's events are kept after they were accepted. What a subscription still needs stays, however old it is.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Archive {
+    /// How long, 1m to 3660d.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("default" = "7d", "examples" = ["7d", "30d"]))]
+    pub keep: Option<At<String>>,
+    /// Bytes of all of them at most, 1MiB to 1TiB; above it the oldest go. No limit when left out.
+    #[schemars(regex(pattern = SIZE_PATTERN), extend("examples" = ["1GiB"]))]
+    pub bytes: Option<At<String>>,
+    /// What differs for events of some types. Of several rules that match a type the exact one counts, else the longest.
+    #[schemars(with = "Option<Vec<ArchiveType>>")]
+    pub types: Vec<ArchiveType>,
+}
+
+/// How long events of some types are kept.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ArchiveType {
+    /// An event type, or a prefix of types ending in *.
+    #[schemars(rename = "type", required, extend("examples" = ["com.shop.page.*"]))]
+    pub ty: Option<At<String>>,
+    /// How long, 1m to 3660d. As the app says when left out.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("examples" = ["1h"]))]
+    pub keep: Option<At<String>>,
+    /// Bytes of all events of these types at most, 1MiB to 1TiB; above it the oldest go.
+    #[schemars(regex(pattern = SIZE_PATTERN), extend("examples" = ["100MiB"]))]
+    pub bytes: Option<At<String>>,
+    /// Whether they go also while a subscription needs them: what was not delivered by then never is, and its run says so.
+    #[schemars(extend("default" = false))]
+    pub even_if_needed: Option<At<bool>>,
 }
 
 /// A function: a source, and how it is run.
@@ -386,6 +421,7 @@ impl File {
             evoke: table.required_text("evoke", r#""1""#),
             app: table.required_table("app", App::read),
             install: table.table("install", "install", Install::read),
+            archive: table.table("archive", "archive", Archive::read),
             functions: table.named_tables("functions", "function", Function::read),
             routes: table.tables("routes", "routes", |_, nth| format!("route {nth}"), Route::read),
             queues: table.named_tables("queues", "queue", Queue::read),
@@ -412,6 +448,36 @@ impl Install {
         let install = Self { scripts: table.flag("scripts", "true") };
         table.finish(&[]);
         install
+    }
+}
+
+impl Archive {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let archive = Self {
+            keep: table.text("keep", r#""7d""#),
+            bytes: table.text("bytes", r#""1GiB""#),
+            types: table.tables(
+                "types",
+                "archive.types",
+                |_, nth| format!("archive: type {nth}"),
+                ArchiveType::read,
+            ),
+        };
+        table.finish(&[]);
+        archive
+    }
+}
+
+impl ArchiveType {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let rule = Self {
+            ty: table.required_text("type", r#""com.shop.page.*""#),
+            keep: table.text("keep", r#""1h""#),
+            bytes: table.text("bytes", r#""100MiB""#),
+            even_if_needed: table.flag("even_if_needed", "true"),
+        };
+        table.finish(&[]);
+        rule
     }
 }
 

@@ -1,5 +1,6 @@
 //! Raw → resolved: every rule that is more than a type, each broken one reported with its place.
 
+mod archive;
 mod beacon;
 mod egress;
 mod function;
@@ -84,8 +85,9 @@ impl Resolver<'_, '_> {
         let beacons = self.beacons(&file.beacons, &routes, &webhooks);
         let scripts = file.install.as_ref().and_then(|install| install.scripts.as_ref());
         let install = Install { scripts: scripts.is_some_and(|scripts| scripts.value) };
+        let archive = file.archive.as_ref().map(|archive| self.archive(archive)).unwrap_or_default();
         let schedules = self.schedules(&file.schedules, &file.functions, &file.hooks);
-        Some(Manifest { app: app?, install, functions, routes, webhooks, beacons, schedules })
+        Some(Manifest { app: app?, install, archive, functions, routes, webhooks, beacons, schedules })
     }
 
     fn edition(&mut self, file: &raw::File) {

@@ -9,6 +9,7 @@
 //! which makes one `#[tokio::test]` of each case. [`model`] compares long random histories with a model.
 
 pub mod again;
+pub mod archive;
 pub mod dead_letters;
 pub mod history;
 pub mod keys;
@@ -88,6 +89,12 @@ macro_rules! store_conformance {
             history: runs_are_found_by_each_filter, runs_are_paged_newest_first, a_record_replaces_the_one_before,
                 events_are_found_by_each_filter, logs_are_tailed_and_followed, logs_are_found_by_each_filter,
                 a_run_in_a_queue_shows_how_far_it_is, a_closed_store_refuses, a_closed_store_kept_everything;
+            archive: each_type_has_its_own_time, what_is_needed_stays_however_old_it_is,
+                an_event_that_expired_is_recognised_until_duplicates_are_forgotten,
+                an_event_that_expired_is_not_delivered_again, what_is_held_stays,
+                told_so_it_goes_and_each_run_says_so, a_leased_one_does_not_go_even_so,
+                above_its_bytes_the_oldest_go, a_bound_on_bytes_spares_what_is_needed,
+                bounds_of_a_type_and_of_the_app_hold_together;
             retention: expired_keys_go, forgotten_duplicates_are_new, events_stay_while_they_are_needed,
                 ended_runs_go_by_age_and_number, logs_go_by_age_and_number, a_fresh_store_has_nothing_to_sweep;
         }

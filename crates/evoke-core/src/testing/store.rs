@@ -3,6 +3,7 @@
 //! It is the reference the other back ends are compared with, so it does everything in the plainest way, under one
 //! lock. [`MemoryStore::reopen`] stands for the death of the process that used it.
 
+mod archive;
 mod history;
 mod keys;
 mod queue;

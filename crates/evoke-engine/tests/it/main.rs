@@ -15,6 +15,7 @@ mod later;
 mod lifecycle;
 mod pool;
 mod reports;
+mod retain;
 mod retries;
 mod routes;
 mod schedule;

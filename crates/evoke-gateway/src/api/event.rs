@@ -113,12 +113,24 @@ pub struct StoredEvent {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub again: Vec<RunId>,
+    /// When it was no longer kept: its data is gone, and it is found by its id only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired_at: Option<Time>,
 }
 
 impl From<store::StoredEvent> for StoredEvent {
     fn from(stored: store::StoredEvent) -> Self {
-        let store::StoredEvent { seq, app, accepted_at, event, runs, version, again } = stored;
-        Self { seq, app, accepted_at: accepted_at.into(), event, runs, deployment: version, again }
+        let store::StoredEvent { seq, app, accepted_at, event, runs, version, again, expired_at } = stored;
+        Self {
+            seq,
+            app,
+            accepted_at: accepted_at.into(),
+            event,
+            runs,
+            deployment: version,
+            again,
+            expired_at: expired_at.map(Into::into),
+        }
     }
 }
 

@@ -185,6 +185,7 @@ mod tests {
             runs: Vec::new(),
             version: None,
             again: Vec::new(),
+            expired_at: None,
         }
     }
 

@@ -93,10 +93,12 @@ fn kind_of(code: FailureCode) -> &'static Kind {
         FailureCode::Overloaded => kind::OVERLOADED,
         FailureCode::StoreFailed => kind::STORE_FAILED,
         FailureCode::NotDeployed => kind::NOT_DEPLOYED,
-        // Of hooks only, which nobody calls.
-        FailureCode::Unreachable | FailureCode::BadStatus | FailureCode::Gone | FailureCode::Disabled => {
-            kind::FUNCTION_ERROR
-        }
+        // Of hooks and of deliveries only, which nobody calls.
+        FailureCode::Expired
+        | FailureCode::Unreachable
+        | FailureCode::BadStatus
+        | FailureCode::Gone
+        | FailureCode::Disabled => kind::FUNCTION_ERROR,
         FailureCode::Cancelled => kind::CANCELLED,
         FailureCode::Draining => kind::DRAINING,
     }

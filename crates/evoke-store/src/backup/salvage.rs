@@ -23,7 +23,7 @@ use crate::table::dead::Dead;
 use crate::table::log::Keys;
 use crate::table::pending::Pending;
 use crate::table::runs::{COMPLETED, DEAD, FAILED, QUEUED, Run};
-use crate::table::{self, Table, logs, order, queues};
+use crate::table::{self, Table, archive, logs, order, queues};
 use crate::trouble::Trouble;
 use crate::verify::{Report, objects, scan};
 
@@ -41,7 +41,7 @@ pub fn salvage(dir: &Path, target: &Path, now: Timestamp) -> Result<Report, Back
         let mut conn = schema::writer(&database)?;
         schema::create(&mut conn)?;
         let tx = conn.transaction()?;
-        for table in table::ALL.iter().filter(|table| table.name != "counters") {
+        for table in table::ALL.iter().filter(|table| !matches!(table.name, "counters" | "archive")) {
             rows(&rest.conn, &tx, table, &mut report)?;
         }
         mend(&tx, &mut report, now)?;
@@ -138,7 +138,7 @@ fn mend(conn: &Connection, report: &mut Report, now: Timestamp) -> Result<(), Tr
         let without_input = format!(
             "SELECT t.n FROM {table} t JOIN runs r ON r.n = t.n
              WHERE t.request = 1 AND NOT EXISTS (SELECT 1 FROM requests q WHERE q.n = t.n)
-             OR t.request = 0 AND NOT EXISTS (SELECT 1 FROM log l WHERE l.seq = r.seq AND l.event IS NOT NULL)"
+             OR t.request = 0 AND NOT EXISTS (SELECT 1 FROM log l WHERE l.seq = r.seq AND l.event IS NOT NULL AND l.type > '')"
         );
         for n in numbers(conn, &without_input)? {
             conn.execute(&format!("DELETE FROM {table} WHERE n = ?1"), [n])?;
@@ -172,6 +172,7 @@ fn mend(conn: &Connection, report: &mut Report, now: Timestamp) -> Result<(), Tr
     if lines > 0 {
         report.damage("logs", None, format!("{lines} lines of functions whose names were lost"));
     }
+    archive::recount(conn)?;
     logs::close_gaps(conn)
 }
 

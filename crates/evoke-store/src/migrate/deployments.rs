@@ -12,7 +12,7 @@ use crate::trouble::Trouble;
 /// Rows of one round.
 const ROUND: i64 = 16;
 
-pub(super) const STEPS: &[Step] = &[Step { name: "keep the deployments", round: keep }];
+pub(super) const STEP: Step = Step { name: "keep the deployments", round: keep };
 
 /// What this needs of the document of an app.
 #[derive(Deserialize)]

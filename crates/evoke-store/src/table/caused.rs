@@ -12,6 +12,18 @@ pub(crate) struct Caused {
     pub version: Option<u64>,
     /// When it was delivered again, oldest first.
     pub again: Vec<RunId>,
+    /// When the event was no longer kept.
+    pub expired: Option<Expired>,
+}
+
+/// What became of an event that is no longer kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Expired {
+    /// When, in microseconds since 1970.
+    pub at: i64,
+    /// Whether invocations were given up for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gave_up: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -21,6 +33,8 @@ struct Whole {
     version: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     again: Vec<RunId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expired: Option<Expired>,
 }
 
 #[derive(Deserialize)]
@@ -34,10 +48,10 @@ enum Form {
 impl Caused {
     /// The column's text.
     pub fn encode(&self) -> String {
-        let Self { runs, version, again } = self.clone();
-        let text = match (version, again.is_empty()) {
-            (None, true) => serde_json::to_string(&runs),
-            _ => serde_json::to_string(&Whole { runs, version, again }),
+        let Self { runs, version, again, expired } = self.clone();
+        let text = match (version, again.is_empty(), expired) {
+            (None, true, None) => serde_json::to_string(&runs),
+            _ => serde_json::to_string(&Whole { runs, version, again, expired }),
         };
         text.expect("lists of texts and a number are JSON")
     }
@@ -46,7 +60,7 @@ impl Caused {
     pub fn decode(text: &str) -> Option<Self> {
         Some(match serde_json::from_str(text).ok()? {
             Form::Runs(runs) => Self { runs, ..Self::default() },
-            Form::Whole(Whole { runs, version, again }) => Self { runs, version, again },
+            Form::Whole(Whole { runs, version, again, expired }) => Self { runs, version, again, expired },
         })
     }
 
@@ -67,7 +81,9 @@ mod tests {
         assert_eq!(plain.encode(), r#"["a","b"]"#);
         let more = Caused { version: Some(7), again: ids(&["c"]), ..plain.clone() };
         assert_eq!(more.encode(), r#"{"runs":["a","b"],"version":7,"again":["c"]}"#);
-        for caused in [plain, more, Caused { version: Some(1), ..Caused::default() }] {
+        let over = Caused { expired: Some(Expired { at: 5, gave_up: true }), ..plain.clone() };
+        assert_eq!(over.encode(), r#"{"runs":["a","b"],"expired":{"at":5,"gave_up":true}}"#);
+        for caused in [over, plain, more, Caused { version: Some(1), ..Caused::default() }] {
             assert_eq!(Caused::decode(&caused.encode()), Some(caused));
         }
         assert_eq!(Caused::decode("{}"), None);

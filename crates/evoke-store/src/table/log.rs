@@ -6,27 +6,28 @@ use evoke_core::store::{Append, StoredEvent};
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::caused::Caused;
+use super::archive::EXPIRED;
+use super::caused::{Caused, Expired};
 use super::{Table, seen, verify};
 use crate::crc::Crc;
-use crate::number::{num, time, us};
+use crate::number::{num, rows as count, time, us};
 use crate::trouble::Trouble;
 
 const BY_SEQ: &str =
     "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log WHERE seq = ?1";
 const NEWEST: &str = "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log NOT INDEXED
-    WHERE type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+    WHERE type > '' AND (?1 IS NULL OR app = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
 const NEWEST_OF_TYPE: &str =
     "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log INDEXED BY log_by_type
     WHERE type = ?4 AND (?1 IS NULL OR app = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
 const OLDEST: &str = "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log NOT INDEXED
-    WHERE type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4";
+    WHERE type > '' AND (?1 IS NULL OR app = ?1) AND seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4";
 const OLDEST_OF_TYPE: &str =
     "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log INDEXED BY log_by_type
     WHERE type = ?5 AND (?1 IS NULL OR app = ?1) AND seq > ?2 AND seq < ?3 ORDER BY seq LIMIT ?4";
 const NEWEST_OF_ROOT: &str =
     "SELECT seq, app, accepted_at, keys, type, root, event, runs, crc FROM log INDEXED BY log_by_root
-    WHERE root = ?4 AND type IS NOT NULL AND (?1 IS NULL OR app = ?1) AND (?5 IS NULL OR type = ?5) AND seq < ?2
+    WHERE root = ?4 AND type > '' AND (?1 IS NULL OR app = ?1) AND (?5 IS NULL OR type = ?5) AND seq < ?2
     ORDER BY seq DESC LIMIT ?3";
 
 pub(crate) const TABLE: Table = Table {
@@ -72,7 +73,7 @@ impl New {
                 .and_then(|event| event.extension_str("correlationid"))
                 .map(str::to_owned),
             event: item.event.as_ref().map(json::to_vec),
-            caused: Caused { runs: runs.clone(), version: item.version, again: Vec::new() }.encode(),
+            caused: Caused { runs: runs.clone(), version: item.version, ..Caused::default() }.encode(),
             runs,
         }
     }
@@ -170,6 +171,25 @@ impl Accepted {
         }
     }
 
+    /// Whether it is an event that is still kept.
+    pub fn is_kept(&self) -> bool {
+        self.event.is_some() && self.ty.as_deref() != Some(EXPIRED)
+    }
+
+    /// The event is no longer kept: its attributes are all that stays of it. Returns the bytes they have.
+    pub fn expire(mut self, conn: &Connection, expired: Expired) -> Result<usize, Trouble> {
+        let unreadable = || Trouble::unreadable("log", self.seq);
+        let event = json::parse(self.event.as_deref().unwrap_or_default()).map_err(|_| unreadable())?;
+        let caused = Caused { expired: Some(expired), ..self.caused()? };
+        let event = json::to_vec(&event.without_data());
+        let bytes = event.len();
+        (self.ty, self.root, self.event) = (Some(EXPIRED.to_owned()), None, Some(event));
+        conn.prepare_cached("UPDATE log SET type = ?2, root = NULL, event = ?3 WHERE seq = ?1")?
+            .execute(params![self.seq, self.ty, self.event])?;
+        self.cause(conn, &caused)?;
+        Ok(bytes)
+    }
+
     /// Whether `key` in `seen` is one of its own.
     pub fn has_key(&self, key: &[u8]) -> bool {
         self.keys.has(key)
@@ -200,7 +220,7 @@ impl Accepted {
     /// As the seam has it; `None` when it is no event.
     pub fn event(&self) -> Result<Option<StoredEvent>, Trouble> {
         let Some(event) = &self.event else { return Ok(None) };
-        let Caused { runs, version, again } = self.caused()?;
+        let Caused { runs, version, again, expired } = self.caused()?;
         Ok(Some(StoredEvent {
             seq: num(self.seq),
             app: AppName::new(&self.app).map_err(|_| Trouble::unreadable("log", self.seq))?,
@@ -209,6 +229,7 @@ impl Accepted {
             runs,
             version,
             again,
+            expired_at: expired.map(|expired| time(expired.at)),
         }))
     }
 
@@ -231,21 +252,66 @@ impl Accepted {
 /// What sweeping needs of a row; it goes unverified, as it is only to be deleted.
 pub(crate) struct Old {
     pub seq: i64,
+    pub app: String,
     pub accepted_at: i64,
+    /// `None` for the place of a call.
+    pub ty: Option<String>,
+    /// Of the event.
+    pub bytes: i64,
     keys: Vec<u8>,
     runs: String,
 }
 
+/// Which rows are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which<'t> {
+    /// The places of calls.
+    Calls,
+    /// Events of this type of all apps.
+    Type(&'t str),
+}
+
+impl Which<'_> {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Calls => {
+                "SELECT seq, app, accepted_at, type, 0, keys, runs FROM log INDEXED BY log_of_calls
+                 WHERE type IS NULL AND seq > ?1 ORDER BY seq LIMIT ?2"
+            }
+            Self::Type(_) => {
+                "SELECT seq, app, accepted_at, type, length(event), keys, runs FROM log INDEXED BY log_by_type
+                 WHERE type = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2"
+            }
+        }
+    }
+}
+
 impl Old {
     /// The `limit` oldest after `after`.
-    pub fn after(conn: &Connection, after: i64, limit: i64) -> Result<Vec<Self>, Trouble> {
-        let mut find = conn.prepare_cached(
-            "SELECT seq, accepted_at, keys, runs FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-        )?;
-        let rows = find.query_map([after, limit], |row| {
-            Ok(Self { seq: row.get(0)?, accepted_at: row.get(1)?, keys: row.get(2)?, runs: row.get(3)? })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    pub fn after(
+        conn: &Connection,
+        which: Which<'_>,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Self>, Trouble> {
+        let mut find = conn.prepare_cached(which.sql())?;
+        let mut read = match which {
+            Which::Type(ty) => find.query(params![after, count(limit), ty])?,
+            Which::Calls => find.query(params![after, count(limit)])?,
+        };
+        let mut found = Vec::new();
+        while let Some(row) = read.next()? {
+            found.push(Self {
+                seq: row.get(0)?,
+                app: row.get(1)?,
+                accepted_at: row.get(2)?,
+                ty: row.get(3)?,
+                bytes: row.get(4)?,
+                keys: row.get(5)?,
+                runs: row.get(6)?,
+            });
+        }
+        Ok(found)
     }
 
     /// What it caused.

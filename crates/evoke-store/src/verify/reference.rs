@@ -58,13 +58,13 @@ const RULES: &[Rule] = &[
         place: "pending",
         what: "its event is not there: it cannot run",
         wrong: "SELECT p.n FROM pending p JOIN runs r ON r.n = p.n WHERE p.request = 0
-                AND NOT EXISTS (SELECT 1 FROM log WHERE seq = r.seq AND event IS NOT NULL)",
+                AND NOT EXISTS (SELECT 1 FROM log WHERE seq = r.seq AND event IS NOT NULL AND type > '')",
     },
     Rule {
         place: "dead",
         what: "its event is not there: it cannot be tried again",
         wrong: "SELECT d.n FROM dead d JOIN runs r ON r.n = d.n WHERE d.request = 0
-                AND NOT EXISTS (SELECT 1 FROM log WHERE seq = r.seq AND event IS NOT NULL)",
+                AND NOT EXISTS (SELECT 1 FROM log WHERE seq = r.seq AND event IS NOT NULL AND type > '')",
     },
     Rule {
         place: "pending",
@@ -115,6 +115,14 @@ const RULES: &[Rule] = &[
         place: "counters",
         what: "it is not there",
         wrong: "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM counters)",
+    },
+    Rule {
+        place: "archive",
+        what: "it has another number of events, or of their bytes, than there are",
+        wrong: "SELECT coalesce(a.app, l.app) || ' ' || coalesce(a.type, l.type) FROM archive a FULL JOIN
+                (SELECT app, type, count(*) AS events, sum(length(event)) AS bytes FROM log
+                 WHERE type IS NOT NULL GROUP BY app, type) l ON l.app = a.app AND l.type = a.type
+                WHERE a.events IS NOT l.events OR a.bytes IS NOT l.bytes",
     },
     Rule {
         place: "runs",

@@ -6,7 +6,7 @@ use evoke_core::time::Timestamp;
 
 use super::Work;
 use super::tx::Tx;
-use crate::number::{int, num, us};
+use crate::number::{int, num, rows, us};
 use crate::table::pending::Pending;
 use crate::table::{log, order, requests, runs, seen};
 use crate::trouble::{Stop, Trouble};
@@ -75,6 +75,9 @@ impl Item {
         }
         tx.counters.last = seq;
         self.entry.insert(tx.conn, seq, &keys)?;
+        if let (Some(ty), Some(event)) = (&self.entry.ty, &self.entry.event) {
+            tx.archive(self.entry.app.as_str(), ty, 1, rows(event.len()));
+        }
         for invocation in &self.invocations {
             invocation.enqueue(tx, seq)?;
         }
@@ -83,7 +86,7 @@ impl Item {
 
     /// Adds to what an event caused that is in the log already.
     fn deliver_again(&self, tx: &mut Tx<'_>, seq: i64) -> Result<Appended, Trouble> {
-        let found = log::Accepted::read(tx.conn, seq)?.filter(|row| row.event.is_some());
+        let found = log::Accepted::read(tx.conn, seq)?.filter(log::Accepted::is_kept);
         let Some(mut accepted) = found else {
             return Ok(Appended { seq: num(seq), duplicate: false, runs: Vec::new() });
         };

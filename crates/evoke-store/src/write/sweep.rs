@@ -3,12 +3,15 @@
 use evoke_core::store::Retention;
 use evoke_core::time::Timestamp;
 
+mod archive;
+
 use super::Work;
 use super::tx::Tx;
 use crate::limit::SWEEP_ROWS;
 use crate::number::{int, rows, us};
+use crate::table::log::{Old, Which};
 use crate::table::runs::{self, Run};
-use crate::table::{entries, log, logs};
+use crate::table::{entries, logs};
 use crate::trouble::{Stop, Trouble};
 
 /// One round.
@@ -27,21 +30,22 @@ impl Work for Sweep {
         let forgotten = us(self.now.before(self.keep.dedup));
         tx.counters.forgotten_before = tx.counters.forgotten_before.max(forgotten);
         let entries = entries::delete_expired(tx.conn, self.now, SWEEP_ROWS)?;
-        let gone = entries + self.log(tx)? + self.runs(tx)? + self.logs(tx)?;
+        let gone = entries + self.calls(tx)? + self.archive(tx)? + self.runs(tx)? + self.logs(tx)?;
         Ok(gone as u64)
     }
 }
 
 impl Sweep {
-    fn log(&self, tx: &mut Tx<'_>) -> Result<usize, Trouble> {
+    /// The places of calls in the log.
+    fn calls(&self, tx: &mut Tx<'_>) -> Result<usize, Trouble> {
         let horizon = us(self.now.before(self.keep.events.max(self.keep.dedup)));
-        let old = log::Old::after(tx.conn, tx.memory.swept_log, rows(SWEEP_ROWS))?;
+        let old = Old::after(tx.conn, Which::Calls, tx.memory.swept_log, SWEEP_ROWS)?;
         let through = old.len() < SWEEP_ROWS || old.iter().any(|row| row.accepted_at >= horizon);
         // What is still needed is passed over, and looked at again in the next round, which begins at the front.
         tx.memory.swept_log = if through { 0 } else { old.last().map_or(0, |row| row.seq) };
         let mut gone = 0;
         for row in old.iter().take_while(|row| row.accepted_at < horizon) {
-            if !is_needed(tx, row)? {
+            if archive::open_runs(tx, row)?.is_empty() {
                 row.delete(tx.conn)?;
                 gone += 1;
             }
@@ -76,16 +80,4 @@ impl Sweep {
         let too_many = tx.counters.log_lines - int(self.keep.logs_max);
         logs::delete_oldest(tx.conn, too_many, us(self.now.before(self.keep.logs)), rows(SWEEP_ROWS))
     }
-}
-
-/// Whether something it caused is neither done nor gone: it may be its input.
-fn is_needed(tx: &Tx<'_>, row: &log::Old) -> Result<bool, Trouble> {
-    for run in row.caused().all() {
-        if let Some((_, state, _)) = runs::place(tx.conn, run.as_str())?
-            && !runs::is_ended(state)
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

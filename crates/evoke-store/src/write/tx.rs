@@ -1,13 +1,15 @@
 //! What a piece of work sees of its transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use evoke_core::id::AppName;
+use evoke_core::manifest::TypePattern;
 use evoke_core::store::{Queue, Space};
 use rusqlite::Connection;
 
 use crate::number::num;
 use crate::table::counters::Counters;
-use crate::table::queues;
+use crate::table::{archive, queues};
 use crate::trouble::Trouble;
 
 /// A transaction under way.
@@ -17,15 +19,27 @@ pub(crate) struct Tx<'w> {
     before: Counters,
     pub memory: &'w mut Memory,
     touched: Vec<(Space, u64)>,
+    /// Events of each type that came and went, and their bytes.
+    archived: BTreeMap<(String, String), (i64, i64)>,
 }
 
 /// What the writer remembers between transactions.
 #[derive(Default)]
 pub(crate) struct Memory {
     queues: HashMap<Queue, i64>,
-    /// Where the sweeps of the log and of the runs go on.
+    /// Where the sweeps go on: of the places of calls in the log, of the events by their types and beyond bounds on bytes, and of
+    /// the runs.
     pub swept_log: i64,
+    pub swept_types: Place,
+    pub swept_bytes: HashMap<(AppName, Option<TypePattern>), i64>,
     pub swept_runs: i64,
+}
+
+/// A position in the log, among the events of a row of `archive`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub of: i64,
+    pub after: i64,
 }
 
 impl Memory {
@@ -37,7 +51,7 @@ impl Memory {
 
 impl<'w> Tx<'w> {
     pub fn new(conn: &'w Connection, counters: Counters, memory: &'w mut Memory) -> Self {
-        Self { conn, counters, before: counters, memory, touched: Vec::new() }
+        Self { conn, counters, before: counters, memory, touched: Vec::new(), archived: BTreeMap::new() }
     }
 
     /// A queue's number.
@@ -50,6 +64,19 @@ impl<'w> Tx<'w> {
         Ok(id)
     }
 
+    /// Notes that events of a type came (or went, below 0), with their bytes.
+    pub fn archive(&mut self, app: &str, ty: &str, events: i64, bytes: i64) {
+        let held = self.archived.entry((app.to_owned(), ty.to_owned())).or_default();
+        held.0 += events;
+        held.1 += bytes;
+    }
+
+    /// Bytes of the events of an app that came in this transaction (or went, below 0), of the types that `counts` names.
+    pub fn archived(&self, app: &str, counts: impl Fn(&str) -> bool) -> i64 {
+        let of_app = self.archived.iter().filter(|((of, ty), _)| of == app && counts(ty));
+        of_app.map(|(_, (_, bytes))| bytes).sum()
+    }
+
     /// Notes that a space was written.
     pub fn touch(&mut self, space: &Space, revision: i64) {
         match self.touched.iter_mut().find(|(touched, _)| touched == space) {
@@ -58,8 +85,13 @@ impl<'w> Tx<'w> {
         }
     }
 
-    /// Writes the counters, if they changed.
+    /// Writes what is counted, where it changed.
     pub fn end(self) -> Result<(Counters, Vec<(Space, u64)>), Trouble> {
+        for ((app, ty), (events, bytes)) in &self.archived {
+            if (*events, *bytes) != (0, 0) {
+                archive::add(self.conn, app, ty, *events, *bytes)?;
+            }
+        }
         if self.counters != self.before {
             self.counters.update(self.conn)?;
         }

@@ -94,6 +94,9 @@ fn show_one(stored: &StoredEvent) -> Result<()> {
         ("source", event.source().to_owned()),
         ("accepted", stored.accepted_at.to_string()),
     ];
+    if let Some(at) = stored.expired_at {
+        attributes.push(("expired", format!("{at}: its data is no longer kept")));
+    }
     let optional = [
         ("subject", event.subject()),
         ("time", event.time()),

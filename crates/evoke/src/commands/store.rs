@@ -121,6 +121,35 @@ fn failed(cause: &BackupError) -> Error {
     error
 }
 
+/// Types shown; JSON has all.
+const TYPES_SHOWN: usize = 30;
+
+/// How old and how large what is kept of each type is, the largest first.
+fn archives(counted: &Stats, now: Timestamp) -> Result<()> {
+    let at =
+        |time: Option<i64>| time.map_or(String::new(), |us| words::age(Timestamp(us.unsigned_abs()), now));
+    let types = counted.apps.iter().flat_map(|(app, held)| held.archive.iter().map(move |one| (app, one)));
+    let mut types: Vec<_> = types.collect();
+    types.sort_by_key(|(app, (ty, held))| (std::cmp::Reverse(held.bytes), *app, *ty));
+    let mut table = Table::new(&["APP", "TYPE", "EVENTS", "BYTES", "OLDEST", "NEWEST"]);
+    for (app, (ty, held)) in types.iter().take(TYPES_SHOWN) {
+        table.row([
+            Cell::styled(*app, words::NAME),
+            ty.as_str().into(),
+            held.events.to_string().into(),
+            held.bytes.to_string().into(),
+            at(held.oldest).into(),
+            at(held.newest).into(),
+        ]);
+    }
+    table.print("no events are kept")?;
+    if types.len() > TYPES_SHOWN {
+        output::line(format_args!("and {} more types", types.len() - TYPES_SHOWN))?;
+    }
+    output::line("")?;
+    Ok(())
+}
+
 fn print(counted: &Stats) -> Result<()> {
     let now = SystemClock.now();
     let mut apps = Table::new(&[
@@ -145,6 +174,7 @@ fn print(counted: &Stats) -> Result<()> {
     }
     apps.print("no app has anything in the store")?;
     output::line("")?;
+    archives(counted, now)?;
     let mut tables = Table::new(&["TABLE", "ROWS", "BYTES"]);
     for (name, size) in &counted.tables {
         tables.row([

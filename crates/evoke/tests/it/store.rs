@@ -24,6 +24,9 @@ fn a_store_is_saved_beside_its_server_and_made_anew() {
     evoke(here, &["store", "restore", arg(&saved), "--data", arg(&again)]).ok();
     let counted = evoke(here, &["store", "stats", "--json", "--data", arg(&again)]).ok().json();
     assert_eq!(counted["apps"]["plain"]["events"], 1, "{counted}");
+    let orders = &counted["apps"]["plain"]["archive"]["order"];
+    assert_eq!(orders["events"], 1, "{counted}");
+    assert!(orders["bytes"].as_u64() > Some(50) && orders["oldest"].is_u64(), "{counted}");
     assert_eq!(counted["objects"], 1, "the app's files are in it");
 
     let refused = evoke(here, &["store", "restore", arg(&saved), "--data", arg(&again)]);

@@ -4,7 +4,7 @@
 //! effects, redriving, state writes, the passing of time, restarts. After every step the store's answer must be one
 //! the model allows, and at the end whatever is neither done nor dead must still be there to be leased. So no
 //! acknowledged event is lost, none is handed out after it was settled or before it is due, an older token never
-//! does anything, effects come with their settlement or not at all, and a given-up invocation is one dead letter.
+//! does anything, what is needed outlives every sweep, effects come with their settlement or not at all, and a given-up invocation is one dead letter.
 
 mod drive;
 mod state;
@@ -37,6 +37,8 @@ enum Op {
     Look,
     /// Lets so many seconds pass.
     Advance { by: u8 },
+    /// Deletes what is older than so many seconds and not needed.
+    Sweep { keep: u8 },
     /// Another process takes over the data.
     Reopen,
 }
@@ -109,6 +111,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => state_write().prop_map(Op::Write),
         2 => Just(Op::Look),
         4 => (0..25_u8).prop_map(|by| Op::Advance { by }),
+        2 => (0..25_u8).prop_map(|keep| Op::Sweep { keep }),
         1 => Just(Op::Reopen),
     ]
 }

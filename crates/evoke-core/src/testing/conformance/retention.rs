@@ -119,7 +119,15 @@ pub async fn a_fresh_store_has_nothing_to_sweep(subject: &mut dyn Subject) {
 }
 
 fn keep() -> Retention {
-    Retention { dedup: HOUR, events: 2 * HOUR, runs: 2 * HOUR, logs: HOUR, logs_max: 1_000, runs_max: 1_000 }
+    Retention {
+        dedup: HOUR,
+        events: 2 * HOUR,
+        runs: 2 * HOUR,
+        logs: HOUR,
+        logs_max: 1_000,
+        runs_max: 1_000,
+        ..Retention::default()
+    }
 }
 
 /// Sweeps until there is nothing left to take; how much went.

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::All;
-use super::queue::Place;
+use super::queue::{Accepted, Place};
 use crate::record::{LogRecord, RunRecord, RunState};
 use crate::store::{DeadLetter, DeadLetterQuery, EventQuery, LogQuery, Retention, RunQuery, StoredEvent};
 use crate::time::Timestamp;
@@ -38,7 +38,9 @@ impl All {
         let range = self.log.range((after, Bound::Excluded(query.before.unwrap_or(u64::MAX))));
         let ordered: Box<dyn Iterator<Item = _>> =
             if query.after.is_some() { Box::new(range) } else { Box::new(range.rev()) };
+        let listed = |accepted: &Accepted| accepted.expired.is_none() || query.id.is_some();
         ordered
+            .filter(|(_, accepted)| listed(accepted))
             .filter(|(_, accepted)| query.app.as_ref().is_none_or(|app| *app == accepted.app))
             .filter_map(|(seq, accepted)| {
                 Some(StoredEvent {
@@ -49,6 +51,7 @@ impl All {
                     runs: accepted.runs.clone(),
                     version: accepted.version,
                     again: accepted.again.clone(),
+                    expired_at: accepted.expired.map(|expired| expired.at),
                 })
             })
             .filter(|stored| query.ty.as_ref().is_none_or(|ty| ty == stored.event.ty()))
@@ -108,11 +111,7 @@ impl All {
         let older = |at: Timestamp, keep: Duration| at < now.before(keep);
         let log = &self.log;
         self.seen.retain(|_, seq| log.get(seq).is_some_and(|accepted| !older(accepted.at, keep.dedup)));
-        let invocations = &self.invocations;
-        self.log.retain(|_, accepted| {
-            let needed = accepted.caused().any(|run| invocations.contains_key(run));
-            needed || !older(accepted.at, keep.events.max(keep.dedup))
-        });
+        let archived = self.sweep_archive(keep, now);
         self.entries.retain(|_, entry| entry.expires_at.is_none_or(|at| at > now));
         self.runs
             .retain(|_, run| !(is_over(run) && older(run.ended_at.unwrap_or(run.created_at), keep.runs)));
@@ -127,7 +126,7 @@ impl All {
         {
             self.logs.pop_front();
         }
-        (before - self.size()) as u64
+        (before - self.size()) as u64 + archived
     }
 
     fn size(&self) -> usize {

@@ -19,6 +19,15 @@ pub(super) struct Accepted {
     pub runs: Vec<RunId>,
     pub version: Option<u64>,
     pub again: Vec<RunId>,
+    pub expired: Option<Expired>,
+}
+
+/// What became of an event that is kept no longer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expired {
+    pub at: Timestamp,
+    /// Invocations were given up for it.
+    pub gave_up: bool,
 }
 
 impl Accepted {
@@ -95,14 +104,17 @@ impl All {
         }
         let runs: Vec<RunId> = invocations.iter().map(|new| new.run.id.clone()).collect();
         invocations.into_iter().for_each(|new| self.enqueue(new, seq));
-        self.log
-            .insert(seq, Accepted { app, at: now, event, runs: runs.clone(), version, again: Vec::new() });
+        self.log.insert(
+            seq,
+            Accepted { app, at: now, event, runs: runs.clone(), version, again: Vec::new(), expired: None },
+        );
         Appended { seq, duplicate: false, runs }
     }
 
     fn deliver_again(&mut self, seq: u64, invocations: Vec<NewInvocation>) -> Appended {
         let mut runs: Vec<RunId> = invocations.iter().map(|new| new.run.id.clone()).collect();
-        match self.log.get_mut(&seq).filter(|accepted| accepted.event.is_some()) {
+        match self.log.get_mut(&seq).filter(|accepted| accepted.event.is_some() && accepted.expired.is_none())
+        {
             Some(accepted) => accepted.again.extend(runs.iter().cloned()),
             None => runs.clear(),
         }
@@ -286,7 +298,12 @@ impl All {
         Ok(Settled { revisions, appended })
     }
 
-    fn conclude(&mut self, run: &RunId, verdict: Verdict, now: Timestamp) {
+    pub(super) fn is_leased(&self, run: &RunId, now: Timestamp) -> bool {
+        let leased = |one: &Invocation| matches!(one.place, Place::Held { until, .. } if until > now);
+        self.invocations.get(run).is_some_and(leased)
+    }
+
+    pub(super) fn conclude(&mut self, run: &RunId, verdict: Verdict, now: Timestamp) {
         if let Some(record) = self.runs.get_mut(run) {
             verdict.conclude(record, now);
         }

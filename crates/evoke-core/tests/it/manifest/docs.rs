@@ -41,6 +41,8 @@ fn reference_has_a_row_for_every_key_with_its_default() {
     let tables = tables.chain(
         [
             "Install",
+            "Archive",
+            "ArchiveType",
             "Function",
             "Subscription",
             "Retry",

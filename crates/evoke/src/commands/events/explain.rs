@@ -42,6 +42,10 @@ fn show(of: &Explanation, now: Timestamp) -> Result<()> {
         }
     };
     output::line(words::faint(format_args!("accepted {} ({ago}){met}", of.event.accepted_at)))?;
+    if let Some(at) = of.event.expired_at {
+        let words = format_args!("expired {at} ({}): its data is no longer kept", self::ago(at.0, now));
+        output::line(words::styled(words::BUSY, words))?;
+    }
     for one in &of.subscriptions {
         output::line("")?;
         subscriber(one, now)?;

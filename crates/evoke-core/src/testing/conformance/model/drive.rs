@@ -12,8 +12,8 @@ use super::{End, Op};
 use crate::outcome::Outcome;
 use crate::record::RunState;
 use crate::store::{
-    Append, Appended, DeadLetterQuery, EventQuery, Leased, ListQuery, NewInvocation, RunQuery, SettleError,
-    Settlement, Store, Verdict,
+    Append, Appended, DeadLetterQuery, EventQuery, Leased, ListQuery, NewInvocation, Retention, RunQuery,
+    SettleError, Settlement, Store, Verdict,
 };
 use crate::testing::conformance::Subject;
 use crate::testing::conformance::samples::{app, append_to, delivery, queue, run_id, space};
@@ -47,6 +47,7 @@ pub(super) async fn drive(subject: &mut impl Subject, history: &[Op]) -> Step {
             }
             Op::Look => look(&store, &model).await?,
             Op::Advance { by } => model.now = later(model.now, *by),
+            Op::Sweep { keep } => sweep(&store, &mut model, *keep).await?,
             Op::Reopen => {
                 drop(store);
                 subject.reopen().await;
@@ -243,10 +244,26 @@ async fn look(store: &Arc<dyn Store>, model: &Model) -> Step {
     let buried = model.runs.iter().rev().filter(|(_, run)| run.place == Place::Dead).map(|(id, _)| id);
     prop_assert!(dead.iter().map(|letter| &letter.run.id).eq(buried), "each dead letter once, newest first");
     let events = store.events(&EventQuery { limit: 1_000, ..EventQuery::default() }).await.map_err(fail)?;
-    let mut positions: Vec<u64> = model.accepted.values().map(|(seq, _)| *seq).collect();
+    let kept = model.accepted.iter().filter(|(key, _)| !model.expired.contains(key));
+    let mut positions: Vec<u64> = kept.map(|(_, (seq, _))| *seq).collect();
     positions.sort_unstable_by(|a, b| b.cmp(a));
     prop_assert!(events.iter().map(|event| event.seq).eq(positions), "each accepted event once");
     due(store, model).await
+}
+
+/// What is gone after it was needed by nobody; duplicates of it are known all the same.
+async fn sweep(store: &Arc<dyn Store>, model: &mut Model, keep: u8) -> Step {
+    let keep = Retention { events: Duration::from_secs(keep.into()), ..Retention::default() };
+    while store.sweep(&keep, model.now).await.map_err(fail)? > 0 {}
+    let events = store.events(&EventQuery { limit: 1_000, ..EventQuery::default() }).await.map_err(fail)?;
+    for (key, (seq, runs)) in &model.accepted {
+        if !events.iter().any(|event| event.seq == *seq) {
+            let needed = runs.iter().find(|run| model.runs[*run].place != Place::Done);
+            prop_assert!(needed.is_none(), "event e{} is gone, and {:?} needs it", key, needed);
+            model.expired.insert(*key);
+        }
+    }
+    look(store, model).await
 }
 
 async fn due(store: &Arc<dyn Store>, model: &Model) -> Step {

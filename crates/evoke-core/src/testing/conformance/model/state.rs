@@ -1,6 +1,6 @@
 //! What the model remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Expectation, StateWrite};
 use crate::id::RunId;
@@ -14,6 +14,8 @@ pub(super) struct Model {
     pub now: Timestamp,
     /// By event key: position and runs.
     pub accepted: BTreeMap<u8, (u64, Vec<RunId>)>,
+    /// Those of them that a sweep took.
+    pub expired: BTreeSet<u8>,
     pub runs: BTreeMap<RunId, Run>,
     pub entries: BTreeMap<String, Entry>,
     /// Leases given since the last restart, also ended ones.
@@ -51,6 +53,7 @@ impl Model {
         Self {
             now: START,
             accepted: BTreeMap::new(),
+            expired: BTreeSet::new(),
             runs: BTreeMap::new(),
             entries: BTreeMap::new(),
             leases: Vec::new(),
