@@ -1,5 +1,5 @@
 export default {
   async event() {
-    await new Promise((resolve) => setTimeout(resolve, 3_600_000));
+    await new Promise((resolve) => setTimeout(resolve, 800_000));
   },
 };

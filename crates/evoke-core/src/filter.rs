@@ -13,6 +13,44 @@ mod wildcard;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use budget::Allowance;
+
+/// What came of trying a filter on an event with what was left of an [`Allowance`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The event passed.
+    Takes,
+    /// It did not.
+    Leaves,
+    /// Nobody knows: there was too little left to find out.
+    Open,
+}
+
+impl Decision {
+    /// Of two filters of which the event has to pass both; the second is tried only where it matters.
+    pub(crate) fn and(self, second: impl FnOnce() -> Self) -> Self {
+        match (self, second) {
+            (Self::Leaves, _) => Self::Leaves,
+            (Self::Takes, second) => second(),
+            (Self::Open, second) => match second() {
+                Self::Leaves => Self::Leaves,
+                Self::Takes | Self::Open => Self::Open,
+            },
+        }
+    }
+}
+
+/// Tries what there is of an expression and a pattern.
+pub(crate) fn decide(
+    filter: Option<&cesql::Expression>,
+    pattern: Option<&pattern::Pattern>,
+    event: &crate::event::Event,
+    allowance: &mut Allowance,
+) -> Decision {
+    let filtered = filter.map_or(Decision::Takes, |filter| filter.decide(event, allowance));
+    filtered.and(|| pattern.map_or(Decision::Takes, |pattern| pattern.decide(event, allowance)))
+}
+
 /// Why an event did not pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Filtered {

@@ -13,6 +13,9 @@ pub struct Limits {
     pub publish_events: usize,
     /// Invocations one event may fan out to.
     pub fan_out: usize,
+    /// Units of work ([`crate::filter::bounds`]) that filters may take for the events that are accepted at once, beyond
+    /// what each has to itself. What they have not decided by then they decide when the delivery is due.
+    pub filter_work: u32,
     /// Events that may wait for their time, of all apps together.
     pub delayed_events: usize,
     /// How far away that time may be.
@@ -126,6 +129,7 @@ impl Default for Limits {
             event_bytes: 1 << 20,
             publish_events: 1_000,
             fan_out: 1_000,
+            filter_work: 2_000_000,
             delayed_events: 100_000,
             delay: Duration::from_secs(366 * 24 * 60 * 60),
             chain_depth: 32,

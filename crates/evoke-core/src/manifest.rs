@@ -22,9 +22,9 @@ use sha2::{Digest, Sha256};
 use crate::archive::Archive;
 use crate::egress::AllowList;
 use crate::event::{Data, Event};
-use crate::filter::Filtered;
 use crate::filter::cesql::Expression;
 use crate::filter::pattern::Pattern;
+use crate::filter::{self, Allowance, Decision, Filtered};
 use crate::hook::Hook;
 use crate::id::{AppName, FunctionName, RevisionId, ScheduleName, SubscriptionName};
 use crate::lifecycle;
@@ -348,6 +348,11 @@ impl Subscription {
     pub fn takes(&self, event: &Event) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.passes(event))
             && self.pattern.as_ref().is_none_or(|pattern| pattern.passes(event))
+    }
+
+    /// The same with what is left of `allowance`.
+    pub fn decide(&self, event: &Event, allowance: &mut Allowance) -> Decision {
+        filter::decide(self.filter.as_ref(), self.pattern.as_ref(), event, allowance)
     }
 
     /// Why it does not take the event, whose type it names, or `None` when it does.

@@ -80,6 +80,8 @@ pub enum FailureCode {
     Disabled,
     /// Its event was no longer kept.
     Expired,
+    /// The subscription does not take the event. That was found out only when its delivery was due.
+    Filtered,
     /// The caller went away.
     Cancelled,
     /// The server is draining.
@@ -107,6 +109,7 @@ impl FailureCode {
             Self::Gone => "gone",
             Self::Disabled => "disabled",
             Self::Expired => "expired",
+            Self::Filtered => "filtered",
             Self::Cancelled => "cancelled",
             Self::Draining => "draining",
         }

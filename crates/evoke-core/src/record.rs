@@ -23,6 +23,9 @@ pub struct RunRecord {
     /// What it is kept in order by: of one queue, those with the same key are attempted one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Whether the subscription takes the event is not known yet: its filters come before the first attempt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undecided: bool,
     /// What started it.
     pub trigger: Trigger,
     /// Who caused it.

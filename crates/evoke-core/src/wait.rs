@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::event::{Attribute, CAUSATION_ID, CORRELATION_ID, Event, EventRef};
 use crate::filter::cesql::Expression;
 use crate::filter::pattern::Pattern;
+use crate::filter::{self, Allowance, Decision};
 use crate::id::{AppName, FunctionName, RunId, WaitId};
 use crate::manifest::TypePattern;
 use crate::record::{Cause, Trigger};
@@ -35,6 +36,14 @@ pub struct Awaited {
 }
 
 impl Awaited {
+    /// Whether the event may be one of them, as far as what is left of `allowance` can tell.
+    pub fn may_take(&self, event: &Event, allowance: &mut Allowance) -> bool {
+        let (filter, pattern) = (self.filter.as_ref(), self.pattern.as_ref());
+        self.event.matches(event.ty())
+            && !matches!(event.ty(), MATCHED | TIMED_OUT)
+            && filter::decide(filter, pattern, event, allowance) != Decision::Leaves
+    }
+
     /// Whether the event is one of them.
     pub fn takes(&self, event: &Event) -> bool {
         self.event.matches(event.ty())

@@ -4,6 +4,7 @@
 //! attempt did would be refused: it is dropped.
 
 mod conclude;
+mod undecided;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub(crate) async fn deliver(
             false => live.push(leased),
         }
     }
+    let live = undecided::decide(&inner, &target, live).await;
     if !live.is_empty() {
         let delivery = Delivery { inner: &inner, app, target, leased: &live, policy, timeout, batched };
         delivery.run(admitted).await;
@@ -193,7 +195,9 @@ impl Delivery<'_> {
             if !ends.iter().any(|end| end.verdict == Verdict::Complete) {
                 (writes, events) = (Vec::new(), Vec::new());
             }
-            let append = |event| ingest::append_event(inner, &self.app, event, &children, now);
+            let mut allowance = inner.allowance();
+            let append =
+                |event| ingest::append_event(inner, &self.app, event, &children, &mut allowance, now);
             let appends: Vec<Append> = std::mem::take(&mut events).into_iter().map(append).collect();
             let effects: (Vec<Write>, Vec<Append>) = (std::mem::take(&mut writes), appends);
             match conclude(inner, ends, effects, now).await {

@@ -10,6 +10,7 @@ use evoke_core::runtime::Runtime;
 use evoke_core::store::{Retention, Space, Store, StoreError};
 use evoke_core::time::{Clock, Timestamp};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -97,6 +98,8 @@ pub(crate) struct Inner {
     pub pauses: Pauses,
     pub hooks: Hooks,
     pub waits: Arc<Waits>,
+    /// Whose turn it is to decide late whether a subscription takes an event.
+    pub deciding: Semaphore,
     /// Everything that runs for the sake of a caller or an event.
     pub work: TaskTracker,
     /// The engine's own loops.
@@ -171,6 +174,7 @@ impl Engine {
             pauses: Pauses::default(),
             hooks: Hooks::default(),
             waits: Arc::default(),
+            deciding: Semaphore::new(1),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -173,7 +173,9 @@ impl Engine {
         let mut subscriptions: Vec<Subscriber> = Vec::with_capacity(order.len());
         for ((function, name), _) in order {
             let deliveries = deliveries.remove(&(function.clone(), name.clone())).unwrap_or_default();
-            let took = deliveries.iter().any(|one| stored.runs.contains(&one.run));
+            // Of a delivery that was dropped it may have been found out late that it should not have been made.
+            let dropped = |one: &Delivery| matches!(one.fate, Fate::Dropped { .. });
+            let took = deliveries.iter().any(|one| stored.runs.contains(&one.run) && !dropped(one));
             let then = match &met {
                 _ if took => Then::Took,
                 Some(met) => match then(find(&met.manifest, &function, &name), event) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use evoke_core::body::BodyError;
 use evoke_core::event::{Attribute, CAUSATION_ID, CORRELATION_ID, Event, EventError, EventRef};
+use evoke_core::filter::{Allowance, Decision};
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
 use evoke_core::lifecycle;
 use evoke_core::manifest::{Subscription, units};
@@ -17,6 +18,9 @@ use crate::Engine;
 use crate::engine::Inner;
 use crate::route::App;
 use crate::trace::TraceParent;
+
+/// Events of a publish that are matched with subscriptions before others have a turn.
+const EVENTS_IN_A_TURN: usize = 32;
 
 /// An event that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,13 +159,16 @@ impl Engine {
             }
         }
         let now = inner.now();
-        let items: Vec<Append> = events
-            .into_iter()
-            .map(|event| {
-                let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), trace.as_ref());
-                append_event(inner, to, event, &cause, now)
-            })
-            .collect();
+        let mut allowance = inner.allowance();
+        let mut items: Vec<Append> = Vec::with_capacity(events.len());
+        for event in events {
+            if !items.is_empty() && items.len().is_multiple_of(EVENTS_IN_A_TURN) {
+                // With many subscriptions a large batch takes a while; others are not kept waiting for it.
+                tokio::task::yield_now().await;
+            }
+            let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), trace.as_ref());
+            items.push(append_event(inner, to, event, &cause, &mut allowance, now));
+        }
         let names: Vec<EventRef> =
             items.iter().filter_map(|item| item.event.as_ref().map(Event::reference)).collect();
         let due: Vec<Queue> = queues_of(&items);
@@ -229,6 +236,11 @@ impl Engine {
 }
 
 impl Inner {
+    /// What filters may take for the events that are accepted at once.
+    pub fn allowance(&self) -> Allowance {
+        Allowance::new(self.limits.filter_work)
+    }
+
     /// Whether these may be published at once: by number, the rules of the specification, and size.
     pub fn check_events(&self, events: &[Event]) -> Result<(), PublishError> {
         let (count, limit) = (events.len(), self.limits.publish_events);
@@ -256,12 +268,14 @@ impl Inner {
     }
 }
 
-/// An event with the invocations it causes in `app`; `cause` is theirs. Fills in what the sender left to Evoke.
+/// An event with the invocations it causes in `app`; `cause` is theirs. Fills in what the sender left to Evoke. Events that
+/// are accepted together share an `allowance`.
 pub(crate) fn append_event(
     inner: &Inner,
     app: &App,
     mut event: Event,
     cause: &Cause,
+    allowance: &mut Allowance,
     now: Timestamp,
 ) -> Append {
     if event.time().is_none() {
@@ -276,13 +290,14 @@ pub(crate) fn append_event(
         event = event.with_extension(TraceParent::NAME, text(&TraceParent::header(cause)));
     }
     let mut invocations = Vec::new();
-    for (target, at) in app.subscribers(&event) {
+    for (target, at, decision) in app.subscribers(&event, allowance) {
         let trigger =
             Trigger::Event { event: event.reference(), ty: event.ty().to_owned(), subscription: at };
         let (app, function) = (target.app.clone(), target.name.clone());
         let mut run = queued(inner.new_run_id(), app, function, trigger, cause.clone(), now);
         let on = target.settings.on.get(at as usize);
         run.subscription = on.map(Subscription::name);
+        run.undecided = decision == Decision::Open;
         run.key = on.and_then(|on| on.order.as_ref()).and_then(|order| order.of(&event));
         match inner.pauses.admit(&Queue::of(&run)) {
             Ok(()) => invocations.push(NewInvocation { run, due_at: now, request: None }),
@@ -323,6 +338,7 @@ pub(crate) fn queued(
         function,
         subscription: None,
         key: None,
+        undecided: false,
         trigger,
         cause,
         state,

@@ -279,7 +279,7 @@ async fn deliver_one(
         let stale = Write { expect: Expect::Revision(entry.revision), ..delete(Space::later(), &entry.key) };
         return inner.store.write(vec![stale], now).await.map(drop);
     };
-    let item = append_event(inner, to, event, &cause, now);
+    let item = append_event(inner, to, event, &cause, &mut inner.allowance(), now);
     let due = queues_of(std::slice::from_ref(&item));
     let waits = inner.waits.before(&[], std::slice::from_ref(&item));
     let mut writes = take_away(&id, &entry.key);

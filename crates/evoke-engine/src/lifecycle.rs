@@ -47,12 +47,12 @@ fn is_descendant(cause: &Cause) -> bool {
 /// The event, if the app wants it. The same `id` within a day is the same event.
 fn event(inner: &Inner, app: &App, id: String, ty: &str, subject: &str, data: Value) -> Option<Append> {
     let event = Event::new(id, SOURCE, ty).with_subject(subject).with_json(data);
-    app.subscribers(&event).next()?;
+    app.subscribers(&event, &mut inner.allowance()).first()?;
     let now = inner.now();
     // Marks what it causes, however far away.
     let root = format!("{PREFIX}{}", inner.chance.lock().ids.event(now));
     let cause = inner.cause_of_arrival(Some(&root), None);
-    Some(append_event(inner, app, event, &cause, now))
+    Some(append_event(inner, app, event, &cause, &mut inner.allowance(), now))
 }
 
 /// An event about trouble, if the app wants it and was not told too much lately. Its data gets the member `untold`: how

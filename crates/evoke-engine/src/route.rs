@@ -3,10 +3,13 @@
 //! A `Snapshot` holds all deployed apps with the route table made of them. It is replaced as a whole when an app
 //! changes; whoever started with one finishes with it.
 
+mod subscribers;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evoke_core::event::Event;
+use evoke_core::filter::{Allowance, Decision};
 use evoke_core::id::{AppName, FunctionName, SubscriptionName};
 use evoke_core::manifest::{Function, Manifest, Subscription};
 use parking_lot::{Mutex, RwLock};
@@ -17,6 +20,8 @@ use crate::Engine;
 use crate::deploy::{BundleFiles, Deployment};
 use crate::lifecycle::Health;
 use crate::pool::Pool;
+
+pub(crate) use subscribers::Subscribers;
 
 /// A route that matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +129,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct App {
     pub deployment: Arc<Deployment>,
     pub functions: BTreeMap<FunctionName, Arc<Target>>,
+    pub subscribers: Subscribers,
     /// What it is started from, kept as long as it is deployed.
     pub files: Arc<BundleFiles>,
 }
@@ -180,10 +186,13 @@ impl Snapshot {
 }
 
 impl App {
-    /// The subscriptions that take the event: the function, and the position among its `on` entries.
-    pub fn subscribers<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = (&'a Arc<Target>, u32)> {
-        let matching = self.deployment.manifest.subscribers(event);
-        matching.filter_map(|(name, at, _)| Some((self.functions.get(name)?, at)))
+    /// The subscriptions that take the event, or of which nobody knows: the function, and the position among its `on` entries.
+    pub fn subscribers(
+        &self,
+        event: &Event,
+        allowance: &mut Allowance,
+    ) -> Vec<(&Arc<Target>, u32, Decision)> {
+        self.subscribers.find(event, allowance)
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) fn decide(
 ) -> Verdict {
     match outcome {
         Outcome::Completed { .. } => Verdict::Complete,
+        // There was nothing to do.
+        Outcome::Rejected(failure) if failure.code == FailureCode::Filtered => Verdict::Complete,
         // The server is going away: another one, or this one after its restart, makes the attempt.
         Outcome::Rejected(failure) if failure.code == FailureCode::Draining => Verdict::Release,
         // Trying again cannot help until somebody deploys; the dead letter waits for that.

@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use evoke_core::filter::Allowance;
+use evoke_core::filter::bounds::WORK_MAX;
 use evoke_core::id::{AppName, RunId, WaitId};
 use evoke_core::store::{
     Append, Appended, Entry, Expect, ListQuery, SettleError, Space, StoreError, Value, ValueKind, Write,
@@ -120,9 +122,11 @@ impl Waits {
             return Noted { generation: 0, met: vec![Vec::new(); items.len()], added };
         }
         let state = self.state.lock();
+        // What cannot be decided with it is looked at again before a wait ends.
+        let mut allowance = Allowance::new(WORK_MAX);
         let met = items.iter().map(|item| {
             let (event, index) = (item.event.as_ref(), state.apps.get(&item.app));
-            event.zip(index).map_or_else(Vec::new, |(event, index)| index.find(event))
+            event.zip(index).map_or_else(Vec::new, |(event, index)| index.find(event, &mut allowance))
         });
         Noted { generation: state.generation, met: met.collect(), added }
     }

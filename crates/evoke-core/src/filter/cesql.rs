@@ -33,7 +33,8 @@ use std::fmt;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Filtered;
+use super::budget::Budget;
+use super::{Allowance, Decision, Filtered};
 use crate::event::Event;
 use evaluate::{Evaluator, Raised};
 use function::Function;
@@ -71,7 +72,7 @@ impl Expression {
 
     /// What it comes to for this event.
     pub fn evaluate<'e>(&'e self, event: &'e Event) -> Evaluation<'e> {
-        match Evaluator::new(event).evaluate(&self.root) {
+        match Evaluator::new(event, &mut Budget::new()).evaluate(&self.root) {
             Ok(value) => Evaluation { value, error: None },
             Err(Raised { value, error }) => Evaluation { value, error: Some(error) },
         }
@@ -79,7 +80,16 @@ impl Expression {
 
     /// Whether it lets the event pass: it is `true`, without an error (section 1.2).
     pub fn passes(&self, event: &Event) -> bool {
-        matches!(Evaluator::new(event).evaluate(&self.root), Ok(Value::Boolean(true)))
+        self.passes_within(event, &mut Budget::new())
+    }
+
+    /// The same with what is left of `allowance`.
+    pub fn decide(&self, event: &Event, allowance: &mut Allowance) -> Decision {
+        allowance.evaluate(|budget| self.passes_within(event, budget))
+    }
+
+    fn passes_within(&self, event: &Event, budget: &mut Budget) -> bool {
+        matches!(Evaluator::new(event, budget).evaluate(&self.root), Ok(Value::Boolean(true)))
     }
 
     /// Why it does not let the event pass, or `None` when it does.

@@ -22,7 +22,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::Filtered;
+use super::budget::Budget;
+use super::{Allowance, Decision, Filtered};
 use crate::event::Event;
 pub use anchor::{Anchor, Exact};
 use test::Test;
@@ -103,7 +104,12 @@ impl Pattern {
 
     /// Whether it matches the event.
     pub fn passes(&self, event: &Event) -> bool {
-        matching::passes(&self.root, event)
+        matching::passes(&self.root, event, &mut Budget::new())
+    }
+
+    /// The same with what is left of `allowance`.
+    pub fn decide(&self, event: &Event, allowance: &mut Allowance) -> Decision {
+        allowance.evaluate(|budget| matching::passes(&self.root, event, budget))
     }
 
     /// Why it does not match the event, or `None` when it does.

@@ -150,7 +150,8 @@ impl Execution {
         record.ended_at = Some(now);
         let cause = attempt.cause_of_children();
         let (writes, events) = attempt.effects.take();
-        let append = |event| ingest::append_event(&inner, &attempt.app, event, &cause, now);
+        let mut allowance = inner.allowance();
+        let append = |event| ingest::append_event(&inner, &attempt.app, event, &cause, &mut allowance, now);
         let appends: Vec<_> = events.into_iter().map(append).collect();
         let queues = ingest::queues_of(&appends);
         let delays = later::is_among(&writes);

@@ -13,7 +13,7 @@ use super::files::{self, BundleFiles};
 use super::{Deployment, read_json};
 use crate::engine::{Inner, StartError};
 use crate::pool::Pool;
-use crate::route::{App, RouteTaken, Snapshot, Target};
+use crate::route::{App, RouteTaken, Snapshot, Subscribers, Target};
 
 /// Reads what is deployed from the store and makes it current. Sources are prepared again where they are not there, which
 /// nobody waits for but who wants to call their functions.
@@ -125,7 +125,9 @@ impl App {
             let gates = gates(&settings, former);
             (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool, gates, health }))
         });
-        Self { functions: functions.collect(), deployment: deployment.clone(), files }
+        let functions = functions.collect();
+        let subscribers = Subscribers::of(&functions);
+        Self { functions, subscribers, deployment: deployment.clone(), files }
     }
 }
 

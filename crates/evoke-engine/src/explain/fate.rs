@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use evoke_core::id::{FunctionName, RunId};
 use evoke_core::manifest::Manifest;
-use evoke_core::record::{RunRecord, RunState, Trigger};
+use evoke_core::outcome::{FailureCode, Outcome};
+use evoke_core::record::{AttemptRecord, RunRecord, RunState, Trigger};
 use evoke_core::store::{DeadLetterQuery, StoreError, StoredEvent};
 use evoke_core::time::Timestamp;
 
@@ -119,6 +120,11 @@ fn name_in(manifest: &Manifest, record: &RunRecord) -> String {
     on.map_or_else(|| ty.clone(), name_of)
 }
 
+/// Whether it was found out only then that the subscription does not take the event.
+fn is_filtered(attempt: &AttemptRecord) -> bool {
+    matches!(&attempt.outcome, Outcome::Rejected(failure) if failure.code == FailureCode::Filtered)
+}
+
 async fn fate(inner: &Inner, record: &RunRecord) -> Result<Fate, StoreError> {
     let last = record.attempts.last();
     let last_error = || last.map(|attempt| attempt.outcome.reason()).unwrap_or_default();
@@ -131,6 +137,9 @@ async fn fate(inner: &Inner, record: &RunRecord) -> Result<Fate, StoreError> {
                 None => Fate::Waiting { due_at: at },
                 Some(_) => Fate::Retrying { next_at: at, last_error: last_error() },
             }
+        }
+        RunState::Completed if last.is_some_and(is_filtered) => {
+            Fate::Dropped { at: ended_at, reason: last_error() }
         }
         RunState::Completed => Fate::Delivered { at: ended_at },
         RunState::Failed => Fate::Dropped { at: ended_at, reason: last_error() },

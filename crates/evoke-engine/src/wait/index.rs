@@ -4,8 +4,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use evoke_core::event::Event;
+use evoke_core::filter::Allowance;
 use evoke_core::filter::pattern::{Anchor, Exact};
 use evoke_core::id::AppName;
+use evoke_core::manifest::bounds::PATTERN_CHARS_MAX;
 use evoke_core::time::Timestamp;
 use evoke_core::wait::{Awaited, Wait};
 
@@ -113,15 +115,16 @@ impl Index {
         Some((known, generation))
     }
 
-    /// The waits that take this event.
-    pub fn find(&self, event: &Event) -> Vec<Key> {
+    /// The waits that this event may end, as far as what is left of `allowance` can tell.
+    pub fn find(&self, event: &Event, allowance: &mut Allowance) -> Vec<Key> {
         let ty = event.ty();
-        let beginnings = ty.char_indices().map(|(at, _)| &ty[..at]).chain([ty]);
+        // A type can be much longer than any prefix.
+        let beginnings = ty.char_indices().map(|(at, _)| &ty[..at]).chain([ty]).take(PATTERN_CHARS_MAX + 1);
         let prefixes = beginnings.filter_map(|beginning| self.prefixes.get(beginning));
         let mut found = BTreeSet::new();
         for bucket in self.exact.get(ty).into_iter().chain(prefixes) {
             bucket.candidates(event, |key| {
-                if self.get(key).is_some_and(|known| known.awaited.takes(event)) {
+                if self.get(key).is_some_and(|known| known.awaited.may_take(event, allowance)) {
                     found.insert(key.clone());
                 }
             });

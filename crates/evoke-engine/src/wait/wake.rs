@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evoke_core::event::Attribute;
+use evoke_core::filter::Allowance;
 use evoke_core::id::AppName;
 use evoke_core::store::{
     Append, EventQuery, ListQuery, NewInvocation, Queue, SettleError, Settlement, Space, StoreError,
@@ -193,18 +194,19 @@ async fn search_log(
         let events = inner.store.events(&query).await?;
         let all = events.len();
         let later: Vec<StoredEvent> = events.into_iter().take_while(|event| event.seq > after).collect();
-        let mut state = inner.waits.state.lock();
         for StoredEvent { seq, event, accepted_at, .. } in &later {
+            // Each by itself: filters take their time, and who publishes waits for the lock.
+            let mut state = inner.waits.state.lock();
             newest = newest.max(*seq);
             let Some(index) = state.apps.get(app) else { return Ok(newest) };
             let fits = |key: &Key| {
                 let fits = |known: &Known| *seq > known.searched && *accepted_at <= known.until;
                 keys.contains(key) && index.get(key).is_some_and(fits)
             };
-            let found: Vec<Key> = index.find(event).into_iter().filter(fits).collect();
+            let found: Vec<Key> =
+                index.find(event, &mut Allowance::unlimited()).into_iter().filter(fits).collect();
             found.into_iter().for_each(|key| state.meet(key, *seq));
         }
-        drop(state);
         match later.last() {
             Some(oldest) if later.len() == PAGE && all == PAGE => query.before = Some(oldest.seq),
             _ => return Ok(newest),

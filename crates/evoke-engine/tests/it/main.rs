@@ -9,6 +9,7 @@ mod effects;
 mod events;
 mod explain;
 mod files;
+mod filters;
 mod hooks;
 mod idempotency;
 mod later;

@@ -162,6 +162,7 @@ mod tests {
             ended_at: None,
             due_at: None,
             subscription: None,
+            undecided: false,
             key: None,
             attempts: Vec::new(),
         }

@@ -95,6 +95,7 @@ fn kind_of(code: FailureCode) -> &'static Kind {
         FailureCode::NotDeployed => kind::NOT_DEPLOYED,
         // Of hooks and of deliveries only, which nobody calls.
         FailureCode::Expired
+        | FailureCode::Filtered
         | FailureCode::Unreachable
         | FailureCode::BadStatus
         | FailureCode::Gone

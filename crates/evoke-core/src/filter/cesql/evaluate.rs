@@ -14,9 +14,9 @@ use crate::event::Event;
 use crate::filter::budget::{Budget, Exhausted};
 
 /// Evaluates parts of one expression for one event.
-pub(super) struct Evaluator<'e> {
+pub(super) struct Evaluator<'e, 'b> {
     event: &'e Event,
-    budget: Budget,
+    budget: &'b mut Budget,
 }
 
 /// An error, and the value that goes with it.
@@ -27,9 +27,9 @@ pub(super) struct Raised<'e> {
 
 type Result<'e, T = Value<'e>> = std::result::Result<T, Raised<'e>>;
 
-impl<'e> Evaluator<'e> {
-    pub fn new(event: &'e Event) -> Self {
-        Self { event, budget: Budget::new() }
+impl<'e, 'b> Evaluator<'e, 'b> {
+    pub fn new(event: &'e Event, budget: &'b mut Budget) -> Self {
+        Self { event, budget }
     }
 
     pub fn evaluate(&mut self, expr: &'e Expr) -> Result<'e> {
@@ -60,7 +60,7 @@ impl<'e> Evaluator<'e> {
             },
             Node::Like { text, pattern, negated, .. } => {
                 let text = self.evaluate(text).map_err(within(Type::Boolean))?.into_text();
-                let matches = pattern.matches(&text, &mut self.budget);
+                let matches = pattern.matches(&text, self.budget);
                 Ok(Value::Boolean(matches.map_err(exhausted(expr))? != *negated))
             }
             Node::In { item, set, negated } => Ok(Value::Boolean(self.is_in(item, set)? != *negated)),

@@ -7,13 +7,14 @@ use super::evaluate::Evaluator;
 use super::syntax::{Expr, Name, Node, Operator};
 use super::value::Value;
 use crate::event::Event;
+use crate::filter::budget::Budget;
 use crate::filter::{Cause, Filtered, Seen};
 
 /// Says which clause decided; the event did not pass.
 pub(super) fn explain(expression: &Expression, event: &Event) -> Filtered {
     let source = expression.source();
     let clause = deciding(&expression.root, event);
-    let reason = match Evaluator::new(event).evaluate(clause) {
+    let reason = match Evaluator::new(event, &mut Budget::new()).evaluate(clause) {
         Err(raised) => raised.error.message(source),
         Ok(Value::Boolean(_)) => "is false".to_owned(),
         Ok(other) => format!("is of type {}, which is neither true nor false", other.ty()),
@@ -30,7 +31,10 @@ fn deciding<'e>(expr: &'e Expr, event: &'e Event) -> &'e Expr {
         && rest.iter().all(|(operator, _)| *operator == Operator::And)
     {
         let mut operands = [&**first].into_iter().chain(rest.iter().map(|(_, operand)| operand));
-        let not_true = |operand: &&Expr| !matches!(Evaluator::new(event).evaluate(operand), Ok(value) if value.boolean() == Some(true));
+        let not_true = |operand: &&Expr| {
+            let value = Evaluator::new(event, &mut Budget::new()).evaluate(operand);
+            !matches!(value, Ok(value) if value.boolean() == Some(true))
+        };
         if let Some(operand) = operands.find(not_true) {
             return deciding(operand, event);
         }

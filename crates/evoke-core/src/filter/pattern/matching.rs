@@ -24,8 +24,8 @@ pub(super) enum Found<'e> {
     Json(&'e Value),
 }
 
-pub(super) fn passes(root: &Object, event: &Event) -> bool {
-    object(root, Fields::Event(event), &mut Budget::new()) == Ok(true)
+pub(super) fn passes(root: &Object, event: &Event, budget: &mut Budget) -> bool {
+    object(root, Fields::Event(event), budget) == Ok(true)
 }
 
 fn object(wanted: &Object, fields: Fields<'_>, budget: &mut Budget) -> Result<bool, Exhausted> {

@@ -62,6 +62,7 @@ pub fn run(n: u64, name: &str) -> RunRecord {
         app: app(),
         function: function(name),
         subscription: None,
+        undecided: false,
         key: None,
         trigger: Trigger::Http { method: "POST".to_owned(), path: "/orders".to_owned() },
         cause: Cause {

@@ -1,8 +1,12 @@
 //! Filters that were made to be expensive are refused, or end within their limits.
 
 use evoke_core::event::Event;
+use evoke_core::filter::bounds::WORK_MAX;
 use evoke_core::filter::cesql::{ErrorKind, Expression};
 use evoke_core::filter::pattern::Pattern;
+use evoke_core::filter::{Allowance, Decision};
+use evoke_core::manifest::TypePattern;
+use evoke_core::wait::Awaited;
 use serde_json::{Value, json};
 
 fn refused(text: &str) -> String {
@@ -84,4 +88,34 @@ fn a_match_that_costs_too_much_is_none_and_says_so() {
     let event = Event::new("1", "/s", "t").with_json(data);
     assert!(!pattern.passes(&event));
     assert_eq!(pattern.explain(&event).unwrap().reason, "takes more work than a filter may");
+}
+
+#[test]
+fn dear_filters_share_what_there_is_and_leave_cheap_ones_theirs() {
+    let event = Event::new("a".repeat(1 << 16), "/s", "t");
+    let dear = Expression::parse(&format!("id LIKE '%{}b%'", "a_".repeat(2_000))).unwrap();
+    let cheap = Expression::parse("source = '/s' AND type LIKE 't%'").unwrap();
+    let (mut shared, mut open) = (Allowance::new(WORK_MAX), 0);
+    for _ in 0..1_000 {
+        open += usize::from(dear.decide(&event, &mut shared) == Decision::Open);
+        assert_eq!(cheap.decide(&event, &mut shared), Decision::Takes);
+    }
+    assert_eq!(open, 999, "the first used up all of it");
+    // With all that one evaluation may have, it is an error of that filter, and so no.
+    assert_eq!(dear.decide(&event, &mut Allowance::unlimited()), Decision::Leaves);
+}
+
+#[test]
+fn what_one_filter_leaves_open_another_can_settle() {
+    let dear = Expression::parse(&vec!["id = id"; 600].join(" AND ")).unwrap();
+    let may_take = |id: &str| {
+        let pattern = Pattern::compile(json!({ "id": [id] })).unwrap();
+        let awaited = Awaited {
+            event: TypePattern("t".to_owned()),
+            filter: Some(dear.clone()),
+            pattern: Some(pattern),
+        };
+        awaited.may_take(&Event::new("1", "/s", "t"), &mut Allowance::new(0))
+    };
+    assert!(may_take("1") && !may_take("2"));
 }
