@@ -1,7 +1,9 @@
 //! No text makes a parser or an evaluation panic, and what was printed reads as what was parsed.
 
+use evoke_core::event::Event;
 use evoke_core::filter::cesql::Expression;
-use evoke_core::filter::pattern::Pattern;
+use evoke_core::filter::pattern::{Exact, Pattern};
+use evoke_core::filter::{Allowance, Decision};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -68,7 +70,108 @@ fn pattern() -> impl Strategy<Value = Value> {
     })
 }
 
+/// An alternative, and what it says of a value that is in no array.
+fn simple() -> impl Strategy<Value = Value> {
+    let text = || prop::sample::select(vec!["", "a", "ab", "b", "ba"]);
+    prop_oneof![
+        text().prop_map(Value::from),
+        (-2..3).prop_map(Value::from),
+        Just(json!(null)),
+        any::<bool>().prop_map(Value::from),
+        text().prop_map(|text| json!({ "prefix": text })),
+        text().prop_map(|text| json!({ "suffix": text })),
+        prop::collection::vec(text(), 1..3).prop_map(|texts| json!({ "anything-but": texts })),
+        (prop::sample::select(vec!["<", "<=", "=", ">=", ">"]), -2..3)
+            .prop_map(|(operator, number)| json!({ "numeric": [operator, number] })),
+        any::<bool>().prop_map(|exists| json!({ "exists": exists })),
+    ]
+}
+
+fn found() -> impl Strategy<Value = Option<Value>> {
+    let scalar = || {
+        prop_oneof![
+            prop::sample::select(vec!["", "a", "ab", "b", "bab"]).prop_map(Value::from),
+            (-2..3).prop_map(Value::from),
+            Just(json!(null)),
+            any::<bool>().prop_map(Value::from),
+        ]
+    };
+    prop::option::of(prop_oneof![scalar(), prop::collection::vec(scalar(), 0..3).prop_map(Value::from)])
+}
+
+/// What the description of the operators says, word for word.
+fn should_match(alternatives: &[Value], found: Option<&Value>) -> bool {
+    let values: Vec<&Value> = match found {
+        Some(Value::Array(items)) => items.iter().collect(),
+        Some(value) => vec![value],
+        None => Vec::new(),
+    };
+    let of_value = |alternative: &Value, value: &Value| match alternative.as_object() {
+        None => alternative == value,
+        Some(operator) => {
+            let (name, operand) = operator.iter().next().unwrap();
+            match name.as_str() {
+                "prefix" => value.as_str().is_some_and(|text| text.starts_with(operand.as_str().unwrap())),
+                "suffix" => value.as_str().is_some_and(|text| text.ends_with(operand.as_str().unwrap())),
+                "anything-but" => !operand.as_array().unwrap().contains(value),
+                "numeric" => value.as_i64().is_some_and(|number| {
+                    let limit = operand[1].as_i64().unwrap();
+                    match operand[0].as_str().unwrap() {
+                        "<" => number < limit,
+                        "<=" => number <= limit,
+                        "=" => number == limit,
+                        ">=" => number >= limit,
+                        _ => number > limit,
+                    }
+                }),
+                _ => false,
+            }
+        }
+    };
+    alternatives.iter().any(|alternative| match alternative.get("exists").and_then(Value::as_bool) {
+        Some(exists) => exists == found.is_some(),
+        None => values.iter().any(|value| of_value(alternative, value)),
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_field_matches_as_the_operators_are_described(
+        alternatives in prop::collection::vec(simple(), 1..4),
+        found in found(),
+    ) {
+        let pattern = Pattern::compile(json!({ "data": { "field": alternatives } })).unwrap();
+        let data = found.clone().map_or_else(|| json!({}), |value| json!({ "field": value }));
+        let event = Event::new("1", "/s", "t").with_json(data);
+        let expected = should_match(&alternatives, found.as_ref());
+        prop_assert_eq!(pattern.passes(&event), expected, "{:?} and {:?}", alternatives, found);
+    }
+
+    /// What is looked up by its anchor would be missed otherwise.
+    #[test]
+    fn what_passes_has_what_the_anchor_names(alternatives in prop::collection::vec(simple(), 1..4), found in found()) {
+        let pattern = Pattern::compile(json!({ "data": { "field": alternatives } })).unwrap();
+        let data = found.map_or_else(|| json!({}), |value| json!({ "field": value }));
+        let event = Event::new("1", "/s", "t").with_json(data);
+        if let Some(anchor) = pattern.anchor().filter(|_| pattern.passes(&event)) {
+            let there = Exact::values_at(&event, &anchor.path);
+            prop_assert!(there.iter().any(|value| anchor.values.contains(value)), "{:?}", anchor);
+        }
+    }
+
+    #[test]
+    fn what_is_decided_is_what_would_have_come_out(text in expression(), value in pattern(), units in 0_u32..3_000) {
+        let (event, mut allowance) = (order(), Allowance::new(units));
+        if let Ok(expression) = Expression::parse(&text) {
+            let decided = expression.decide(&event, &mut allowance);
+            prop_assert_eq!(decided, if expression.passes(&event) { Decision::Takes } else { Decision::Leaves });
+        }
+        if let Ok(pattern) = Pattern::compile(value) {
+            let decided = pattern.decide(&event, &mut allowance);
+            prop_assert_eq!(decided, if pattern.passes(&event) { Decision::Takes } else { Decision::Leaves });
+        }
+    }
+
     #[test]
     fn printed_expressions_read_the_same(text in expression()) {
         let Ok(parsed) = Expression::parse(&text) else { return Ok(()) };
