@@ -70,6 +70,12 @@ pub struct Limits {
     pub log_bytes_per_second: u64,
     /// Bytes of a deployed bundle, packed and unpacked.
     pub bundle_bytes: u64,
+    /// Deployments of an app that are kept in any case, the newest.
+    pub deployments_kept: usize,
+    /// Deployments of an app that are kept at most, for the sake of events they met.
+    pub deployments: usize,
+    /// How long files that no deployment needs any more are kept.
+    pub files_grace: Duration,
     /// Files of a deployed bundle.
     pub bundle_files: usize,
     /// How long installing the packages that one file asks for may take.
@@ -158,6 +164,9 @@ impl Default for Limits {
             log_lines_per_second: 1_000,
             log_bytes_per_second: 512 << 10,
             bundle_bytes: 64 << 20,
+            deployments_kept: 20,
+            deployments: 1_000,
+            files_grace: Duration::from_secs(6 * 60 * 60),
             bundle_files: 10_000,
             install: Duration::from_secs(10 * 60),
             installs: 2,

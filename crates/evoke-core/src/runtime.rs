@@ -6,6 +6,7 @@
 
 mod prepare;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,11 @@ pub trait Runtime: Send + Sync + 'static {
     fn is_preloaded(&self, _spec: &InstanceSpec) -> bool {
         false
     }
+
+    /// Removes what was prepared of bundles that are not `wanted`, and installed for nobody. Something goes only when an earlier
+    /// call found it so, at least `grace` ago, and it was not prepared in between. What is gone is made anew by
+    /// [`Runtime::prepare`].
+    async fn discard(&self, _wanted: HashSet<String>, _grace: Duration) {}
 
     /// Ends what is left and releases the machine's resources. The last call.
     async fn shutdown(&self);

@@ -94,6 +94,11 @@ pub trait Store: Send + Sync + 'static {
     /// What `put_object` kept.
     async fn get_object(&self, digest: &str) -> Result<Option<Bytes>, StoreError>;
 
+    /// Removes objects that no document of Evoke's own (`sys/…`) refers to by its member `bundle`; how many. One goes only when it
+    /// was found so by an earlier call too, at least `grace` before `now`, and was not put in between: whoever puts an object has
+    /// that long to write what refers to it. What earlier calls found is forgotten by a restart.
+    async fn sweep_objects(&self, grace: Duration, now: Timestamp) -> Result<u64, StoreError>;
+
     /// Stored events, newest first; from a position on, oldest first.
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError>;
 

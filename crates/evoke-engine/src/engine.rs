@@ -208,6 +208,7 @@ impl Engine {
         inner.loops.spawn(secrets::follow(inner.clone(), secrets));
         inner.loops.spawn(recorder::write(inner.clone(), records));
         inner.loops.spawn(retain::sweep(inner.clone()));
+        inner.loops.spawn(retain::files(inner.clone()));
         lifecycle::starting(&inner).await;
         Ok(Self(inner))
     }

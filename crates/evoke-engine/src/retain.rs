@@ -1,14 +1,45 @@
 //! Deleting what nobody asks to keep any more, a little at a time, beside everything else.
 
+mod deployments;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evoke_core::store::Retention;
+use evoke_core::store::{Retention, StoreError};
 
 use crate::engine::Inner;
 
 /// How often it is looked for what can go.
 const BEAT: Duration = Duration::from_secs(30);
+
+/// How often it is looked for deployments and files that nobody needs.
+const FILES_BEAT: Duration = Duration::from_secs(60 * 60);
+
+/// Removes deployments and files that nobody needs, until the engine ends. First marked, then removed: in between nobody wanted
+/// them for [`Limits::files_grace`](evoke_core::limits::Limits).
+pub(crate) async fn files(inner: Arc<Inner>) {
+    let mut beat = tokio::time::interval(FILES_BEAT);
+    while inner.ended.run_until_cancelled(beat.tick()).await.is_some() {
+        if let Err(error) = remove_files(&inner).await {
+            tracing::warn!(%error, "what nobody needs could not be removed");
+        }
+    }
+}
+
+async fn remove_files(inner: &Inner) -> Result<(), StoreError> {
+    let grace = inner.limits.files_grace;
+    let documents = deployments::prune(inner).await?;
+    let objects = inner.store.sweep_objects(grace, inner.now()).await?;
+    if documents > 0 || objects > 0 {
+        tracing::info!(documents, objects, "deployments that nobody looks back at were removed");
+    }
+    let current = inner.directory.snapshot();
+    let wanted: HashSet<String> = current.apps.values().map(|app| app.deployment.bundle.clone()).collect();
+    let wanted = wanted.into_iter().chain(inner.files.in_use()).collect();
+    inner.runtime.discard(wanted, grace).await;
+    Ok(())
+}
 
 /// Sweeps until the engine ends.
 pub(crate) async fn sweep(inner: Arc<Inner>) {

@@ -193,6 +193,12 @@ impl Store for SqliteStore {
         self.readers.work(move |_| objects.get(&digest)).await
     }
 
+    async fn sweep_objects(&self, grace: Duration, now: Timestamp) -> Result<u64, StoreError> {
+        let needed = self.ask(entries::needed_objects).await?;
+        let objects = self.objects.clone();
+        self.readers.work(move |_| objects.sweep(&needed, grace, now)).await
+    }
+
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
         let query = query.clone();
         self.ask(move |conn| read::events::events(conn, &query)).await

@@ -23,6 +23,7 @@
 mod egress;
 pub mod frame;
 mod function_url;
+mod idle;
 mod instance;
 mod interpreter;
 pub mod launcher;

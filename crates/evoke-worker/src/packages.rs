@@ -19,6 +19,7 @@ mod wish;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use evoke_core::limits::Limits;
 use evoke_core::manifest::Install;
@@ -31,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::interpreter::{Interpreter, Language};
 use crate::launcher::Launcher;
+use crate::runtime::on_disk_thread;
 pub(crate) use cache::Pin;
 use cache::{Cache, Unfinished};
 pub(crate) use environment::of_this_process;
@@ -75,6 +77,12 @@ impl Packages {
             registries,
             tasks,
         })
+    }
+
+    /// Removes trees that were in nobody's use for `grace`.
+    pub(crate) async fn discard(&self, grace: Duration, now: Instant) {
+        let cache = self.cache.clone();
+        on_disk_thread(move || cache.discard(grace, now)).await;
     }
 
     /// Keeps those of these trees that are installed here.

@@ -10,13 +10,19 @@ mod executable;
 mod resolve;
 mod script;
 
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use evoke_core::limits::Limits;
 use evoke_core::manifest::RuntimeKind;
 use evoke_core::runtime::{PrepareError, PreparedBundle};
+use tokio::time::Instant;
+
+use crate::idle::Idle;
 
 pub use entry::{Entry, find as find_entry};
 pub(crate) use executable::script_interpreter;
@@ -29,6 +35,7 @@ const FORMAT: &str = "2";
 pub struct Bundles {
     dir: PathBuf,
     limits: Limits,
+    idle: Arc<Idle>,
 }
 
 impl Bundles {
@@ -48,7 +55,7 @@ impl Bundles {
                 remove(&entry.path());
             }
         }
-        Ok(Self { dir: current, limits })
+        Ok(Self { dir: current, limits, idle: Arc::default() })
     }
 
     /// The folder of a prepared bundle.
@@ -63,6 +70,7 @@ impl Bundles {
             return Err(PrepareError::Archive(format!("{:?} is no digest", bundle.digest)));
         }
         let folder = self.folder(&bundle.digest);
+        self.idle.used(&bundle.digest);
         if !folder.is_dir() {
             // Unique among threads; other processes are kept out by the owner lock of the data directory.
             let unfinished = self.dir.join(format!(".{}-{:?}", bundle.digest, std::thread::current().id()));
@@ -74,6 +82,33 @@ impl Bundles {
         }
         bundle.sources.iter().try_for_each(|(kind, source)| entry::find(&folder, *kind, source).map(drop))?;
         Ok(folder)
+    }
+
+    /// Removes prepared bundles that are not `wanted` and were not for `grace`: out of the way first, so that none is ever there in
+    /// part. Blocks on the disk.
+    pub(crate) fn discard(&self, wanted: &HashSet<String>, grace: Duration, now: Instant) {
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let digest = entry.file_name().to_string_lossy().into_owned();
+            if digest.starts_with('.') {
+                continue;
+            }
+            if wanted.contains(&digest) {
+                self.idle.used(&digest);
+                continue;
+            }
+            let gone = self.dir.join(format!(".{digest}-gone"));
+            self.idle.unused(&digest, grace, now, || {
+                // A folder that is moved must be writable on some file systems.
+                let _ = std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(0o755));
+                if let Err(cause) = std::fs::rename(entry.path(), &gone) {
+                    tracing::warn!(digest, %cause, "a prepared bundle that nobody needs stays");
+                }
+            });
+            if gone.exists() {
+                remove(&gone);
+                tracing::info!(digest, "a prepared bundle that nobody needs was removed");
+            }
+        }
     }
 
     fn make(&self, to: &Path, bundle: &PreparedBundle, tar: &[u8]) -> Result<(), PrepareError> {
@@ -144,4 +179,54 @@ pub(crate) fn remove(path: &Path) {
 
 fn unwritable(path: &Path, cause: &io::Error) -> PrepareError {
     PrepareError::Io(format!("{}: {cause}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use evoke_core::manifest::Install;
+
+    use super::*;
+
+    fn prepare(bundles: &Bundles, digest: &str) {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(5);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, "lib/main.py", &b"pass\n"[..]).unwrap();
+        let bundle =
+            PreparedBundle { digest: digest.to_owned(), sources: Vec::new(), install: Install::default() };
+        bundles.prepare(&bundle, &tar.into_inner().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_bundle_nobody_wants_goes_after_a_while_and_can_be_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundles = Bundles::open(dir.path(), Limits::default()).unwrap();
+        ["a", "b", "c"].iter().for_each(|digest| prepare(&bundles, digest));
+        let there = || ["a", "b", "c"].map(|digest| bundles.folder(digest).join("lib/main.py").is_file());
+        let wanted = HashSet::from(["a".to_owned()]);
+        let (grace, start) = (Duration::from_secs(60), Instant::now());
+        bundles.discard(&wanted, grace, start);
+        assert_eq!(there(), [true; 3], "found for the first time");
+        // A deploy that has not switched yet.
+        prepare(&bundles, "b");
+        bundles.discard(&wanted, grace, start + grace);
+        assert_eq!(there(), [true, true, false]);
+        prepare(&bundles, "c");
+        assert_eq!(there(), [true; 3]);
+        bundles.discard(&wanted, grace, start + 2 * grace);
+        assert_eq!(there(), [true, false, true]);
+    }
+
+    #[test]
+    fn what_was_half_removed_when_the_process_died_goes_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundles = Bundles::open(dir.path(), Limits::default()).unwrap();
+        prepare(&bundles, "a");
+        std::fs::rename(bundles.folder("a"), bundles.dir.join(".a-gone")).unwrap();
+        let bundles = Bundles::open(dir.path(), Limits::default()).unwrap();
+        assert_eq!(std::fs::read_dir(&bundles.dir).unwrap().count(), 0);
+        prepare(&bundles, "a");
+        assert!(bundles.folder("a").is_dir());
+    }
 }

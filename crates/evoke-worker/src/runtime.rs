@@ -13,8 +13,10 @@ mod self_test;
 mod spawn;
 mod wasm;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,6 +28,7 @@ use evoke_core::runtime::{
     Instance, InstanceSpec, PrepareError, Prepared, PreparedBundle, Progress, Runtime,
 };
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::egress;
@@ -139,7 +142,7 @@ impl ProcessRuntime {
         }
         let wasm = components.map(|(components, run)| {
             let apps = Apps::new(run, components.dir().to_owned(), tasks.clone());
-            Wasm { components, apps }
+            Wasm { components: Arc::new(components), apps }
         });
         Ok(Self {
             programs,
@@ -330,6 +333,20 @@ impl Runtime for ProcessRuntime {
 
     fn is_preloaded(&self, spec: &InstanceSpec) -> bool {
         self.zygotes.has(spec)
+    }
+
+    async fn discard(&self, wanted: HashSet<String>, grace: Duration) {
+        let bundles = self.bundles.clone();
+        let components = self.wasm.as_ref().map(|wasm| wasm.components.clone());
+        let now = Instant::now();
+        on_disk_thread(move || {
+            bundles.discard(&wanted, grace, now);
+            if let Some(components) = components {
+                components.discard(grace, now);
+            }
+        })
+        .await;
+        self.packages.discard(grace, now).await;
     }
 
     async fn shutdown(&self) {

@@ -85,7 +85,8 @@ macro_rules! store_conformance {
                 entries_expire, an_expired_entry_counts_as_absent, lists_are_sorted_and_bounded,
                 odd_keys_are_only_text, spaces_are_apart, watchers_hear_of_writes,
                 only_one_of_many_creates_a_key, keys_survive_a_restart;
-            objects: an_object_is_found_under_its_digest, an_unknown_object_is_none, objects_survive_a_restart;
+            objects: an_object_is_found_under_its_digest, an_unknown_object_is_none, objects_survive_a_restart,
+                an_object_nothing_refers_to_goes_after_its_time;
             history: runs_are_found_by_each_filter, runs_are_paged_newest_first, a_record_replaces_the_one_before,
                 events_are_found_by_each_filter, logs_are_tailed_and_followed, logs_are_found_by_each_filter,
                 a_run_in_a_queue_shows_how_far_it_is, a_closed_store_refuses, a_closed_store_kept_everything;

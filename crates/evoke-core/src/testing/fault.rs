@@ -225,6 +225,10 @@ impl Store for FaultyStore {
         self.change(self.inner.sweep(keep, now)).await
     }
 
+    async fn sweep_objects(&self, grace: Duration, now: Timestamp) -> Result<u64, StoreError> {
+        self.change(self.inner.sweep_objects(grace, now)).await
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         self.alive()?;
         self.inner.close().await

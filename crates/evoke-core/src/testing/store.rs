@@ -50,6 +50,8 @@ struct All {
     log_lines: u64,
     entries: BTreeMap<(Space, String), Entry>,
     objects: HashMap<String, Bytes>,
+    /// Objects that nothing referred to, and since when.
+    idle: HashMap<String, Timestamp>,
     watched: HashMap<Space, watch::Sender<u64>>,
 }
 
@@ -71,6 +73,7 @@ impl MemoryStore {
     pub fn reopen(&self) {
         let mut all = self.all.lock();
         all.closed = false;
+        all.idle.clear();
         all.watched.clear();
         all.void_leases();
     }
@@ -147,7 +150,9 @@ impl Store for MemoryStore {
 
     async fn put_object(&self, bytes: Bytes) -> Result<String, StoreError> {
         let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        self.open()?.objects.insert(digest.clone(), bytes);
+        let mut all = self.open()?;
+        all.idle.remove(&digest);
+        all.objects.insert(digest.clone(), bytes);
         Ok(digest)
     }
 
@@ -174,6 +179,10 @@ impl Store for MemoryStore {
 
     async fn sweep(&self, keep: &Retention, now: Timestamp) -> Result<u64, StoreError> {
         Ok(self.open()?.sweep(keep, now))
+    }
+
+    async fn sweep_objects(&self, grace: Duration, now: Timestamp) -> Result<u64, StoreError> {
+        Ok(self.open()?.sweep_objects(grace, now))
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -54,6 +54,12 @@ impl Files {
         files
     }
 
+    /// The bundles something is, or may be, started from.
+    pub fn in_use(&self) -> Vec<String> {
+        let all = self.0.lock();
+        all.iter().filter(|(_, files)| files.strong_count() > 0).map(|(bundle, _)| bundle.clone()).collect()
+    }
+
     /// Waits until an instance can be started.
     pub async fn ready(&self, spec: &InstanceSpec) -> Result<(), Failure> {
         let files = self.0.lock().get(&spec.bundle).and_then(Weak::upgrade);

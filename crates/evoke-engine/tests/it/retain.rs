@@ -1,13 +1,18 @@
 //! What is kept, and for how long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::RunState;
 use evoke_core::runtime::Ended;
+use evoke_core::store::{ListQuery, Space};
+use evoke_core::testing::store::MemoryStore;
+use evoke_core::time::Clock;
 use evoke_engine::explain::{ExplainError, Fate, Then};
 
-use crate::support::{World, app, bundle, manifest};
+use crate::support::{World, app, bundle, function, manifest};
 
 const ARCHIVE: &str = r#"
 [archive]
@@ -74,4 +79,54 @@ async fn what_a_subscription_still_needs_is_kept_unless_the_manifest_says_otherw
         panic!("{:?}", explained.subscriptions[0].deliveries)
     };
     assert!(reason.contains("no longer kept"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deployments_are_kept_to_go_back_to_and_for_the_events_that_met_them() {
+    let limits = Limits { deployments_kept: 3, ..Limits::default() };
+    let world = World::with(Arc::new(MemoryStore::new()), limits).await;
+    let mut bundles = Vec::new();
+    for n in 1..=10 {
+        let functions = manifest(&[("a", &format!("env = {{ N = \"{n}\" }}")), ("same", "")]);
+        let text = functions + "[archive]\nkeep = \"3h\"\n";
+        world.engine.deploy(&app(), bundle(&text)).await.unwrap();
+        bundles.push(world.engine.app(&app()).unwrap().bundle.clone());
+        if n == 5 {
+            world.publish("e1", "order").await;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(2 * 3_600)).await;
+    assert_eq!(kept(&world).await, [5, 6, 7, 8, 9, 10], "the event can still be explained");
+    tokio::time::sleep(Duration::from_secs(12 * 3_600)).await;
+    assert_eq!(kept(&world).await, [8, 9, 10]);
+    for (name, revisions) in [("a", 3), ("same", 3)] {
+        let kept = world.engine.revisions(&app(), &function(name)).await.unwrap();
+        assert_eq!(kept.len(), revisions, "{name}: {kept:?}");
+    }
+    let mut there = Vec::new();
+    for bundle in &bundles {
+        there.push(world.store.get_object(bundle).await.unwrap().is_some());
+    }
+    assert_eq!(there, [false, false, false, false, false, false, false, true, true, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deployments_have_a_bound_however_many_events_met_them() {
+    let limits = Limits { deployments_kept: 2, deployments: 4, ..Limits::default() };
+    let world = World::with(Arc::new(MemoryStore::new()), limits).await;
+    for n in 1..=9 {
+        world.deploy(&[("a", &format!("env = {{ N = \"{n}\" }}"))]).await;
+        world.publish(&format!("e{n}"), "order").await;
+    }
+    tokio::time::sleep(Duration::from_secs(2 * 3_600)).await;
+    assert_eq!(kept(&world).await, [6, 7, 8, 9]);
+    assert!(world.engine.explain(&app(), "e1", None).await.unwrap().deployed_at.is_none());
+}
+
+/// Versions of the deployments that are kept.
+async fn kept(world: &World) -> Vec<u64> {
+    let query = ListQuery { space: Space::deployments(), prefix: String::new(), after: None, limit: 100 };
+    let entries = world.store.list(&query, world.clock.now()).await.unwrap();
+    let version = |key: &str| u64::from_str_radix(key.rsplit('/').next().unwrap(), 16).unwrap();
+    entries.iter().map(|entry| version(&entry.key)).collect()
 }

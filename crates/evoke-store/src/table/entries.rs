@@ -1,5 +1,7 @@
 //! `entries`: key-value state.
 
+use std::collections::HashSet;
+
 use evoke_core::store::{Entry, ListQuery, Space, Value, ValueKind, Write};
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -122,6 +124,22 @@ pub(crate) fn objects(conn: &Connection) -> Result<Vec<(String, String)>, Troubl
             continue;
         };
         found.push((format!("{} {:?}", row.get::<_, String>(0)?, entry.key), digest));
+    }
+    Ok(found)
+}
+
+/// The digests of those. A damaged document is an error: nobody knows what it refers to.
+pub(crate) fn needed_objects(conn: &Connection) -> Result<HashSet<String>, Trouble> {
+    let mut find = conn.prepare(
+        "SELECT space, key, kind, value, revision, expires_at, crc FROM entries WHERE space GLOB 'sys/*'",
+    )?;
+    let mut rows = find.query([])?;
+    let mut found = HashSet::new();
+    while let Some(row) = rows.next()? {
+        let entry = decode(row)?;
+        if let Ok(Refers { bundle: Some(digest) }) = serde_json::from_slice(&entry.value.bytes) {
+            found.insert(digest);
+        }
     }
     Ok(found)
 }

@@ -9,10 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
+use tokio::time::Instant;
 
+use crate::idle::Idle;
 use crate::prepare::{remove, sync};
 
 const FORMAT: &str = "1";
@@ -29,6 +32,7 @@ struct Inner {
     last: AtomicU64,
     /// Digests in use, and how often. Also those that are not there yet.
     pins: Mutex<HashMap<String, usize>>,
+    idle: Idle,
 }
 
 /// Keeps a tree from being removed while it lives.
@@ -59,8 +63,8 @@ impl Cache {
                 remove(&entry.path());
             }
         }
-        let (last, pins) = (AtomicU64::new(0), Mutex::default());
-        Ok(Self(Arc::new(Inner { dir: current, bytes_max, last, pins })))
+        let (last, pins, idle) = (AtomicU64::new(0), Mutex::default(), Idle::default());
+        Ok(Self(Arc::new(Inner { dir: current, bytes_max, last, pins, idle })))
     }
 
     /// The digest of a tree in this cache.
@@ -122,6 +126,27 @@ impl Cache {
         std::fs::rename(&whole.0, &folder)?;
         sync(&folder)?;
         Ok(folder)
+    }
+
+    /// Removes what was in nobody's use for `grace`.
+    pub fn discard(&self, grace: Duration, now: Instant) {
+        let Inner { dir, pins, idle, .. } = &*self.0;
+        for (_, size, path) in std::fs::read_dir(dir).into_iter().flatten().flatten().filter_map(tree) {
+            let key = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let gone = dir.join(format!(".{key}-gone"));
+            // Under the lock, so that nobody pins it in between.
+            let pins = pins.lock();
+            if pins.contains_key(&key) {
+                idle.used(&key);
+                continue;
+            }
+            idle.unused(&key, grace, now, || _ = std::fs::rename(&path, &gone));
+            drop(pins);
+            if gone.exists() {
+                remove(&gone);
+                tracing::info!(key, size, "installed packages that nobody needs were removed");
+            }
+        }
     }
 
     /// Removes what was not used for longest and is not in use, until the rest fits.
@@ -234,6 +259,26 @@ mod tests {
         let _pin = cache.pin("a");
         put(&cache, "a", 30);
         assert!(cache.find("a").is_some());
+    }
+
+    #[test]
+    fn what_nobody_uses_goes_after_a_while_and_what_is_pinned_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path(), 1_000).unwrap();
+        ["a", "b", "c"].iter().for_each(|key| put(&cache, key, 30));
+        let (grace, start) = (Duration::from_secs(60), Instant::now());
+        let pin = cache.pin("a");
+        cache.discard(grace, start);
+        drop(cache.pin("b"));
+        let there = |key: &str| cache.0.dir.join(key).is_dir();
+        assert_eq!(["a", "b", "c"].map(there), [true; 3]);
+        cache.discard(grace, start + grace);
+        assert_eq!(["a", "b", "c"].map(there), [true, false, false]);
+        drop(pin);
+        cache.discard(grace, start + grace);
+        assert!(there("a"), "it was in use until now");
+        cache.discard(grace, start + 2 * grace);
+        assert!(!there("a"));
     }
 
     #[test]

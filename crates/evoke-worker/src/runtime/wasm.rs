@@ -19,7 +19,7 @@ use crate::wasm::{Apps, Components};
 /// What runs components.
 #[derive(Debug)]
 pub(super) struct Wasm {
-    pub components: Components,
+    pub components: Arc<Components>,
     pub apps: Apps,
 }
 

@@ -3,7 +3,7 @@
 //! Workers may read them and not write: `deserialize` trusts what it maps. The folder cannot be listed, so that a process finds
 //! only what it is told the name of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,9 +16,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::sealed::{Running, Sealed};
+use crate::idle::Idle;
 use crate::launcher::{Exit, Launcher};
 
 /// Of what one component compiles to.
@@ -42,6 +44,7 @@ pub(crate) struct Components {
     digests: Mutex<HashMap<PathBuf, String>>,
     /// One is compiled at a time: a compiler uses all processors there are.
     turn: tokio::sync::Mutex<()>,
+    idle: Idle,
     tasks: TaskTracker,
 }
 
@@ -51,7 +54,14 @@ impl Components {
         let dir = dir.join(FORMAT);
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o711))?;
-        Ok(Self { dir, compiler, digests: Mutex::default(), turn: tokio::sync::Mutex::default(), tasks })
+        Ok(Self {
+            dir,
+            compiler,
+            digests: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            idle: Idle::default(),
+            tasks,
+        })
     }
 
     /// What workers must be able to read.
@@ -69,6 +79,7 @@ impl Components {
         next: impl FnOnce() -> io::Result<(u32, Option<PathBuf>)>,
     ) -> Result<PathBuf, PrepareError> {
         let digest = self.digest(source).map_err(|cause| unreadable(name, &cause))?;
+        self.idle.used(&digest);
         let target = self.dir.join(digest);
         let _turn = if target.is_file() { return Ok(target) } else { self.turn.lock().await };
         if target.is_file() {
@@ -86,6 +97,28 @@ impl Components {
         let code = code.map_err(refused)?;
         store(&target, &code).map_err(|cause| unreadable(name, &cause))?;
         Ok(target)
+    }
+
+    /// Removes what was compiled from components that are not there any more, nor were for `grace`. Those that this process has not
+    /// been asked for yet count as not there. Blocks on the disk.
+    pub(crate) fn discard(&self, grace: Duration, now: Instant) {
+        let mut digests = self.digests.lock();
+        digests.retain(|source, _| source.is_file());
+        let wanted: HashSet<String> = digests.values().cloned().collect();
+        drop(digests);
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let digest = entry.file_name().to_string_lossy().into_owned();
+            if wanted.contains(&digest) {
+                self.idle.used(&digest);
+            } else {
+                self.idle.unused(&digest, grace, now, || match fs::remove_file(entry.path()) {
+                    Ok(()) => tracing::info!(digest, "a compiled component that nobody needs was removed"),
+                    Err(cause) => {
+                        tracing::warn!(digest, %cause, "a compiled component that nobody needs stays");
+                    }
+                });
+            }
+        }
     }
 
     fn digest(&self, source: &Path) -> io::Result<String> {

@@ -1,6 +1,8 @@
 //! What runs invocations here: processes of the app's functions, and Evoke itself for its hooks.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -47,6 +49,10 @@ impl Runtime for Runtimes {
 
     fn is_preloaded(&self, spec: &InstanceSpec) -> bool {
         self.of(spec.runtime).is_preloaded(spec)
+    }
+
+    async fn discard(&self, wanted: HashSet<String>, grace: Duration) {
+        self.processes.discard(wanted, grace).await;
     }
 
     async fn shutdown(&self) {

@@ -129,6 +129,24 @@ impl All {
         (before - self.size()) as u64 + archived
     }
 
+    pub(super) fn sweep_objects(&mut self, grace: Duration, now: Timestamp) -> u64 {
+        let bundle = |bytes: &[u8]| {
+            let document: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+            Some(document.get("bundle")?.as_str()?.to_owned())
+        };
+        let own = self.entries.iter().filter(|((space, _), _)| space.0.starts_with("sys/"));
+        let needed: Vec<String> = own.filter_map(|(_, entry)| bundle(&entry.value.bytes)).collect();
+        self.idle.retain(|digest, _| !needed.contains(digest));
+        let idle = &mut self.idle;
+        let before = self.objects.len();
+        self.objects.retain(|digest, _| {
+            needed.contains(digest) || now.before(grace) < *idle.entry(digest.clone()).or_insert(now)
+        });
+        let objects = &self.objects;
+        self.idle.retain(|digest, _| objects.contains_key(digest));
+        (before - objects.len()) as u64
+    }
+
     fn size(&self) -> usize {
         self.seen.len() + self.log.len() + self.entries.len() + self.runs.len() + self.logs.len()
     }
