@@ -24,6 +24,7 @@
 //! ```
 
 pub mod backup;
+mod compact;
 mod crc;
 mod dir;
 mod input;
@@ -42,6 +43,7 @@ mod trouble;
 mod verify;
 mod write;
 
+pub use compact::{Compacted, compact};
 pub use migrate::Progress;
 pub use open::{OpenError, OpenOptions};
 pub use schema::VERSION as FORMAT;

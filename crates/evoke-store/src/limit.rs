@@ -18,6 +18,12 @@ pub const READS_WAITING: usize = 256;
 pub const SWEEP_ROWS: usize = 500;
 /// Rows of events one sweep looks at at most: those that are needed are passed over.
 pub const SWEEP_LOOKS: usize = 2_000;
+/// Pages (of 4 KiB) that are given back to the file system at once.
+pub const SHRINK_PAGES: i64 = 64;
+/// Free pages that are kept in any case, to be used again.
+pub const FREE_PAGES: i64 = 1_024;
+/// Of all pages one in so many may be free.
+pub const FREE_SHARE: i64 = 8;
 /// Page cache of the writer, in KiB; it grows with use.
 pub const WRITER_CACHE_KIB: i64 = 16 << 10;
 /// Page cache of each reader, in KiB.

@@ -31,11 +31,20 @@ pub(crate) fn writer(file: &Path) -> rusqlite::Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(file, flags)?;
     common(&conn, limit::WRITER_CACHE_KIB)?;
+    if conn.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        give_back(&conn)?;
+    }
     conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "wal_autocheckpoint", limit::LOG_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", limit::LOG_BYTES)?;
     Ok(conn)
+}
+
+/// Has pages that are free given back (`write/shrink.rs`), from the first page on or from the next `VACUUM`. It may write to a file
+/// that has pages.
+pub(crate) fn give_back(conn: &Connection) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "auto_vacuum", "incremental")
 }
 
 /// Opens a reading connection; the writing one must be open.

@@ -11,6 +11,7 @@ pub(crate) mod lease;
 pub(crate) mod record;
 pub(crate) mod redrive;
 pub(crate) mod settle;
+mod shrink;
 pub(crate) mod state;
 pub(crate) mod sweep;
 pub(crate) mod tx;

@@ -15,14 +15,12 @@ const PLACE: &str = "evoke.db";
 
 /// The first hundred bytes (<https://sqlite.org/fileformat2.html#the_database_header>): SQLite takes some of what is
 /// there on trust, and these are always the same in a store of Evoke.
-const FIXED: [(usize, &[u8]); 7] = [
+const FIXED: [(usize, &[u8]); 5] = [
     (18, &[2, 2]),          // written and read with a write-ahead log
     (20, &[0, 64, 32, 32]), // no bytes reserved in a page; the payload fractions, which are constants
     (44, &[0, 0, 0, 4]),    // of the schema
     (48, &[0; 4]),          // no default cache size
-    (52, &[0; 4]),          // no automatic vacuum
     (56, &[0, 0, 0, 1]),    // UTF-8
-    (64, &[0; 4]),          // no incremental vacuum
 ];
 /// Reserved for later.
 const RESERVED: std::ops::Range<usize> = 72..92;
@@ -53,6 +51,11 @@ pub(crate) fn header(file: &Path, report: &mut Report) {
     // Both are written by whoever changes the file.
     if number(24) != number(92) {
         report.damage(PLACE, None, "the two counts of its changes in the header differ");
+    }
+    // The largest root page where pages can be given back, and whether that is done when told to. Neither in a store that is
+    // older than that; and that the page is the right one, the check of the structure says.
+    if !matches!((number(52), number(64)), (0, 0) | (1.., 1)) {
+        report.damage(PLACE, None, "what the header says of giving pages back is neither of two ways");
     }
     let page = u64::from(u16::from_be_bytes([header[16], header[17]]));
     let page = if page == 1 { 65_536 } else { page };

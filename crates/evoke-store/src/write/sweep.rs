@@ -6,6 +6,7 @@ use evoke_core::time::Timestamp;
 mod archive;
 
 use super::Work;
+use super::shrink::shrink;
 use super::tx::Tx;
 use crate::limit::SWEEP_ROWS;
 use crate::number::{int, rows, us};
@@ -31,7 +32,9 @@ impl Work for Sweep {
         tx.counters.forgotten_before = tx.counters.forgotten_before.max(forgotten);
         let entries = entries::delete_expired(tx.conn, self.now, SWEEP_ROWS)?;
         let gone = entries + self.calls(tx)? + self.archive(tx)? + self.runs(tx)? + self.logs(tx)?;
-        Ok(gone as u64)
+        // Only where nothing went, so that one call does not do both.
+        let given_back = if gone == 0 { shrink(tx.conn)? } else { 0 };
+        Ok((gone + given_back) as u64)
     }
 }
 

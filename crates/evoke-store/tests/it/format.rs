@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::{child, sample};
 
 /// Where a format's fixture is kept.
-fn fixture(format: i64) -> PathBuf {
+pub fn fixture(format: i64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cases/format-{format}"))
 }
 

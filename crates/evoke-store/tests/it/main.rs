@@ -17,4 +17,5 @@ mod recording;
 mod rubbish;
 mod salvage;
 mod sample;
+mod shrink;
 mod write_error;

@@ -49,6 +49,7 @@ impl Map {
             map.tree(root);
         }
         map.free_list();
+        map.pointers();
         for range in INFORMATION {
             map.uses[range].fill(Use::Information);
         }
@@ -159,6 +160,17 @@ impl Map {
             self.mark(start, 4 + here, Use::Content);
             left -= here;
             page = self.u32(start);
+        }
+    }
+
+    /// Where pages can be given back: for each page who points at it, on every 820th page.
+    fn pointers(&mut self) {
+        if self.u32(52) == 0 {
+            return;
+        }
+        let (pages, each) = (self.bytes.len() / self.page, self.page / 5);
+        for map in (2..=pages).step_by(each + 1) {
+            self.mark((map - 1) * self.page, 5 * each.min(pages - map), Use::Content);
         }
     }
 

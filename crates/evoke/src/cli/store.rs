@@ -40,6 +40,12 @@ pub enum StoreVerb {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// Write the store anew without its free pages; its server must be stopped.
+    Compact {
+        /// Where.
+        #[command(flatten)]
+        data: DataArgs,
+    },
     /// Count what is in the store, by app and by table.
     Stats {
         /// Where.

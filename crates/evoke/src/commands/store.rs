@@ -6,7 +6,7 @@ use evoke_core::store::Retention;
 use evoke_core::time::{Clock as _, Timestamp};
 use evoke_store::backup::{BackupError, Manifest, backup, restore, salvage};
 use evoke_store::stats::{Stats, stats};
-use evoke_store::{Finding, Report, Severity, verify};
+use evoke_store::{Finding, Report, Severity, compact, verify};
 use serde_json::json;
 
 use crate::cli::StoreVerb;
@@ -35,6 +35,16 @@ pub fn run(verb: &StoreVerb, format: Format) -> Result {
         StoreVerb::Salvage { to, data } => {
             let report = salvage(&data.data, to, SystemClock.now()).map_err(|cause| failed(&cause))?;
             show(&report, format)?;
+            Ok(Exit::Done)
+        }
+        StoreVerb::Compact { data } => {
+            let done = compact(&data.data).map_err(|cause| failure::store(&cause))?;
+            if format.is_json() {
+                output::json(&done)?;
+            } else {
+                let [before, after] = [done.before_bytes, done.after_bytes].map(words::size);
+                format.talk(format_args!("compacted: {before} before, {after} now"));
+            }
             Ok(Exit::Done)
         }
         StoreVerb::Stats { data } => {
