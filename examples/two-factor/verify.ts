@@ -22,8 +22,8 @@ export default {
     if (entry === null) return problem(410, "no such challenge: it was used, it expired, or its code has not been sent yet");
     const { value: challenge, revision } = entry;
 
-    // Each write below is a compare-and-set. Of two requests at once only one gets through; the other fails whole,
-    // with a conflict. So a code is good once, and no guess goes uncounted.
+    // Each write below is a compare-and-set. Of two requests at once only one gets through; of the other nothing is kept, and
+    // Evoke makes it again, since this function has no way to the outside. So a code is good once, and no guess goes uncounted.
     const digest = createHmac("sha256", env.CODE_KEY).update(`${id}:${code}`).digest("hex");
     if (same(digest, challenge.hash)) {
       await env.KV.delete(key, { ifRevision: revision });

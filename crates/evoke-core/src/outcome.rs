@@ -135,6 +135,11 @@ impl Outcome {
         matches!(self, Self::Completed { .. })
     }
 
+    /// Whether it failed only because state changed under it: made again, it may well succeed.
+    pub fn is_state_conflict(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.code == FailureCode::StateConflict)
+    }
+
     /// One word, the same as the JSON tag.
     pub const fn word(&self) -> &'static str {
         match self {

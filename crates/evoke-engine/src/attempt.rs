@@ -31,7 +31,7 @@ use crate::route::{App, Target};
 use crate::trace::TraceParent;
 
 use answer::Whole;
-pub(crate) use answer::{Caller, NoAnswer, Remember, failure_of};
+pub(crate) use answer::{Caller, Head, NoAnswer, Remember, failure_of};
 pub(crate) use record::Taken;
 
 /// Reports an instance may have on the way.
@@ -58,6 +58,10 @@ pub(crate) struct Attempt {
     pub published: usize,
     /// Waits so far, for their ids.
     pub waits: usize,
+    /// It called another function, whose effects are its own.
+    pub called: bool,
+    /// Why its last write under a condition was refused, in the words it was told.
+    pub conflict: Option<String>,
     /// The newest position of the log when it began.
     pub after_seq: u64,
     /// Log lines so far, those that were dropped included.
@@ -74,6 +78,12 @@ pub(crate) struct Executed {
     pub effects: Effects,
     /// Of a batch: the ids of the events its handler named as failed.
     pub failed: Vec<String>,
+    /// Who is still to be told, when a state conflict was all that kept the attempt from an answer.
+    pub unanswered: Option<Caller>,
+    /// It called another function.
+    pub called: bool,
+    /// The store did not say whether it kept what came before the answer.
+    pub unknown: bool,
 }
 
 impl Attempt {
@@ -105,6 +115,8 @@ impl Attempt {
             effects: Effects::default(),
             published: 0,
             waits: 0,
+            called: false,
+            conflict: None,
             after_seq: inner.waits.newest(),
             written: Lines::default(),
             dropped: Lines::default(),
@@ -130,6 +142,7 @@ impl Attempt {
             whole: None,
             status: None,
             refused: None,
+            unknown: false,
             failed: Vec::new(),
             taken,
             started: Instant::now(),
@@ -137,6 +150,17 @@ impl Attempt {
             attempt: self,
         };
         execution.run(slot, input).await
+    }
+
+    /// A handler that let the refusal of a write through failed by that: the refusal's words are in its error.
+    fn name_conflict(&self, failure: Failure) -> Failure {
+        let thrown = failure.code == FailureCode::FunctionError;
+        match &self.conflict {
+            Some(words) if thrown && failure.message.contains(words) => {
+                Failure { code: FailureCode::StateConflict, ..failure }
+            }
+            _ => failure,
+        }
     }
 
     fn log(&mut self, stream: LogStream, line: String) {
@@ -180,6 +204,8 @@ struct Execution {
     status: Option<u16>,
     /// Why the attempt fails, whatever its handler says.
     refused: Option<Outcome>,
+    /// The store did not say whether it kept what came before the answer.
+    unknown: bool,
     /// Of a batch: the ids of the events its handler named as failed.
     failed: Vec<String>,
     taken: Taken,
@@ -220,7 +246,9 @@ impl Execution {
         let mut outcome = self.outcome(ended, asks_for_response);
         self.answer_caller(&mut outcome).await;
         let record = self.record(outcome);
-        Executed { record, effects: self.attempt.effects, failed: self.failed }
+        let unanswered = self.caller.filter(|caller| !caller.is_answered());
+        let Attempt { effects, called, .. } = self.attempt;
+        Executed { record, effects, failed: self.failed, unanswered, called, unknown: self.unknown }
     }
 
     fn call(&self, input: Input, up: mpsc::Sender<Report>) -> Call {
@@ -282,7 +310,7 @@ impl Execution {
                 }
                 Err(failure) => Outcome::Failed(failure),
             },
-            Ended::Failed(failure) => Outcome::Failed(failure),
+            Ended::Failed(failure) => Outcome::Failed(self.attempt.name_conflict(failure)),
             Ended::TimedOut => Outcome::TimedOut { after_ms: self.attempt.timeout.as_millis() as u64 },
             Ended::Cancelled if self.attempt.inner.ending.is_cancelled() => {
                 Outcome::Rejected(pool::draining())

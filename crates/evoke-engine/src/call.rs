@@ -1,6 +1,7 @@
 //! Synchronous calls: somebody waits for the response.
 
 mod once;
+mod repeat;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Permit, Refused};
-use crate::attempt::{self, Attempt, Caller, NoAnswer, Taken};
+use crate::attempt::{self, Attempt, Caller, Executed, Head, NoAnswer, Taken};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::trace::TraceParent;
 use crate::{Engine, ingest, lifecycle};
+
+use repeat::Again;
 
 pub(crate) use once::{Keyed, KeysInUse};
 
@@ -124,7 +127,17 @@ pub enum CallError {
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Draining,
-    /// The store failed.
+    /// The store did not say whether it kept what the function changed.
+    #[error("whether what function {function} changed was kept is unknown")]
+    Unknown {
+        /// Its run: completed, when it was kept.
+        run: RunId,
+        /// The function.
+        function: FunctionName,
+        /// The call has an idempotency key: made again it has its effects once.
+        keyed: bool,
+    },
+    /// The store failed; nothing was kept.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -171,6 +184,7 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
     let (app, target, permit) = enter(inner, (app_name.clone(), function.clone()), &cause, patience).await?;
 
     let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause, taken.at);
+    let is_keyed = keyed.is_some();
     let (head, answer) = oneshot::channel();
     let cancel = inner.ending.child_token();
     let guard = cancel.clone().drop_guard();
@@ -183,6 +197,10 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
     match answer {
         Ok(Ok(response)) => Ok(Answered { run, response, replayed: false }),
         Ok(Err(NoAnswer::Outcome(outcome, after))) => Err(no_answer(outcome, run, function, after)),
+        Ok(Err(NoAnswer::Settle(SettleError::Store(StoreError::Outcome(cause))))) => {
+            tracing::error!(%run, %function, cause, "the store did not say whether it kept the effects of a call");
+            Err(CallError::Unknown { run, function, keyed: is_keyed })
+        }
         Ok(Err(NoAnswer::Settle(error))) => Err(not_kept(error, run, function, after())),
         Err(_) => {
             let words = if done.await.is_err() { "the attempt panicked" } else { ENDED };
@@ -236,33 +254,47 @@ struct Running {
 }
 
 impl Running {
-    async fn run(
-        self,
-        permit: Permit,
-        request: Request,
-        head: oneshot::Sender<Result<Response, NoAnswer>>,
-        keyed: Option<Keyed>,
-    ) {
+    async fn run(self, permit: Permit, request: Request, head: Head, keyed: Option<Keyed>) {
         let Self { inner, app, target, mut record, deadline, cancel, taken, patience } = self;
         // The key is in use until this run is over, whether or not its caller is still there.
         let (remember, _in_use) = keyed.map(|keyed| (keyed.remember, keyed.in_use)).unzip();
-        let attempt = match target.pool.take(&inner, Some(patience), &cancel).await {
-            Ok(slot) => {
-                let timeout = target.settings.timeout;
-                let found = (app.clone(), target.clone());
-                let attempt = Attempt::new(&inner, found, &record, 1, timeout, deadline, cancel);
-                let caller = Caller::new(head, remember, record.clone());
-                attempt.execute(slot, taken, Input::Request(request), Some(caller)).await.record
-            }
-            Err(failure) => {
-                let outcome = Outcome::Rejected(failure);
-                // Nobody may be there to hear it.
-                let _ = head.send(Err(NoAnswer::Outcome(outcome.clone(), Duration::ZERO)));
-                taken.unstarted(&inner, 1, Some(&target), outcome)
-            }
+        let mut again = Again::new(&target, &request, deadline);
+        let (mut request, mut head, mut taken, mut patience) = (request, head, taken, patience);
+        let (attempt, unknown) = loop {
+            let slot = match target.pool.take(&inner, Some(patience), &cancel).await {
+                Ok(slot) => slot,
+                Err(failure) => {
+                    let outcome = Outcome::Rejected(failure);
+                    // Nobody may be there to hear it.
+                    let _ = head.send(Err(NoAnswer::Outcome(outcome.clone(), Duration::ZERO)));
+                    break (taken.unstarted(&inner, again.number(), Some(&target), outcome), false);
+                }
+            };
+            let (until, found) = (again.begin(), (app.clone(), target.clone()));
+            let (timeout, cancel) = (target.settings.timeout, cancel.child_token());
+            let attempt = Attempt::new(&inner, found, &record, again.number(), timeout, until, cancel);
+            let caller = Caller::new(head, remember.clone(), record.clone(), again.is_possible());
+            let executed = attempt.execute(slot, taken, Input::Request(request), Some(caller)).await;
+            let Executed { record: attempt, called, unanswered, unknown, .. } = executed;
+            let Some(unheard) = unanswered.and_then(Caller::into_head) else { break (attempt, unknown) };
+            let next = match called || unheard.is_closed() || inner.ending.is_cancelled() {
+                true => None,
+                false => again.next(&inner).await,
+            };
+            let Some(next) = next else {
+                let ran = Duration::from_micros(attempt.ran_us);
+                let _ = unheard.send(Err(NoAnswer::Outcome(attempt.outcome.clone(), ran)));
+                break (attempt, false);
+            };
+            record.push_attempt(attempt);
+            (request, head, taken) = (next, unheard, Taken::now(&inner));
+            patience = again.patience(taken.since + inner.limits.waiting);
         };
         drop(permit);
         lifecycle::attempted(&inner, &app, &target, &record, &attempt);
+        if unknown && repeat::is_kept(&inner, &record.id).await {
+            return;
+        }
         record.state = if attempt.outcome.is_completed() { RunState::Completed } else { RunState::Failed };
         record.ended_at = Some(attempt.ended_at);
         record.push_attempt(attempt);

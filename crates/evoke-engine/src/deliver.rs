@@ -126,11 +126,12 @@ impl Delivery<'_> {
             };
             // One after the other is what `concurrency = 1` promises to those who change state; others need not wait
             // for the disk.
-            if attempted.executed.effects.is_empty() {
+            let conflict = attempted.executed.record.outcome.is_state_conflict();
+            if attempted.executed.effects.is_empty() && !conflict {
                 drop(admitted.take());
             }
             let may_repeat = conflicts < CONFLICTS_MAX && !inner.ending.is_cancelled();
-            if !self.settle(attempted, may_repeat).await {
+            if !(may_repeat && conflict || self.settle(attempted, may_repeat).await) {
                 return;
             }
             tokio::time::sleep(CONFLICT_PAUSE.mul_f64(f64::from(conflicts + 1) * inner.random())).await;
@@ -186,7 +187,7 @@ impl Delivery<'_> {
 
     /// Ends the attempt in the store. `true` when its state changed under it and it has to be made again.
     async fn settle(&self, attempted: Attempted, may_repeat: bool) -> bool {
-        let Attempted { executed: Executed { mut record, mut effects, failed }, children } = attempted;
+        let Attempted { executed: Executed { mut record, mut effects, failed, .. }, children } = attempted;
         let inner = self.inner;
         let (mut writes, mut events) = effects.take();
         loop {

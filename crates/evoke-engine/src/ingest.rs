@@ -131,7 +131,17 @@ pub enum LaterError {
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Draining,
-    /// The store failed.
+    /// The store did not say whether it accepted the call.
+    #[error("whether the call of function {function} was accepted is unknown")]
+    Unknown {
+        /// Its run: there, when it was accepted.
+        run: RunId,
+        /// The function.
+        function: FunctionName,
+        /// The call has an idempotency key: sent again it is made once.
+        keyed: bool,
+    },
+    /// The store failed; nothing was accepted.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -213,6 +223,7 @@ impl Engine {
         let now = inner.now();
         let id = inner.new_run_id();
         let cause = inner.cause_of_arrival(Some(id.as_str()), trace.as_ref());
+        let (accepted, keyed) = (id.clone(), idempotency_key.is_some());
         let run = queued(id, app.clone(), function.clone(), trigger, cause, now);
         let queue = Queue::calls(app.clone(), function.clone());
         let item = Append {
@@ -226,7 +237,14 @@ impl Engine {
         };
         let done = inner.store.append(vec![item], now).await;
         inner.agenda.wake([queue], now);
-        let done = done?.pop();
+        let mut done = done.map_err(|error| match error {
+            StoreError::Outcome(cause) => {
+                tracing::error!(run = %accepted, %function, cause, "the store did not say whether it accepted a call");
+                LaterError::Unknown { run: accepted, function, keyed }
+            }
+            error => LaterError::Store(error),
+        })?;
+        let done = done.pop();
         let run = done.as_ref().and_then(|done| done.runs.first()).cloned();
         let run = run.ok_or_else(|| {
             StoreError::Unavailable("the store named no run for an accepted call".to_owned())

@@ -1,10 +1,13 @@
 //! What others report on paths of the data listener: webhooks of services, beacons of pages. Each becomes an event like
 //! any other, durable before its sender gets an answer.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use evoke_core::event::{Data, Event, EventError};
 use evoke_core::id::AppName;
 use evoke_core::manifest::{Beacon, Webhook};
+use evoke_core::store::StoreError;
 use evoke_core::webhook::{self, Refused};
 use http::HeaderMap;
 
@@ -23,9 +26,29 @@ pub enum ReportError {
     /// It was signed, and is no event all the same.
     #[error("no event: {0}")]
     Invalid(#[from] EventError),
+    /// The store did not say whether it kept the event, and the report would be another one the next time: it has no id of
+    /// its sender's.
+    #[error("whether the event {id} was kept is unknown")]
+    Unknown {
+        /// The id that the event got here.
+        id: String,
+    },
     /// The event was not accepted.
     #[error(transparent)]
     Publish(#[from] PublishError),
+}
+
+impl ReportError {
+    /// `id`: the event's, when the report had none.
+    fn publish(error: PublishError, id: Option<String>) -> Self {
+        match (error, id) {
+            (PublishError::Store(StoreError::Outcome(cause)), Some(id)) => {
+                tracing::error!(event = id, cause, "the store did not say whether it kept a report");
+                Self::Unknown { id }
+            }
+            (error, _) => error.into(),
+        }
+    }
 }
 
 impl Engine {
@@ -52,10 +75,12 @@ impl Engine {
         let webhook = self.webhook(app, at).ok_or_else(|| ReportError::NotFound(app.clone()))?;
         let secrets = inner.vault.all(app, &webhook.secrets);
         webhook::verify(&webhook.scheme, &secrets, headers, &body, inner.now())?;
-        let fresh_id = || self.new_event_id();
+        let made = RefCell::new(None);
+        let fresh_id = || made.borrow_mut().insert(self.new_event_id()).clone();
         let most = inner.limits.publish_events;
         let events = webhook::to_events(&webhook.scheme, &webhook.mapping, headers, body, most, fresh_id)?;
-        Ok(self.publish(app, events, None).await?)
+        let made = made.into_inner();
+        self.publish(app, events, None).await.map_err(|error| ReportError::publish(error, made))
     }
 
     /// Accepts what a page sent to `beacon`. Durable when it returns.
@@ -80,6 +105,7 @@ impl Engine {
             }
         };
         event.check()?;
-        Ok(self.publish(app, vec![event], None).await?)
+        let made = Some(event.id().to_owned());
+        self.publish(app, vec![event], None).await.map_err(|error| ReportError::publish(error, made))
     }
 }

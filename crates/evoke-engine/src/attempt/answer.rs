@@ -1,6 +1,7 @@
 //! The answer to whoever waits for a call: its effects are committed, then its head is sent; what the handler changes
 //! after that is committed at its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use evoke_core::body::{Body, BodyError};
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{RunRecord, RunState};
 use evoke_core::runtime::Response;
-use evoke_core::store::{SettleError, Settlement, StoreError, Verdict, Write};
+use evoke_core::store::{SettleError, Settlement, Space, StoreError, Verdict, Write};
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -25,15 +26,20 @@ const LEAVING: Duration = Duration::from_secs(1);
 /// Somebody who waits for the answer to a request.
 pub(crate) struct Caller {
     /// Where the head goes, once.
-    head: Option<oneshot::Sender<Result<Response, NoAnswer>>>,
+    head: Option<Head>,
     /// Makes the write that remembers the whole answer, for a call with an idempotency key.
     remember: Option<Remember>,
     /// The run's record without this attempt.
     record: RunRecord,
+    /// After a state conflict there may be another attempt, so its end is waited for.
+    may_repeat: bool,
 }
 
+/// Where the head of the answer goes.
+pub(crate) type Head = oneshot::Sender<Result<Response, NoAnswer>>;
+
 /// Makes the write that remembers an answer.
-pub(crate) type Remember = Box<dyn FnOnce(&Response, &Bytes) -> Write + Send>;
+pub(crate) type Remember = Arc<dyn Fn(&Response, &Bytes) -> Write + Send + Sync>;
 
 /// Why the caller gets no answer.
 #[derive(Debug)]
@@ -51,12 +57,13 @@ pub(super) struct Whole {
 }
 
 impl Caller {
-    pub fn new(
-        head: oneshot::Sender<Result<Response, NoAnswer>>,
-        remember: Option<Remember>,
-        record: RunRecord,
-    ) -> Self {
-        Self { head: Some(head), remember, record }
+    pub fn new(head: Head, remember: Option<Remember>, record: RunRecord, may_repeat: bool) -> Self {
+        Self { head: Some(head), remember, record, may_repeat }
+    }
+
+    /// Where the head goes, unless it was sent.
+    pub fn into_head(self) -> Option<Head> {
+        self.head
     }
 
     pub(super) fn is_answered(&self) -> bool {
@@ -89,11 +96,17 @@ impl Execution {
         }
         if let Err(error) = self.commit().await {
             self.refused = Some(Outcome::Failed(failure_of(&error)));
+            self.unknown = matches!(error, SettleError::Store(StoreError::Outcome(_)));
             // Nobody reads the rest. A handler that has said all comes to its end, and its instance can be used again.
             if matches!(response.body, Body::Stream(_)) {
                 self.attempt.cancel.cancel();
             }
-            let _ = head.send(Err(NoAnswer::Settle(error)));
+            match self.caller.as_mut() {
+                Some(caller) if caller.may_repeat && !self.attempt.called && is_own_conflict(&error) => {
+                    caller.head = Some(head);
+                }
+                _ => drop(head.send(Err(NoAnswer::Settle(error)))),
+            }
             return;
         }
         let body = self.hand_on(response.body);
@@ -122,9 +135,10 @@ impl Execution {
     }
 
     /// Commits what came after the head, or tells the caller why there is none. Not everything that ended well can be
-    /// kept: `outcome` says so then.
+    /// kept: `outcome` says so then. A caller whose call may be made again is left to whoever makes it.
     pub(super) async fn answer_caller(&mut self, outcome: &mut Outcome) {
-        if self.caller.is_none() {
+        let Some(caller) = &self.caller else { return };
+        if caller.may_repeat && outcome.is_state_conflict() {
             return;
         }
         if outcome.is_completed()
@@ -189,7 +203,7 @@ impl Execution {
 type Chunk = Result<Bytes, BodyError>;
 
 async fn hand_over(
-    inner: std::sync::Arc<Inner>,
+    inner: Arc<Inner>,
     mut from: mpsc::Receiver<Chunk>,
     to: mpsc::Sender<Chunk>,
     cancel: CancellationToken,
@@ -228,6 +242,11 @@ pub(super) async fn arrived(whole: &mut Option<BoxFuture<'static, Whole>>) -> Wh
 
 async fn read_to_end(mut body: Body) {
     while let Some(Ok(_)) = body.chunk().await {}
+}
+
+/// Whether the function's own state changed under it, rather than the answer kept for its key.
+fn is_own_conflict(error: &SettleError) -> bool {
+    matches!(error, SettleError::Conflict { space, .. } if *space != Space::answers())
 }
 
 pub(super) fn caller_gone() -> Failure {

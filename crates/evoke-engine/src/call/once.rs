@@ -84,10 +84,11 @@ pub(super) async fn call(inner: &Arc<Inner>, mut ask: Ask, key: String) -> Resul
     let Some(in_use) = in_use else { return Err(CallError::KeyInUse { key }) };
     let (run, expires_at) = (ask.run.clone(), Some(inner.now().after(KEPT)));
     let remember = move |response: &Response, body: &Bytes| {
-        let value = Value { kind: ValueKind::Bytes, bytes: write(run, request, response, body) };
-        Write { space: Space::answers(), key: name, value: Some(value), expires_at, expect: Expect::Absent }
+        let bytes = write(run.clone(), request.clone(), response, body);
+        let value = Some(Value { kind: ValueKind::Bytes, bytes });
+        Write { space: Space::answers(), key: name.clone(), value, expires_at, expect: Expect::Absent }
     };
-    let keyed = Keyed { remember: Box::new(remember), in_use };
+    let keyed = Keyed { remember: Arc::new(remember), in_use };
     make(inner, ask, Some(keyed)).await.map_err(|error| match error {
         // By another node, which answered meanwhile: what this one did was not kept.
         CallError::KeyInUse { .. } => CallError::KeyInUse { key },

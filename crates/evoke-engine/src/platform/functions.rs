@@ -21,7 +21,7 @@ const HOP_BY_HOP: [&str; 8] =
     ["connection", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
 pub(super) fn call(
-    attempt: &Attempt,
+    attempt: &mut Attempt,
     request: PlatformRequest,
     rest: &str,
     query: Option<&str>,
@@ -57,6 +57,7 @@ pub(super) fn call(
         lifecycle::loop_stopped(&attempt.inner, &attempt.app, by, &function, &cause, &detail);
         return Err(Problem::new(StatusCode::LOOP_DETECTED, "loop_detected", detail));
     }
+    attempt.called = true;
     let query = query.map_or(String::new(), |query| format!("?{query}"));
     let ask = Ask {
         app,
@@ -109,7 +110,9 @@ fn problem(error: &CallError) -> Problem {
         }
         CallError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
         CallError::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-        CallError::Draining | CallError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        CallError::Draining | CallError::Store(_) | CallError::Unknown { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+        }
         CallError::Failed { .. }
         | CallError::BodyAborted(_)
         | CallError::KeyInUse { .. }

@@ -147,6 +147,7 @@ async fn write(attempt: &mut Attempt, request: &PlatformRequest, mut write: Writ
                 Expect::Absent | Expect::Anything => "absent".to_owned(),
             };
             let detail = format!("key {:?} is {is}, not {wanted}", write.key);
+            attempt.conflict = Some(detail.clone());
             return Err(Problem::new(StatusCode::CONFLICT, "state_conflict", detail));
         }
         write.expect = expect;

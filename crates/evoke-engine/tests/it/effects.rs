@@ -11,7 +11,7 @@ use evoke_core::runtime::Ended;
 use evoke_core::testing::fault::{Fault, FaultyStore};
 use evoke_core::testing::store::MemoryStore;
 use evoke_core::time::Clock;
-use evoke_engine::call::CallError;
+use evoke_engine::call::{CallError, CallRequest};
 use http::Method;
 use parking_lot::Mutex;
 
@@ -74,29 +74,60 @@ async fn effects_of_a_call_are_durable_before_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_at_the_commit_of_a_call_is_recorded_as_that() {
-    for (fault, words) in [
-        (Fault::Before, "store_failed: its effects could not be kept"),
-        (Fault::After, "store_failed: whether its effects were kept is unknown"),
-    ] {
-        let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-        let world = World::with(store.clone(), Limits::default()).await;
-        world.deploy(&[("a", "")]).await;
-        let failing = store.clone();
-        world.runtime.script("a", move |guest| {
-            let failing = failing.clone();
-            async move {
-                guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "1").await;
+    let (world, _) = failing_at_the_commit(Fault::Before).await;
+    let error = world.engine.call(world.request("a", "")).await.unwrap_err();
+    assert!(matches!(error, CallError::Store(_)), "{error:?}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let reason = world.runs().await[0].attempts[0].outcome.reason();
+    assert!(reason.starts_with("store_failed: its effects could not be kept"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_unknown_outcome_names_the_run_that_tells_what_became_of_it() {
+    let (world, _) = failing_at_the_commit(Fault::After).await;
+    let Err(CallError::Unknown { run, keyed: false, .. }) = world.engine.call(world.request("a", "")).await
+    else {
+        panic!("not unknown")
+    };
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let found = world.runs().await.remove(0);
+    assert_eq!(
+        (found.id, found.state),
+        (run, RunState::Completed),
+        "it was kept, and nobody wrote otherwise"
+    );
+    assert_eq!(world.kv("k").await.as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_unknown_outcome_can_be_repeated_with_its_key() {
+    let (world, calls) = failing_at_the_commit(Fault::After).await;
+    let keyed = || CallRequest { idempotency_key: Some("key-1".to_owned()), ..world.request("a", "") };
+    let error = world.engine.call(keyed()).await.unwrap_err();
+    assert!(matches!(error, CallError::Unknown { keyed: true, .. }), "{error:?}");
+    assert!(world.engine.call(keyed()).await.unwrap().replayed);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+/// A function that writes a key, and a store that fails once when that is to be kept.
+async fn failing_at_the_commit(fault: Fault) -> (World, Arc<AtomicU32>) {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let world = World::with(store.clone(), Limits::default()).await;
+    world.deploy(&[("a", "")]).await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = calls.clone();
+    world.runtime.script("a", move |guest| {
+        let (failing, first) = (store.clone(), counted.fetch_add(1, Ordering::SeqCst) == 0);
+        async move {
+            guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "1").await;
+            if first {
                 failing.fail_next(fault);
-                guest.respond(200, "").await;
-                Ended::Returned { events: Vec::new() }
             }
-        });
-        let error = world.engine.call(world.request("a", "")).await.unwrap_err();
-        assert!(matches!(error, CallError::Store(_)), "{error:?}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let reason = world.runs().await[0].attempts[0].outcome.reason();
-        assert!(reason.starts_with(words), "{reason}");
-    }
+            guest.respond(200, "").await;
+            Ended::Returned { events: Vec::new() }
+        }
+    });
+    (world, calls)
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,7 +183,7 @@ async fn two_that_change_the_same_key_are_one_after_the_other_by_retry() {
 #[tokio::test(start_paused = true)]
 async fn a_sync_call_whose_state_changed_under_it_is_a_conflict() {
     let world = World::new().await;
-    world.deploy(&[("a", ""), ("b", "")]).await;
+    world.deploy(&[("a", "egress = [\"example.com:443\"]"), ("b", "")]).await;
     let world = Arc::new(world);
     let other = world.clone();
     world.runtime.script("a", move |guest| {
@@ -254,7 +285,7 @@ async fn a_caller_that_left_before_the_answer_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn an_instance_survives_the_conflict_of_its_call() {
     let world = World::new().await;
-    world.deploy(&[("a", ""), ("b", "")]).await;
+    world.deploy(&[("a", "egress = [\"example.com:443\"]"), ("b", "")]).await;
     let world = Arc::new(world);
     let other = world.clone();
     world.runtime.script("a", move |guest| {

@@ -103,7 +103,7 @@ async fn an_answer_is_given_again_while_its_handler_still_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_conflict_over_the_functions_own_state_is_no_key_in_use() {
     let world = Arc::new(World::new().await);
-    world.deploy(&[("a", "")]).await;
+    world.deploy(&[("a", "egress = [\"example.com:443\"]")]).await;
     let other = world.clone();
     world.runtime.script("a", move |guest| {
         let other = other.clone();

@@ -58,9 +58,28 @@ impl Refusal {
             }
             CallError::KeyReused { .. } => Self::new(kind::KEY_REUSED, detail),
             CallError::Draining => draining(),
+            CallError::Unknown { run, keyed, .. } => unknown(&run, keyed, KEPT),
             CallError::Store(error) => error.into(),
         }
     }
+}
+
+/// How the run of a call tells that its effects were kept.
+const KEPT: &str = "is completed";
+/// How the run of a call for later tells that it was accepted.
+const ACCEPTED: &str = "is there";
+
+/// The store may or may not have kept what `run` did, which is then so in its record.
+fn unknown(run: &RunId, keyed: bool, when: &str) -> Refusal {
+    let (kind, more) = match keyed {
+        true => (kind::STORE_OUTCOME_UNKNOWN, "sending it again with the same Idempotency-Key is safe"),
+        false => (kind::EFFECTS_UNKNOWN, "without an Idempotency-Key, sending it again may do it twice"),
+    };
+    let detail = format!(
+        "the store did not say whether the call became durable: if it did, run {run} {when} (evoke runs get {run}); {more}"
+    );
+    let refusal = Refusal::new(kind, detail).run(run);
+    if keyed { refusal.retry_after(STORE_PAUSE) } else { refusal }
 }
 
 fn failed(run: &RunId, function: &FunctionName, failure: &Failure, tell: Failures) -> Refusal {
@@ -112,6 +131,7 @@ impl From<LaterError> for Refusal {
             LaterError::BodyTooLarge { limit_bytes } => body_too_large(BODY_BYTES, limit_bytes),
             LaterError::BodyAborted(detail) => Self::new(kind::BODY_ABORTED, detail),
             LaterError::Draining => draining(),
+            LaterError::Unknown { run, keyed, .. } => unknown(&run, keyed, ACCEPTED),
             LaterError::Store(error) => error.into(),
         }
     }
@@ -152,6 +172,13 @@ impl From<ReportError> for Refusal {
             ReportError::NotFound(_) => Self::new(kind::NO_ROUTE, error.to_string()),
             ReportError::Refused(_) => Self::new(kind::REPORT_REFUSED, "the report was not accepted"),
             ReportError::Invalid(cause) => Self::new(kind::INVALID_EVENT, cause.to_string()),
+            ReportError::Unknown { id } => {
+                let detail = format!(
+                    "the store did not say whether it kept the report; if it did, it is the event {id}, \
+                     and a further report is another one"
+                );
+                Self::new(kind::EFFECTS_UNKNOWN, detail)
+            }
             ReportError::Publish(error) => error.into(),
         }
     }
@@ -308,8 +335,7 @@ impl From<StoreError> for Refusal {
         let (kind, detail, pause) = match error {
             StoreError::Outcome(_) => (
                 kind::STORE_OUTCOME_UNKNOWN,
-                "the store did not say whether the write became durable: it may have happened; sending it again is safe \
-                 only with the same event id or Idempotency-Key",
+                "the store did not say whether the write became durable: it may have happened; sending the same again is safe",
                 Some(STORE_PAUSE),
             ),
             StoreError::Full(_) => {

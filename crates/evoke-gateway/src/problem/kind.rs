@@ -81,7 +81,7 @@ kinds! {
     REQUEST_TIMEOUT: REQUEST_TIMEOUT, true, CALLER, "request_timeout", "request body came too slowly",
         "A body that has to be whole before it is used did not arrive within the time limit.";
     STATE_CONFLICT: CONFLICT, true, PLATFORM, "state_conflict", "state conflict",
-        "Another attempt changed a key this call wrote, after it was read. Nothing of the call was kept; the same request can succeed.";
+        "Other calls kept changing a key this call wrote after it had read it. Nothing of the call was kept; the same request can succeed. Evoke makes such a call again by itself where that is safe, up to eight times in all.";
     CONCURRENT_DEPLOY: CONFLICT, true, None, "concurrent_deploy", "concurrent deployment",
         "Somebody else deployed the same app at the same moment. Nothing was changed; look at what is deployed, and deploy again.";
     ROUTE_TAKEN: CONFLICT, false, None, "route_taken", "route taken",
@@ -145,7 +145,9 @@ kinds! {
     STORE_UNAVAILABLE: SERVICE_UNAVAILABLE, true, PLATFORM, "store_unavailable", "store unavailable",
         "What is durable cannot be reached at the moment. Nothing was done.";
     STORE_OUTCOME_UNKNOWN: SERVICE_UNAVAILABLE, true, PLATFORM, "store_outcome_unknown", "outcome unknown",
-        "The store did not say whether the write became durable: it may have happened. Sending it again is safe with the same event id or `Idempotency-Key`; without one it may happen twice.";
+        "The store did not say whether the write became durable: it may have happened. Sending the same again is safe: its event ids or its `Idempotency-Key` tell that it is the same, or doing it twice does no more than doing it once.";
+    EFFECTS_UNKNOWN: SERVICE_UNAVAILABLE, false, PLATFORM, "effects_unknown", "outcome unknown, and not to be repeated",
+        "The store did not say whether the write became durable, and nothing would tell the same request, sent again, from a new one. The detail says how to find out. With an `Idempotency-Key` it would be safe to repeat.";
     STORE_FAILED: SERVICE_UNAVAILABLE, false, PLATFORM, "store_failed", "effects not kept",
         "The store did not take what the call wrote and published, or did not say whether it did; the run says which.";
     STORE_CLOSED: SERVICE_UNAVAILABLE, true, PLATFORM, "store_closed", "store closed",

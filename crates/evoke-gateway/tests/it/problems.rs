@@ -226,6 +226,42 @@ async fn a_failing_store_is_named_by_its_code_and_says_whether_to_repeat() {
 }
 
 #[tokio::test]
+async fn an_unknown_outcome_may_be_repeated_with_a_key_and_is_to_be_looked_up_without() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let world = World::with(Setup { store: store.clone(), ..Setup::default() }).await;
+    world.deploy(&[("write", "")], &[("/write", "POST", "write")]).await;
+    while store.mutations() < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let failing = store.clone();
+    world.runtime.script("write", move |guest| {
+        let failing = failing.clone();
+        async move {
+            guest.ask(Method::PUT, "/v1/kv/default/k", &[], "1").await;
+            failing.fail_next(Fault::After);
+            guest.agree().await
+        }
+    });
+    let call = async |fields: &[(&str, &str)]| {
+        let request = fields.iter().fold(world.to_data(Method::POST, "/write"), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        send(world.data, request.body(Full::<Bytes>::default()).unwrap()).await
+    };
+    let unkeyed = call(&[]).await;
+    assert_json_snapshot!("effects_unknown", problem(&unkeyed));
+    let run = unkeyed.header("evoke-run").unwrap();
+    let found = world.get(&format!("/v1/apps/shop/runs/{run}")).await;
+    assert_eq!(found.json()["state"], "completed", "as the answer says, when it was kept");
+    assert_json_snapshot!("effects_unknown_with_a_key", problem(&call(&[("idempotency-key", "k")]).await));
+    let again = call(&[("idempotency-key", "k")]).await;
+    assert_eq!((again.status, again.header("evoke-replayed")), (StatusCode::OK, Some("true")));
+    store.fail_next(Fault::After);
+    assert_json_snapshot!("acceptance_unknown", problem(&call(&[("prefer", "respond-async")]).await));
+    world.stop.cancel();
+}
+
+#[tokio::test]
 async fn a_mistake_in_the_server_is_an_answer_without_details() {
     let world = World::with_echo(Setup::default()).await;
     let event = r#"{"specversion":"1.0","id":"1","source":"/a","type":"t"}"#;
