@@ -25,9 +25,17 @@ pub const FUNCTION_RECOVERED: &str = "evoke.function.recovered";
 pub const DEADLETTER_ADDED: &str = "evoke.deadletter.added";
 /// A chain of calls was cut.
 pub const LOOP_STOPPED: &str = "evoke.loop.stopped";
+/// The endpoint of a hook wants no more.
+pub const HOOK_DISABLED: &str = "evoke.hook.disabled";
+/// Somebody enabled a hook again.
+pub const HOOK_ENABLED: &str = "evoke.hook.enabled";
+/// Somebody paused a subscription.
+pub const SUBSCRIPTION_PAUSED: &str = "evoke.subscription.paused";
+/// Somebody let it go on.
+pub const SUBSCRIPTION_RESUMED: &str = "evoke.subscription.resumed";
 
 /// All of them.
-pub const TYPES: [&str; 7] = [
+pub const TYPES: [&str; 11] = [
     NODE_STARTING,
     NODE_STOPPING,
     APP_DEPLOYED,
@@ -35,6 +43,10 @@ pub const TYPES: [&str; 7] = [
     FUNCTION_RECOVERED,
     DEADLETTER_ADDED,
     LOOP_STOPPED,
+    HOOK_DISABLED,
+    HOOK_ENABLED,
+    SUBSCRIPTION_PAUSED,
+    SUBSCRIPTION_RESUMED,
 ];
 
 /// Whether only the platform publishes events of this type.

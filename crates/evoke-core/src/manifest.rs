@@ -477,6 +477,13 @@ fn allows(origins: &[String], origin: &str) -> bool {
 /// Types of messages for queues begin with this; the queue's name follows.
 pub const QUEUE_PREFIX: &str = "queue.";
 
+impl Subscription {
+    /// The name of the queue that it takes the messages of, if it is one for a queue.
+    pub fn queue(&self) -> Option<&str> {
+        self.event.0.strip_prefix(QUEUE_PREFIX)
+    }
+}
+
 impl Manifest {
     /// Whether `ty` is the type of messages for a queue that the app does not have.
     pub fn is_unknown_queue(&self, ty: &str) -> bool {

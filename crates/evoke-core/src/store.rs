@@ -55,7 +55,8 @@ pub trait Store: Send + Sync + 'static {
         hold: Duration,
     ) -> Result<Vec<Leased>, StoreError>;
 
-    /// How many invocations of `queue` are pending, and how many of them could be leased at `now`; each counted up to `max`.
+    /// How many invocations of `queue` are pending, and how they are at `now`; each counted up to `max`, those that are due
+    /// first before the others.
     async fn waiting(&self, queue: &Queue, now: Timestamp, max: u64) -> Result<Waiting, StoreError>;
 
     /// Moves the end of a lease to `until`. `false` when the lease is no longer held. A lease that ran out is held until
@@ -253,6 +254,12 @@ pub struct Waiting {
     pub available: u64,
     /// Since when the first of those could be.
     pub since: Option<Timestamp>,
+    /// Those that are leased, by a lease that has not run out.
+    pub leased: u64,
+    /// Those that were attempted before, and are not now.
+    pub retrying: u64,
+    /// When the oldest of those that were counted was accepted.
+    pub oldest: Option<Timestamp>,
 }
 
 /// The right to settle one attempt.

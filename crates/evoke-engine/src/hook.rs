@@ -13,7 +13,7 @@ use evoke_core::hook::{Hook, HookUrl};
 use evoke_core::id::{AppName, FunctionName, RunId};
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, RunState};
-use evoke_core::store::{Expect, ListQuery, RunQuery, SettleError, Space, StoreError, Value, Write};
+use evoke_core::store::{Expect, ListQuery, RunQuery, Space, StoreError, Value, Write};
 use evoke_core::time::Timestamp;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::deploy::{json_value, read_json};
 use crate::engine::Inner;
+use crate::lifecycle::{self, Change};
 use crate::route::Target;
 use crate::{Engine, StartError};
 
@@ -128,12 +129,12 @@ impl Engine {
     pub async fn enable_hook(&self, app: &AppName, name: &FunctionName) -> Result<bool, HookError> {
         let inner = &self.0;
         let snapshot = inner.directory.snapshot();
-        let hook = snapshot.target(app, name).and_then(|target| target.settings.hook.as_ref());
-        let hook = hook.ok_or_else(|| HookError::NotFound { app: app.clone(), name: name.clone() })?;
-        if inner.hooks.disabled(app, name, hook).is_none() {
-            return Ok(false);
-        }
-        put(inner, app, name, None).await?;
+        let found =
+            snapshot.target(app, name).and_then(|target| Some((target, target.settings.hook.as_ref()?)));
+        let (target, hook) =
+            found.ok_or_else(|| HookError::NotFound { app: app.clone(), name: name.clone() })?;
+        let Some(Disabled { at, .. }) = inner.hooks.disabled(app, name, hook) else { return Ok(false) };
+        put(inner, target, None, Change::enabled(target, at)).await?;
         reload(inner).await?;
         Ok(true)
     }
@@ -150,7 +151,8 @@ pub(crate) async fn heed(inner: &Inner, target: &Target, run: &RunId, outcome: &
     let (at, reason) = (inner.now(), failure.message.clone());
     let disabled = Disabled { at, url: hook.url.clone(), reason, run: run.clone() };
     tracing::warn!(%app, hook = %name, reason = disabled.reason, "the hook is disabled");
-    if let Err(error) = put(inner, app, name, Some(json_value(&disabled))).await {
+    let change = Change::disabled(target, run, &disabled.reason, at);
+    if let Err(error) = put(inner, target, Some(json_value(&disabled)), change).await {
         tracing::warn!(%error, %app, hook = %name, "that the hook is disabled could not be kept");
         return;
     }
@@ -189,19 +191,10 @@ fn parse(key: &str) -> Option<Key> {
     Some((AppName::new(app).ok()?, FunctionName::new(name).ok()?))
 }
 
-async fn put(
-    inner: &Inner,
-    app: &AppName,
-    name: &FunctionName,
-    value: Option<Value>,
-) -> Result<(), StoreError> {
-    let (space, key) = (Space::hooks(), key(app, name));
+async fn put(inner: &Inner, target: &Target, value: Option<Value>, change: Change) -> Result<(), StoreError> {
+    let (space, key) = (Space::hooks(), key(&target.app, &target.name));
     let write = Write { space, key, value, expires_at: None, expect: Expect::Anything };
-    match inner.store.write(vec![write], inner.now()).await {
-        Ok(_) => Ok(()),
-        Err(SettleError::Store(error)) => Err(error),
-        Err(other) => Err(StoreError::Unavailable(other.to_string())),
-    }
+    lifecycle::write(inner, write, change).await
 }
 
 /// Reads what is disabled.

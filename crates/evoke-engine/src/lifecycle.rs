@@ -3,9 +3,10 @@
 //! They are durable like all others, but written only where a subscription takes them. What goes back to such an event,
 //! by whatever chain of events and calls, is marked by its correlation id and causes no further ones about trouble: a
 //! function that fails on `evoke.function.failing` does not cause another one. `docs/reference/lifecycle.md` has the
-//! types; `node` tells of starts, stops and deployments, `trouble` of what goes wrong.
+//! types; `node` tells of starts, stops and deployments, `trouble` of what goes wrong, `hold` of what is held up and goes on.
 
 mod health;
+mod hold;
 mod node;
 mod trouble;
 
@@ -26,6 +27,7 @@ use crate::ingest::{append_event, queues_of};
 use crate::route::App;
 
 pub(crate) use health::Health;
+pub(crate) use hold::{Change, write};
 pub(crate) use node::{deployed, starting, stopping};
 pub(crate) use trouble::{attempted, dead_letter, loop_stopped};
 

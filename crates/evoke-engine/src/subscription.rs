@@ -11,7 +11,7 @@ use evoke_core::id::{AppName, FunctionName, SubscriptionName};
 use evoke_core::manifest::Subscription;
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, RunRecord, RunState};
-use evoke_core::store::{Expect, ListQuery, Queue, SettleError, Space, StoreError, Waiting, Write};
+use evoke_core::store::{Expect, ListQuery, Queue, Space, StoreError, Value, Waiting, Write};
 use evoke_core::time::Timestamp;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::deploy::{json_value, read_json};
 use crate::engine::Inner;
+use crate::lifecycle::{self, Change};
 use crate::{Engine, StartError};
 
 /// A subscription and how it is doing.
@@ -153,7 +154,9 @@ impl Engine {
         if inner.pauses.contains(&queue) {
             return Ok(false);
         }
-        put(inner, key(&queue), Some(json_value(&Document { paused_at: inner.now() }))).await?;
+        let paused_at = inner.now();
+        put(inner, &queue, Some(json_value(&Document { paused_at })), Change::paused(&queue, paused_at))
+            .await?;
         reload(inner).await?;
         Ok(true)
     }
@@ -167,11 +170,11 @@ impl Engine {
     ) -> Result<bool, PauseError> {
         let inner = &self.0;
         let queue = queue(app, function, name);
-        if !inner.pauses.contains(&queue) {
+        let Some(paused_at) = inner.pauses.at(&queue) else {
             self.known(app, function, name)?;
             return Ok(false);
-        }
-        put(inner, key(&queue), None).await?;
+        };
+        put(inner, &queue, None, Change::resumed(&queue, paused_at)).await?;
         reload(inner).await?;
         Ok(true)
     }
@@ -207,14 +210,10 @@ fn parse(key: &str) -> Option<Queue> {
     Some(queue(&app, &function, &SubscriptionName::from_text(parts.next()?)))
 }
 
-async fn put(inner: &Inner, key: String, value: Option<evoke_core::store::Value>) -> Result<(), StoreError> {
-    let space = Space::subscriptions();
+async fn put(inner: &Inner, queue: &Queue, value: Option<Value>, change: Change) -> Result<(), StoreError> {
+    let (space, key) = (Space::subscriptions(), key(queue));
     let write = Write { space, key, value, expires_at: None, expect: Expect::Anything };
-    match inner.store.write(vec![write], inner.now()).await {
-        Ok(_) => Ok(()),
-        Err(SettleError::Store(error)) => Err(error),
-        Err(other) => Err(StoreError::Unavailable(other.to_string())),
-    }
+    lifecycle::write(inner, write, change).await
 }
 
 /// Reads what is paused.

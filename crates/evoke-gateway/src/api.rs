@@ -38,7 +38,7 @@ pub use problem::{EndedBy, Limit, Problem, ProblemItem};
 pub use run::{Attempt, Run, RunList, Trigger};
 pub use schedule::{Schedule, ScheduleList};
 pub use secret::{Secret, SecretList};
-pub use subscription::{PauseChange, SubscriptionList, SubscriptionState};
+pub use subscription::{Backlog, PauseChange, QueueList, QueueState, SubscriptionList, SubscriptionState};
 pub use time::Time;
 pub use tree::{EventNode, RunNode, RunTree, TreeNode};
 pub use wait::{Wait, WaitList};

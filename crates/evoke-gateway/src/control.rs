@@ -78,6 +78,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(dead_letters::redrive))
         .routes(routes!(subscriptions::list))
         .routes(routes!(subscriptions::pause))
+        .routes(routes!(subscriptions::queues))
         .routes(routes!(subscriptions::resume))
         .routes(routes!(hooks::list))
         .routes(routes!(hooks::enable))

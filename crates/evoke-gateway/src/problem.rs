@@ -136,6 +136,7 @@ pub fn table() -> String {
     table
 }
 
-fn whole_ms(duration: Duration) -> u64 {
+/// In milliseconds.
+pub(crate) fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -76,6 +76,12 @@ pub enum Command {
         #[command(subcommand)]
         verb: SubscriptionsVerb,
     },
+    /// See what waits in the queues of an app.
+    Queues {
+        /// Which.
+        #[command(subcommand)]
+        verb: QueuesVerb,
+    },
     /// See whether hooks deliver, enable one that its endpoint disabled, and send one a sample event.
     Hooks {
         /// Which.
@@ -566,6 +572,25 @@ pub enum HooksVerb {
     Test {
         /// The hook.
         hook: String,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+}
+
+/// `evoke queues …`.
+#[derive(Debug, Subcommand)]
+pub enum QueuesVerb {
+    /// List queues with what waits in them.
+    Ls {
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Show one queue: its terms, and what waits in it.
+    Stats {
+        /// The queue, by the name it has in evoke.toml.
+        queue: String,
         /// The app.
         #[command(flatten)]
         app: AppArgs,

@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod invoke;
 pub mod logs;
 pub mod new;
+pub mod queues;
 pub mod runs;
 pub mod schedules;
 pub mod secrets;
@@ -42,6 +43,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Waits { verb } => waits::run(verb, format).await,
         Command::Logs(args) => logs::run(args, format).await,
         Command::Dlq { verb } => dlq::run(verb, format).await,
+        Command::Queues { verb } => queues::run(verb, format).await,
         Command::Subscriptions { verb } => subscriptions::run(verb, format).await,
         Command::Hooks { verb } => hooks::run(verb, format).await,
         Command::Secrets { verb } => secrets::run(verb, format).await,

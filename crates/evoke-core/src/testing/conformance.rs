@@ -71,7 +71,7 @@ macro_rules! store_conformance {
             order: those_of_a_key_come_one_after_the_other, one_that_waits_again_holds_up_its_key_only,
                 a_dead_letter_lets_the_next_go, a_redriven_one_takes_its_turn, the_order_survives_a_restart,
                 one_that_was_lost_stays_the_first, subscriptions_have_queues_of_their_own,
-                a_batch_is_settled_whole_or_not_at_all, what_waits_is_counted;
+                a_batch_is_settled_whole_or_not_at_all, what_waits_is_counted, what_waits_is_told_apart;
             settle: completion_is_final, an_older_token_settles_nothing, effects_come_with_completion,
                 a_conflict_leaves_nothing_behind, a_conflict_spares_its_neighbours,
                 a_deferred_invocation_waits, a_released_attempt_does_not_count,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use evoke_core::event::Event;
+use evoke_core::event::{Data, Event};
 use evoke_core::id::SubscriptionName;
 use evoke_core::limits::Limits;
-use evoke_core::outcome::{Failure, FailureCode};
+use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::RunState;
 use evoke_core::runtime::Ended;
 use evoke_core::testing::store::MemoryStore;
+use evoke_engine::call::CallError;
 use evoke_engine::ingest::{PublishError, Published};
 use parking_lot::Mutex;
 
@@ -267,4 +268,49 @@ async fn a_message_becomes_visible_again_and_is_a_dead_letter_after_its_last_rec
     let refused = world.engine.publish(&app(), vec![event], None).await.unwrap_err();
     assert!(matches!(refused, PublishError::Invalid { .. }), "{refused}");
     assert_eq!(refused.to_string(), "event 0: app shop has no queue.mali");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_has_a_time_limit_of_its_own_and_the_function_keeps_its() {
+    let world = World::new().await;
+    let on = "timeout = \"30s\"\n[[functions.a.on]]\nevent = \"placed\"\ntimeout = \"2s\"\nretry = { attempts = 1 }";
+    world.deploy(&[("a", on)]).await;
+    world.runtime.script("a", |_| std::future::pending());
+    let sent = publish(&world, "e1", "x").await;
+    let run = world.ended(&sent.runs[0]).await;
+    assert_eq!(run.attempts[0].outcome, Outcome::TimedOut { after_ms: 2_000 });
+    let called = world.call("a", "").await;
+    assert!(matches!(called, Err(CallError::TimedOut { limit, .. }) if limit == Duration::from_secs(30)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_function_arrive_in_batches_and_only_those_that_failed_are_visible_again() {
+    let world = World::new().await;
+    let text = crate::support::manifest(&[("shop", "emits = [\"queue.mail\"]"), ("mailer", "")])
+        + "[queues.mail]\nto = \"mailer\"\nvisibility = \"20s\"\nbatch = { size = 3, window = \"1s\" }\n";
+    world.engine.deploy(&app(), crate::support::bundle(&text)).await.unwrap();
+    world.runtime.script("shop", |guest| async move {
+        for to in ["ada", "bob", "cleo", "dan"] {
+            assert!(guest.publish("queue.mail", serde_json::json!(to)).await);
+        }
+        guest.agree().await
+    });
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (begun, batches) = (tokio::time::Instant::now(), seen.clone());
+    world.runtime.script("mailer", move |guest| {
+        let to = |event: &Event| match event.data() {
+            Some(Data::Json(to)) => to.as_str().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let names: Vec<String> = guest.events().iter().map(to).collect();
+        let is_first = begun.elapsed() < Duration::from_secs(10);
+        let bob = guest.events().iter().filter(|event| is_first && to(event) == "bob");
+        let failed = bob.map(|event| event.id().to_owned()).collect();
+        batches.lock().push((begun.elapsed().as_secs(), names.join(" ")));
+        async move { Ended::Partly { events: Vec::new(), failed } }
+    });
+    world.call("shop", "").await.unwrap();
+    until(|| seen.lock().len() == 3).await;
+    let expected = [(0, "ada bob cleo"), (1, "dan"), (21, "bob")];
+    assert_eq!(*seen.lock(), expected.map(|(at, names)| (at, names.to_owned())));
 }

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evoke_core::event::{Data, Event};
+use evoke_core::id::SubscriptionName;
 use evoke_core::lifecycle::TYPES;
 use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::RunState;
 use evoke_core::runtime::Ended;
+use evoke_core::secret::{SecretName, SecretValue};
 use evoke_core::store::{DeadLetterQuery, EventQuery, Store as _, StoredEvent};
 use evoke_core::testing::fault::{Fault, FaultyStore};
 use evoke_core::testing::runtime::ScriptedRuntime;
@@ -20,7 +22,7 @@ use evoke_engine::later::When;
 use http::Method;
 use serde_json::Value;
 
-use crate::support::{World, app};
+use crate::support::{World, app, bundle, function, manifest};
 
 const ONCE: &str = "on = [{ event = \"e\", retry = { attempts = 1 } }]";
 
@@ -279,13 +281,76 @@ async fn nobody_else_publishes_such_events() {
     assert_eq!(world.told().await.len(), before);
 }
 
+/// Its subscription is paused and resumed; its hook is disabled and enabled.
+async fn hold_and_let_go(world: &World) {
+    let name = SubscriptionName::from_text("e");
+    assert!(world.engine.pause(&app(), &function("a"), &name).await.unwrap());
+    assert!(world.engine.resume(&app(), &function("a"), &name).await.unwrap());
+    world.runtime.script("partner", |_| async {
+        Ended::Failed(Failure::new(FailureCode::Gone, "410 from partner.example.com"))
+    });
+    world.publish("h1", "h").await;
+    world.settled().await;
+    assert!(world.engine.enable_hook(&app(), &function("partner")).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_up_and_what_goes_on_is_told_once() {
+    let world = World::new().await;
+    world.deploy(&[("a", ONCE), ("watch", &watch("evoke.subscription.*"))]).await;
+    let name = SubscriptionName::from_text("e");
+    for changed in [true, false] {
+        assert_eq!(world.engine.pause(&app(), &function("a"), &name).await.unwrap(), changed);
+    }
+    for changed in [true, false] {
+        assert_eq!(world.engine.resume(&app(), &function("a"), &name).await.unwrap(), changed);
+    }
+    world.settled().await;
+    let told = world.told().await;
+    let types: Vec<&str> = told.iter().map(|stored| stored.event.ty()).collect();
+    assert_eq!(types, ["evoke.subscription.paused", "evoke.subscription.resumed"]);
+    assert_eq!(told[0].event.subject(), Some("a/e"));
+    assert_eq!(data_of(&told[0].event)["paused_at"], data_of(&told[1].event)["paused_at"]);
+}
+
+/// What is written is the change with its event, or neither.
+#[tokio::test(start_paused = true)]
+async fn a_pause_and_its_event_are_one_transaction() {
+    for fault in [Fault::CrashBefore, Fault::CrashAfter] {
+        let memory = Arc::new(MemoryStore::new());
+        let store = Arc::new(FaultyStore::new(memory.clone()));
+        let world = World::with(store.clone(), Limits::default()).await;
+        world.deploy(&[("a", ONCE), ("watch", &watch("evoke.subscription.*"))]).await;
+        world.settled().await;
+        let name = SubscriptionName::from_text("e");
+        store.fail_next(fault);
+        assert!(world.engine.pause(&app(), &function("a"), &name).await.is_err());
+        memory.reopen();
+        let clock = world.clock.clone();
+        let world = World::on(memory, Limits::default(), ScriptedRuntime::new(), clock, 2).await;
+        let states = world.engine.subscriptions(&app()).await.unwrap().unwrap();
+        let is_paused = states.iter().any(|state| state.paused_at.is_some());
+        assert_eq!(
+            (is_paused, world.told().await.len()),
+            match fault {
+                Fault::CrashAfter => (true, 1),
+                _ => (false, 0),
+            }
+        );
+    }
+}
+
 /// One of each type has the members, of the kinds, that the reference shows.
 #[tokio::test(start_paused = true)]
 async fn the_reference_shows_each_type_as_it_is() {
     let store = Arc::new(MemoryStore::new());
     let world = World::with(store.clone(), Limits::default()).await;
     let again = "concurrency = 100";
-    world.deploy(&[("a", ONCE), ("again", again), ("watch", &watch("evoke.*"))]).await;
+    let hook = "[hooks.partner]\nurl = \"https://partner.example.com/\"\nsecret = \"KEY\"\n[[hooks.partner.on]]\nevent = \"h\"\n";
+    let key = SecretValue::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let functions = manifest(&[("a", ONCE), ("again", again), ("watch", &watch("evoke.*"))]);
+    world.engine.set_secret(&app(), &SecretName::new("KEY").unwrap(), &key).await.unwrap();
+    world.engine.deploy(&app(), bundle(&format!("{functions}{hook}"))).await.unwrap();
     world.runtime.script("a", |_| async { fail() });
     world.fails(3).await;
     world.runtime.script("a", |guest| guest.agree());
@@ -298,6 +363,7 @@ async fn the_reference_shows_each_type_as_it_is() {
     let (answered, _) = world.call("again", "").await.unwrap();
     assert_eq!(answered.response.status.as_u16(), 508);
     world.settled().await;
+    hold_and_let_go(&world).await;
     world.engine.drain(Duration::from_secs(5)).await.unwrap();
     store.reopen();
     let world = World::on(store, Limits::default(), ScriptedRuntime::new(), world.clock.clone(), 2).await;

@@ -63,7 +63,7 @@ async fn a_burst_on_a_cold_function_starts_no_more_than_its_concurrency() {
     world.deploy(&[("a", "concurrency = 5")]).await;
     world.runtime.start_takes(Duration::from_millis(20));
     let before = world.runtime.starts();
-    let calls = (0..200).map(|_| world.call("a", ""));
+    let calls = (0..500).map(|_| world.call("a", ""));
     let answers = futures_util::future::join_all(calls).await;
     assert!(answers.iter().all(Result::is_ok));
     assert!(world.runtime.starts() - before <= 5, "{} starts", world.runtime.starts() - before);

@@ -1,7 +1,14 @@
 //! Webhooks, beacons and the secrets they need.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
+use evoke_core::limits::Limits;
 use evoke_core::secret::{SecretName, SecretValue};
+use evoke_core::testing::fault::{Fault, FaultyStore};
+use evoke_core::testing::runtime::ScriptedRuntime;
+use evoke_core::testing::store::MemoryStore;
 use evoke_core::time::Clock;
 use evoke_core::webhook::{Refused, standard};
 use evoke_engine::deploy::DeployError;
@@ -22,7 +29,10 @@ fn value(text: &str) -> SecretValue {
 }
 
 async fn world() -> World {
-    let world = World::new().await;
+    deployed(World::new().await).await
+}
+
+async fn deployed(world: World) -> World {
     world.engine.set_secret(&app(), &name("OLD"), &value("whsec_b2xk")).await.unwrap();
     let text = manifest(&[("paid", "[[functions.paid.on]]\nevent = \"invoice.paid\"")]) + WEBHOOK;
     world.engine.deploy(&app(), bundle(&text)).await.unwrap();
@@ -55,6 +65,40 @@ async fn a_signed_report_starts_its_subscribers_once_however_often_it_is_deliver
     assert_eq!(again.runs, first.runs);
     assert!(!report("msg_2").await.duplicate);
     world.ended(&first.runs[0]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_was_taken_before_a_restart_is_known_after_it_and_too_old_after_five_minutes() {
+    let store = Arc::new(MemoryStore::new());
+    let first = deployed(World::with(store.clone(), Limits::default()).await).await;
+    let body = r#"{"type":"invoice.paid","data":{"amount":7}}"#;
+    let headers = signed(&first, "whsec_b2xk", "msg_1", body);
+    let taken = first.engine.report(&app(), 0, &headers, Bytes::from(body)).await.unwrap().remove(0);
+    first.ended(&taken.runs[0]).await;
+    first.engine.drain(Duration::from_secs(1)).await.unwrap();
+    store.reopen();
+    let clock = first.clock.clone();
+    let second = World::on(store, Limits::default(), ScriptedRuntime::new(), clock, 2).await;
+    let again = second.engine.report(&app(), 0, &headers, Bytes::from(body)).await.unwrap().remove(0);
+    assert_eq!((again.duplicate, again.runs), (true, taken.runs));
+    tokio::time::sleep(Duration::from_secs(5 * 60 + 1)).await;
+    let replayed = second.engine.report(&app(), 0, &headers, Bytes::from(body)).await;
+    assert!(matches!(replayed, Err(ReportError::Refused(_))), "{replayed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_whose_report_may_have_been_kept_is_told_so() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let world = World::with(store.clone(), Limits::default()).await;
+    let text = manifest(&[("seen", "on = [{ event = \"page_click\" }]")])
+        + "[[beacons]]\npath = \"/b\"\nevent = \"page_click\"\norigins = [\"https://shop.example\"]\n";
+    world.engine.deploy(&app(), bundle(&text)).await.unwrap();
+    let beacon = world.engine.beacon(&app(), 0).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    store.fail_next(Fault::After);
+    let answer = world.engine.report_page(&app(), &beacon, None, Bytes::from("{}")).await;
+    let Err(ReportError::Unknown { id }) = answer else { panic!("{answer:?}") };
+    assert!(world.engine.event(&app(), &id, None).await.is_ok(), "it is there under the id it got");
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,16 +37,65 @@ pub struct SubscriptionState {
     /// Events of one call, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u32>,
+    /// What waits for it.
+    #[serde(flatten)]
+    pub backlog: Backlog,
+}
+
+/// The queues of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueList {
+    /// By function, in the order of the manifest.
+    pub queues: Vec<QueueState>,
+    /// Where counting stops, and how many messages a paused queue collects at most.
+    pub waiting_max: u64,
+}
+
+/// A queue and how it is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueState {
+    /// Its name; its messages are events of the type `queue.NAME`.
+    pub name: String,
+    /// The function that takes its messages.
+    #[schema(value_type = String)]
+    pub to: FunctionName,
+    /// How long a message that somebody got is seen by nobody else.
+    pub visibility_ms: u64,
+    /// How often a message is handed out before it is a dead letter.
+    pub max_receives: u32,
+    /// Messages handed out at once, where it has a limit of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// Messages of one call, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<u32>,
+    /// What waits in it.
+    #[serde(flatten)]
+    pub backlog: Backlog,
+}
+
+/// What waits for a subscription or in a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Backlog {
     /// Since when it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<Time>,
-    /// Deliveries that are neither done nor given up, counted up to `waiting_max`.
+    /// Deliveries that are neither done nor given up, counted up to `waiting_max`. The others here are some of these.
     pub waiting: u64,
-    /// Those of them that could be attempted now.
+    /// Those that are being attempted.
+    pub leased: u64,
+    /// Those that were attempted, failed, and are attempted again.
+    pub retrying: u64,
+    /// Those that could be attempted now.
     pub available: u64,
     /// Since when the first of those could be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available_since: Option<Time>,
+    /// How long that is: how far delivery is behind. 0 when nothing could be attempted.
+    pub lag_ms: u64,
+    /// When the oldest of those that were counted was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_at: Option<Time>,
 }
 
 /// What pausing or resuming changed.

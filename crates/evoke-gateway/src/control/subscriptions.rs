@@ -3,24 +3,28 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::State as Extracted;
 use evoke_core::id::{AppName, FunctionName, SubscriptionName};
+use evoke_core::time::Timestamp;
+use evoke_engine::subscription::SubscriptionState as State;
 
 use super::extract::Segments;
-use crate::api::{PauseChange, SubscriptionList, SubscriptionState};
+use crate::api::{Backlog, PauseChange, QueueList, QueueState, SubscriptionList, SubscriptionState};
 use crate::gateway::Shared;
-use crate::problem::Refusal;
+use crate::problem::{Refusal, whole_ms};
 
 /// The subscriptions of an app, by function.
 #[utoipa::path(get, path = "/v1/apps/{app}/subscriptions", tag = "subscriptions", operation_id = "list_subscriptions",
     params(("app" = String, Path)), responses((status = 200, body = SubscriptionList)))]
 pub(super) async fn list(
-    State(shared): State<Arc<Shared>>,
+    Extracted(shared): Extracted<Arc<Shared>>,
     Segments(app): Segments<AppName>,
 ) -> Result<Json<SubscriptionList>, Refusal> {
     shared.app(&app)?;
     let states = shared.engine.subscriptions(&app).await?.unwrap_or_default();
-    let show = |state: evoke_engine::subscription::SubscriptionState| SubscriptionState {
+    let now = shared.engine.now();
+    let show = |state: State| SubscriptionState {
+        backlog: backlog(&state, now),
         function: state.function,
         name: state.subscription.name().to_string(),
         event: state.subscription.event.0.clone(),
@@ -28,13 +32,49 @@ pub(super) async fn list(
         order: state.subscription.order.as_ref().map(|order| order.0.clone()),
         concurrency: state.subscription.concurrency,
         batch_size: state.subscription.batch.as_ref().map(|batch| batch.size),
-        paused_at: state.paused_at.map(Into::into),
-        waiting: state.waiting.pending,
-        available: state.waiting.available,
-        available_since: state.waiting.since.map(Into::into),
     };
     let waiting_max = shared.engine.limits().paused_backlog;
     Ok(Json(SubscriptionList { subscriptions: states.into_iter().map(show).collect(), waiting_max }))
+}
+
+/// The queues of an app, by function. Each is a subscription as well, and is paused like one.
+#[utoipa::path(get, path = "/v1/apps/{app}/queues", tag = "subscriptions", operation_id = "list_queues",
+    params(("app" = String, Path)), responses((status = 200, body = QueueList)))]
+pub(super) async fn queues(
+    Extracted(shared): Extracted<Arc<Shared>>,
+    Segments(app): Segments<AppName>,
+) -> Result<Json<QueueList>, Refusal> {
+    shared.app(&app)?;
+    let states = shared.engine.subscriptions(&app).await?.unwrap_or_default();
+    let now = shared.engine.now();
+    let show = |state: State| {
+        let subscription = &state.subscription;
+        Some(QueueState {
+            name: subscription.queue()?.to_owned(),
+            backlog: backlog(&state, now),
+            visibility_ms: whole_ms(subscription.retry.initial),
+            max_receives: subscription.retry.attempts,
+            concurrency: subscription.concurrency,
+            batch_size: subscription.batch.as_ref().map(|batch| batch.size),
+            to: state.function,
+        })
+    };
+    let waiting_max = shared.engine.limits().paused_backlog;
+    Ok(Json(QueueList { queues: states.into_iter().filter_map(show).collect(), waiting_max }))
+}
+
+fn backlog(state: &State, now: Timestamp) -> Backlog {
+    let waiting = state.waiting;
+    Backlog {
+        paused_at: state.paused_at.map(Into::into),
+        waiting: waiting.pending,
+        leased: waiting.leased,
+        retrying: waiting.retrying,
+        available: waiting.available,
+        available_since: waiting.since.map(Into::into),
+        lag_ms: waiting.since.map_or(0, |since| whole_ms(now.since(since))),
+        oldest_at: waiting.oldest.map(Into::into),
+    }
 }
 
 /// Pauses a subscription: it collects deliveries and attempts none. Durable.
@@ -42,7 +82,7 @@ pub(super) async fn list(
     params(("app" = String, Path), ("function" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = PauseChange)))]
 pub(super) async fn pause(
-    State(shared): State<Arc<Shared>>,
+    Extracted(shared): Extracted<Arc<Shared>>,
     Segments((app, function, name)): Segments<(AppName, FunctionName, String)>,
 ) -> Result<Json<PauseChange>, Refusal> {
     shared.function(&app, &function)?;
@@ -55,7 +95,7 @@ pub(super) async fn pause(
     params(("app" = String, Path), ("function" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = PauseChange)))]
 pub(super) async fn resume(
-    State(shared): State<Arc<Shared>>,
+    Extracted(shared): Extracted<Arc<Shared>>,
     Segments((app, function, name)): Segments<(AppName, FunctionName, String)>,
 ) -> Result<Json<PauseChange>, Refusal> {
     shared.app(&app)?;

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use crate::number::{num, time, us};
 use crate::table::pending::Pending;
 use crate::table::queues;
+use crate::table::runs::Run;
 use crate::trouble::Trouble;
 
 /// One look-up per queue there ever was, however many invocations wait.
@@ -34,9 +35,14 @@ pub(crate) fn waiting(
 ) -> Result<Waiting, Trouble> {
     let Some(queue) = queues::find(conn, queue)? else { return Ok(Waiting::default()) };
     let (available, since) = Pending::count_available(conn, queue, us(now), max)?;
+    let (pending, leased, retrying, first) = Pending::count(conn, queue, us(now), max)?;
+    let oldest = first.map(|n| Run::read(conn, n)).transpose()?.map(|run| run.created_at);
     Ok(Waiting {
-        pending: num(Pending::count(conn, queue, max)?),
+        pending: num(pending),
         available: num(available),
         since: since.map(time),
+        leased: num(leased),
+        retrying: num(retrying),
+        oldest: oldest.map(time),
     })
 }

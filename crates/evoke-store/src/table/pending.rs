@@ -87,10 +87,19 @@ impl Pending {
         collect(conn, AVAILABLE, [queue, now, limit])
     }
 
-    /// How many there are of a queue, up to `max`.
-    pub fn count(conn: &Connection, queue: i64, max: i64) -> Result<i64, Trouble> {
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM pending WHERE queue = ?1 LIMIT ?2)";
-        Ok(conn.prepare_cached(sql)?.query_row([queue, max], |row| row.get(0))?)
+    /// How many there are of a queue, up to `max`: all, those with a lease at `now`, those that were attempted and have none; and
+    /// the number of the first of them.
+    pub fn count(
+        conn: &Connection,
+        queue: i64,
+        now: i64,
+        max: i64,
+    ) -> Result<(i64, i64, i64, Option<i64>), Trouble> {
+        let sql = "SELECT count(*), coalesce(sum(leased), 0), coalesce(sum(attempts > 0 AND NOT leased), 0), min(n) FROM
+            (SELECT n, attempts, token > 0 AND at > ?2 AS leased FROM pending WHERE queue = ?1 ORDER BY at LIMIT ?3)";
+        let mut count = conn.prepare_cached(sql)?;
+        let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        Ok(count.query_row([queue, now, max], row)?)
     }
 
     /// How many of a queue can be leased at `now`, up to `max`, and since when the first can be.

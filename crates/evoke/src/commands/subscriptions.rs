@@ -1,7 +1,7 @@
 //! `evoke subscriptions`: what waits, and holding it up.
 
 use evoke_core::time::{Clock as _, Timestamp};
-use evoke_gateway::api::{PauseChange, SubscriptionList, SubscriptionState};
+use evoke_gateway::api::{Backlog, PauseChange, SubscriptionList, SubscriptionState, Time};
 use serde_json::json;
 
 use crate::cli::{AppArgs, SubscriptionsVerb};
@@ -50,22 +50,47 @@ async fn change(subscription: &str, verb: &str, app: &AppArgs, format: Format) -
 }
 
 fn show(list: &SubscriptionList, now: Timestamp) -> Result<()> {
-    let mut table = Table::new(&["SUBSCRIPTION", "EVENT", "DELIVERY", "WAITING", "STATE"]);
+    let mut table = Table::new(&[
+        "SUBSCRIPTION",
+        "EVENT",
+        "DELIVERY",
+        "WAITING",
+        "RUNNING",
+        "RETRYING",
+        "OLDEST",
+        "LAG",
+        "STATE",
+    ]);
     for one in &list.subscriptions {
-        let state = match one.paused_at {
-            Some(at) => Cell::styled(format!("paused {}", words::age(at.0, now)), words::BAD),
-            None => "".into(),
-        };
-        let more = if one.waiting >= list.waiting_max { "+" } else { "" };
-        table.row([
-            Cell::styled(format!("{}/{}", one.function, one.name), words::NAME),
-            one.event.as_str().into(),
-            delivery(one).into(),
-            format!("{}{more}", one.waiting).into(),
-            state,
-        ]);
+        let name = Cell::styled(format!("{}/{}", one.function, one.name), words::NAME);
+        let [waiting, running, retrying, oldest, lag, state] = backlog(&one.backlog, list.waiting_max, now);
+        let (event, delivery) = (one.event.as_str().into(), delivery(one).into());
+        table.row([name, event, delivery, waiting, running, retrying, oldest, lag, state]);
     }
     Ok(table.print("the app has no subscriptions")?)
+}
+
+/// What waits, what is attempted, what is retried, the age of the oldest, how far behind, and whether it is paused.
+pub(super) fn backlog(backlog: &Backlog, waiting_max: u64, now: Timestamp) -> [Cell; 6] {
+    let state = match &backlog.paused_at {
+        Some(at) => Cell::styled(format!("paused {}", words::age(at.0, now)), words::BAD),
+        None => "".into(),
+    };
+    let age = |time: Option<&Time>| time.map_or_else(String::new, |time| words::age(time.0, now));
+    [
+        counted(backlog.waiting, waiting_max).into(),
+        counted(backlog.leased, waiting_max).into(),
+        counted(backlog.retrying, waiting_max).into(),
+        age(backlog.oldest_at.as_ref()).into(),
+        age(backlog.available_since.as_ref()).into(),
+        state,
+    ]
+}
+
+/// A number, with a plus where counting stopped.
+pub(super) fn counted(number: u64, max: u64) -> String {
+    let more = if number >= max { "+" } else { "" };
+    format!("{number}{more}")
 }
 
 fn delivery(one: &SubscriptionState) -> String {

@@ -24,6 +24,9 @@ const COMMANDS: &[&str] = &[
     "dlq",
     "dlq ls",
     "dlq redrive",
+    "queues",
+    "queues ls",
+    "queues stats",
     "subscriptions",
     "subscriptions ls",
     "subscriptions pause",
@@ -71,7 +74,7 @@ fn the_reference_names_every_command_and_option() {
     let reference = std::fs::read_to_string(reference).unwrap();
     let here = std::env::temp_dir();
     for command in COMMANDS.iter().filter(|command| {
-        !["events", "runs", "dlq", "subscriptions", "hooks", "secrets", "functions", "store"]
+        !["events", "runs", "dlq", "queues", "subscriptions", "hooks", "secrets", "functions", "store"]
             .contains(command)
     }) {
         assert!(

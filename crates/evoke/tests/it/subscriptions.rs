@@ -86,8 +86,17 @@ fn events_are_delivered_by_the_policy_of_their_subscription() {
     let mail =
         list["subscriptions"].as_array().unwrap().iter().find(|one| one["name"] == "queue.mail").unwrap();
     assert_eq!((&mail["waiting"], mail["paused_at"].is_string()), (&json!(1), true), "{list}");
+    let queue = server.evoke(app.path(), &["queues", "stats", "mail", "--json"]).ok().json();
+    let (to, out) = (&queue["to"], (&queue["waiting"], &queue["leased"], &queue["retrying"]));
+    assert_eq!((to, out), (&json!("mailer"), (&json!(1), &json!(0), &json!(0))), "{queue}");
+    assert!(queue["oldest_at"].is_string() && queue["paused_at"].is_string(), "{queue}");
+    let queues = server.evoke(app.path(), &["queues", "ls"]).ok().stdout;
+    assert!(queues.contains("mail") && queues.contains("paused"), "{queues}");
+    assert_eq!(server.evoke(app.path(), &["queues", "stats", "mial"]).code, 4);
     assert_eq!(lines("mailer"), [""; 0]);
     server.evoke(app.path(), &["subscriptions", "resume", "mailer/queue.mail"]).ok();
+    let done = || server.evoke(app.path(), &["queues", "stats", "mail", "--json"]).ok().json();
+    eventually("the queue to be empty", || Some(done()).filter(|queue| queue["waiting"] == 0));
     eventually("the mail", || Some(lines("mailer")).filter(|seen| *seen == ["mail to ada"]));
     let unknown = server.evoke(app.path(), &["subscriptions", "pause", "mailer/x"]);
     assert_eq!(unknown.code, 4, "{}", unknown.stderr);

@@ -186,3 +186,23 @@ pub async fn what_waits_is_counted(subject: &mut dyn Subject) {
     settle(subject, &leased[0].lease, give_up()).await;
     assert_eq!(count(at(1), 10).await, (2, 1, Some(START)));
 }
+
+/// Which are being attempted, which were and wait for the next time, and how long the oldest has been there.
+pub async fn what_waits_is_told_apart(subject: &mut dyn Subject) {
+    let store = subject.store();
+    let count = async |now| {
+        let waiting = store.waiting(&of("s"), now, 10).await.expect("waiting");
+        (waiting.leased, waiting.retrying, waiting.oldest)
+    };
+    assert_eq!(count(START).await, (0, 0, None));
+    let first = keyed(1, "a");
+    let oldest = Some(first.run.created_at);
+    accept(subject, vec![first, keyed(2, "b"), keyed(3, "c")]).await;
+    assert_eq!(count(START).await, (0, 0, oldest));
+    let leased = take(subject, START).await;
+    assert_eq!(count(START).await, (3, 0, oldest));
+    settle(subject, &leased[0].lease, Verdict::Defer { until: at(100) }).await;
+    settle(subject, &leased[1].lease, Verdict::Release).await;
+    assert_eq!(count(at(1)).await, (1, 1, oldest), "what was given back was not attempted");
+    assert_eq!(count(START.after(HOLD)).await, (0, 2, oldest), "a lease that ran out is none");
+}

@@ -195,8 +195,16 @@ impl All {
     }
 
     pub(super) fn waiting(&self, queue: &Queue, now: Timestamp, max: u64) -> Waiting {
-        let pending = |one: &&Invocation| one.queue == *queue && !matches!(one.place, Place::Dead { .. });
-        let pending = self.invocations.values().filter(pending);
+        let counted = |(_, one): &(&RunId, &Invocation)| {
+            one.queue == *queue && !matches!(one.place, Place::Dead { .. })
+        };
+        let counted = self.invocations.iter().filter(counted);
+        let created = |run: &RunId| self.runs.get(run).map(|run| run.created_at);
+        let oldest = counted.clone().filter_map(|(run, _)| created(run)).min();
+        let pending = counted.map(|(_, one)| one);
+        let is_leased = |one: &&Invocation| matches!(one.place, Place::Held { until, .. } if until > now);
+        let leased = pending.clone().filter(is_leased).count() as u64;
+        let retrying = pending.clone().filter(|one| one.attempts > 0 && !is_leased(one)).count() as u64;
         let mut available: Vec<Timestamp> =
             pending.clone().filter_map(|one| one.place.available_at().filter(|at| *at <= now)).collect();
         available.sort_unstable();
@@ -204,6 +212,9 @@ impl All {
             pending: (pending.count() as u64).min(max),
             available: (available.len() as u64).min(max),
             since: available.first().copied(),
+            leased: leased.min(max),
+            retrying: retrying.min(max),
+            oldest,
         }
     }
 
