@@ -115,7 +115,8 @@ class Story:
         code = self.code()
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda _: self.enter(challenge, code)[0], range(8)))
-        self.checks.equal("answers", [200] + 7 * [410], sorted(answers), show="one session, the others learn that the code was used")
+        expected = [200] + 7 * [410]
+        self.checks.equal("answers", expected, sorted(answers), show="one session, and for the others a used code")
 
     def too_late(self) -> None:
         print("A code for two seconds")
