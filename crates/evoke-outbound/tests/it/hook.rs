@@ -27,7 +27,7 @@ use crate::endpoint::{ENDLESS, Endpoint, SILENT};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthank";
 
-pub fn runtime(ca: Option<&Path>, opened: &[&str]) -> HookRuntime {
+fn runtime(ca: Option<&Path>, opened: &[&str]) -> HookRuntime {
     let limits = Limits::default();
     let policy = AddressPolicy { opened: opened.iter().map(|range| range.parse().unwrap()).collect() };
     let dialler = Dialler::new(policy, Resolver::System, limits.clone());
@@ -40,15 +40,11 @@ pub fn runtime(ca: Option<&Path>, opened: &[&str]) -> HookRuntime {
     HookRuntime::new(client, clock, &limits)
 }
 
-pub async fn hook(runtime: &HookRuntime, url: &str) -> Box<dyn Instance> {
-    signed_with(runtime, url, &[("KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]).await
-}
-
-/// A hook with these secrets, the newest first.
-pub async fn signed_with(runtime: &HookRuntime, url: &str, secrets: &[(&str, &str)]) -> Box<dyn Instance> {
+async fn hook(runtime: &HookRuntime, url: &str) -> Box<dyn Instance> {
+    let secret = SecretName::new("KEY").unwrap();
     let hook = Hook {
         url: HookUrl::parse(url).unwrap(),
-        secrets: secrets.iter().map(|(name, _)| SecretName::new(name).unwrap()).collect(),
+        secrets: vec![secret],
         headers: Default::default(),
         secret_headers: Default::default(),
         mode: ContentMode::Structured,
@@ -61,7 +57,7 @@ pub async fn signed_with(runtime: &HookRuntime, url: &str, secrets: &[(&str, &st
         bundle: String::new(),
         source: Default::default(),
         handler: None,
-        env: secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        env: vec![("KEY".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())],
         egress: Default::default(),
         memory_bytes: 0,
         preload: Preload::None,
@@ -75,7 +71,7 @@ pub async fn signed_with(runtime: &HookRuntime, url: &str, secrets: &[(&str, &st
 }
 
 /// Delivers an event; the statuses that were reported, and the end.
-pub async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16>, Ended) {
+async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16>, Ended) {
     let (up, mut reports) = mpsc::channel(8);
     let cause = Cause {
         root: Correlation::from_text("root"),
@@ -105,15 +101,15 @@ pub async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16
     (statuses, ended)
 }
 
-pub fn failure(ended: Ended) -> (FailureCode, String) {
+fn failure(ended: Ended) -> (FailureCode, String) {
     match ended {
         Ended::Failed(failure) => (failure.code, failure.message),
         other => panic!("{other:?}"),
     }
 }
 
-pub const LONG: Duration = Duration::from_secs(60);
-pub const RETURNED: Ended = Ended::Returned { events: Vec::new() };
+const LONG: Duration = Duration::from_secs(60);
+const RETURNED: Ended = Ended::Returned { events: Vec::new() };
 
 #[tokio::test]
 async fn deliveries_go_over_one_connection_with_a_certificate_of_an_own_authority() {

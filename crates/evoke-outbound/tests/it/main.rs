@@ -3,4 +3,3 @@
 
 mod endpoint;
 mod hook;
-mod unkind;
