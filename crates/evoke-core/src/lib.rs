@@ -19,6 +19,7 @@
 
 pub mod archive;
 pub mod body;
+pub mod chain;
 pub mod egress;
 pub mod event;
 pub mod filter;

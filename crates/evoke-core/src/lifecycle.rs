@@ -23,7 +23,9 @@ pub const FUNCTION_FAILING: &str = "evoke.function.failing";
 pub const FUNCTION_RECOVERED: &str = "evoke.function.recovered";
 /// An invocation was given up.
 pub const DEADLETTER_ADDED: &str = "evoke.deadletter.added";
-/// A chain of calls was cut.
+/// A chain of calls and events comes back to a function for the first time.
+pub const LOOP_SUSPECTED: &str = "evoke.loop.suspected";
+/// A chain of calls and events was cut.
 pub const LOOP_STOPPED: &str = "evoke.loop.stopped";
 /// The endpoint of a hook wants no more.
 pub const HOOK_DISABLED: &str = "evoke.hook.disabled";
@@ -35,13 +37,14 @@ pub const SUBSCRIPTION_PAUSED: &str = "evoke.subscription.paused";
 pub const SUBSCRIPTION_RESUMED: &str = "evoke.subscription.resumed";
 
 /// All of them.
-pub const TYPES: [&str; 11] = [
+pub const TYPES: [&str; 12] = [
     NODE_STARTING,
     NODE_STOPPING,
     APP_DEPLOYED,
     FUNCTION_FAILING,
     FUNCTION_RECOVERED,
     DEADLETTER_ADDED,
+    LOOP_SUSPECTED,
     LOOP_STOPPED,
     HOOK_DISABLED,
     HOOK_ENABLED,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::chain::ChainLimits;
+
 /// The bounds of one node. [`Limits::default`] suits a small machine.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -20,8 +22,10 @@ pub struct Limits {
     pub delayed_events: usize,
     /// How far away that time may be.
     pub delay: Duration,
-    /// Runs that may lie between the start of a chain of calls and its end.
-    pub chain_depth: u32,
+    /// How long chains of calls and events may be, where the manifest does not say.
+    pub chain: ChainLimits,
+    /// Starts whose invocations are counted at the same time; those with the fewest lately are forgotten first.
+    pub chain_starts: usize,
     /// Events of the platform's own about trouble (failing functions, dead letters, loops) for one app in a second.
     pub lifecycle_events_per_second: u64,
     /// As many of them at once.
@@ -138,7 +142,8 @@ impl Default for Limits {
             filter_work: 2_000_000,
             delayed_events: 100_000,
             delay: Duration::from_secs(366 * 24 * 60 * 60),
-            chain_depth: 32,
+            chain: ChainLimits { depth: 16, reentries: 8, invocations: 100_000 },
+            chain_starts: 10_000,
             lifecycle_events_per_second: 2,
             lifecycle_events_at_once: 100,
             effects: 1_000,

@@ -4,6 +4,7 @@
 //! or says everything that is wrong with it. [`schema`] is for editors.
 
 pub mod bounds;
+mod chains;
 mod literal;
 mod problem;
 pub mod raw;
@@ -33,6 +34,7 @@ use crate::schedule::Schedule;
 use crate::secret::SecretName;
 use crate::webhook::{Mapping, Scheme};
 
+pub use chains::{ChainBounds, Chains, Loops};
 pub(crate) use problem::did_you_mean;
 pub use problem::{ManifestErrors, Problem, Span};
 pub use resolve::parse;
@@ -53,6 +55,9 @@ pub enum FileKind {
 pub struct Manifest {
     /// Its name.
     pub app: AppName,
+    /// The bounds of its chains, and what becomes of circles that can be seen in it.
+    #[serde(default, skip_serializing_if = "Chains::is_default")]
+    pub chains: Chains,
     /// How the packages that its functions need are installed.
     #[serde(default, skip_serializing_if = "Install::is_default")]
     pub install: Install,
@@ -164,6 +169,12 @@ pub struct Function {
     pub secrets: Vec<SecretName>,
     /// Event types it may publish: exact, or a prefix ending in `*`.
     pub emits: Vec<TypePattern>,
+    /// The functions of the app it may call; all when it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Vec<FunctionName>>,
+    /// Bounds of chains that hold for it instead of the app's.
+    #[serde(default, skip_serializing_if = "ChainBounds::is_default")]
+    pub chain: ChainBounds,
     /// Where it may connect to. Left out of JSON when empty, so that a function without it keeps its revision.
     #[serde(default, skip_serializing_if = "AllowList::is_empty")]
     pub egress: AllowList,

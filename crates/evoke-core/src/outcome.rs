@@ -68,6 +68,8 @@ pub enum FailureCode {
     Overloaded,
     /// The store did not take the attempt's effects, or did not say whether it did.
     StoreFailed,
+    /// The chain that led here has reached a bound: it is a loop, as far as can be told.
+    LoopDetected,
     /// The app or function is no longer deployed.
     NotDeployed,
     /// The endpoint of a hook could not be connected to, or the connection broke.
@@ -103,6 +105,7 @@ impl FailureCode {
             Self::EmitRefused => "emit_refused",
             Self::Overloaded => "overloaded",
             Self::StoreFailed => "store_failed",
+            Self::LoopDetected => "loop_detected",
             Self::NotDeployed => "not_deployed",
             Self::Unreachable => "unreachable",
             Self::BadStatus => "bad_status",

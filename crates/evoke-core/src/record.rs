@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::chain::{Chain, Edge, Link};
 use crate::event::EventRef;
 use crate::id::{AppName, Correlation, FunctionName, RevisionId, RunId, SubscriptionName, WaitId};
 use crate::outcome::Outcome;
@@ -48,6 +49,11 @@ pub struct RunRecord {
 impl RunRecord {
     /// How many attempts a record holds.
     pub const ATTEMPTS_KEPT: usize = 32;
+
+    /// This run as a part of the chain of what it causes.
+    pub fn link(&self) -> Link {
+        Link { app: self.app.clone(), function: self.function.clone(), by: Edge::of(&self.trigger) }
+    }
 
     /// Adds an attempt, dropping the oldest over the bound.
     pub fn push_attempt(&mut self, attempt: AttemptRecord) {
@@ -109,6 +115,9 @@ pub struct Cause {
     pub parent: Option<RunId>,
     /// How many runs lie between the start and this one.
     pub depth: u32,
+    /// Which ones; the last is that of `parent`. Fewer than `depth` where the way led through a server that does not tell.
+    #[serde(default, skip_serializing_if = "Chain::is_empty")]
+    pub chain: Chain,
     /// W3C trace id (32 hex digits).
     pub trace_id: String,
     /// W3C span id of whoever caused it (16 hex digits).

@@ -9,6 +9,7 @@ mod record;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evoke_core::chain::{Edge, Link};
 use evoke_core::event::Event;
 use evoke_core::id::RunId;
 use evoke_core::limits::Limits;
@@ -125,10 +126,13 @@ impl Attempt {
 
     /// What this attempt causes has it as its parent.
     pub fn cause_of_children(&self) -> Cause {
+        let (app, function) = (self.target.app.clone(), self.target.name.clone());
+        let by = Edge::of(&self.trigger);
         Cause {
             root: self.cause.root.clone(),
             parent: Some(self.run.clone()),
             depth: self.cause.depth + 1,
+            chain: self.cause.chain.and(Link { app, function, by }),
             trace_id: self.cause.trace_id.clone(),
             span_id: self.span.clone(),
         }

@@ -6,9 +6,10 @@ mod repeat;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evoke_core::chain::LoopStopped;
 use evoke_core::id::{AppName, FunctionName, RunId};
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
-use evoke_core::record::{Cause, RunRecord, RunState, Trigger};
+use evoke_core::record::{AttemptRecord, Cause, RunRecord, RunState, Trigger};
 use evoke_core::runtime::{Input, Request, Response};
 use evoke_core::store::{SettleError, Space, StoreError};
 use tokio::sync::oneshot;
@@ -20,7 +21,7 @@ use crate::attempt::{self, Attempt, Caller, Executed, Head, NoAnswer, Taken};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::trace::TraceParent;
-use crate::{Engine, ingest, lifecycle};
+use crate::{Engine, chain, ingest, lifecycle};
 
 use repeat::Again;
 
@@ -64,6 +65,16 @@ pub enum CallError {
         app: AppName,
         /// The function.
         function: FunctionName,
+    },
+    /// The chain of calls and events that led here has reached a bound.
+    #[error("function {function} was not called: {stopped}")]
+    Loop {
+        /// Its run, which did not begin.
+        run: RunId,
+        /// The function.
+        function: FunctionName,
+        /// The chain, and the bound.
+        stopped: Box<LoopStopped>,
     },
     /// Too many calls wait, or this one waited too long.
     #[error(
@@ -179,11 +190,19 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
     };
     let Ask { app: app_name, function, request, trigger, run, cause, deadline } = ask;
     let taken = Taken::now(inner);
+    let name = (app_name.clone(), function.clone());
+    let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause, taken.at);
+    if let Some((app, target)) = callee(inner, &name)
+        && let Err(stopped) = chain::admit(inner, &app, &target, &record)
+    {
+        let outcome = Outcome::Rejected(chain::failure(&stopped));
+        let attempt = taken.unstarted(inner, 1, Some(&target), outcome);
+        inner.recorder.run(ended(record, attempt));
+        return Err(CallError::Loop { run, function, stopped });
+    }
     let patience = taken.since + inner.limits.waiting;
     let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
-    let (app, target, permit) = enter(inner, (app_name.clone(), function.clone()), &cause, patience).await?;
-
-    let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause, taken.at);
+    let (app, target, permit) = enter(inner, name, &record.cause, patience).await?;
     let is_keyed = keyed.is_some();
     let (head, answer) = oneshot::channel();
     let cancel = inner.ending.child_token();
@@ -213,14 +232,15 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
 /// outside.
 async fn enter(
     inner: &Inner,
-    (app, function): (AppName, FunctionName),
+    name: (AppName, FunctionName),
     cause: &Cause,
     patience: Instant,
 ) -> Result<(Arc<App>, Arc<Target>, Permit), CallError> {
     loop {
-        let found = inner.directory.snapshot().find(&app, &function);
-        let found = found.filter(|(_, target)| target.settings.hook.is_none());
-        let Some((app, target)) = found else { return Err(CallError::NotFound { app, function }) };
+        let Some((app, target)) = callee(inner, &name) else {
+            let (app, function) = name;
+            return Err(CallError::NotFound { app, function });
+        };
         let entered = target.pool.door.enter(patience);
         let entered = match cause.parent {
             Some(_) => Some(entered.await),
@@ -233,11 +253,26 @@ async fn enter(
             Some(Err(Refused::Full { waiting })) => {
                 let (concurrency, retry_after) =
                     (target.pool.terms.concurrency, target.pool.door.retry_after());
+                let function = name.1;
                 return Err(CallError::Overloaded { function, concurrency, waiting, retry_after });
             }
             None => return Err(CallError::Draining),
         }
     }
+}
+
+/// The function of that name that can be called. A hook takes events only.
+fn callee(inner: &Inner, (app, function): &(AppName, FunctionName)) -> Option<(Arc<App>, Arc<Target>)> {
+    let found = inner.directory.snapshot().find(app, function);
+    found.filter(|(_, target)| target.settings.hook.is_none())
+}
+
+/// The record of a call after its only attempt.
+fn ended(mut record: RunRecord, attempt: AttemptRecord) -> RunRecord {
+    record.state = if attempt.outcome.is_completed() { RunState::Completed } else { RunState::Failed };
+    record.ended_at = Some(attempt.ended_at);
+    record.push_attempt(attempt);
+    record
 }
 
 /// A call that was let in.
@@ -295,10 +330,7 @@ impl Running {
         if unknown && repeat::is_kept(&inner, &record.id).await {
             return;
         }
-        record.state = if attempt.outcome.is_completed() { RunState::Completed } else { RunState::Failed };
-        record.ended_at = Some(attempt.ended_at);
-        record.push_attempt(attempt);
-        inner.recorder.run(record);
+        inner.recorder.run(ended(record, attempt));
     }
 }
 

@@ -24,7 +24,7 @@ use crate::attempt::{Attempt, Executed, Taken, failure_of};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::settle::decide;
-use crate::{hook, ingest, lifecycle, pool};
+use crate::{chain, hook, ingest, lifecycle, pool};
 use conclude::{End, conclude, unsettled};
 
 /// How often an attempt whose state changed under it is made again before that counts as a failed attempt.
@@ -54,7 +54,10 @@ pub(crate) async fn deliver(
         match leased.attempt > policy.attempts {
             // What may have brought the server down is not tried for ever. The store has noted the lost attempt already.
             true => settle_one(&inner, &leased, None, &policy).await,
-            false => live.push(leased),
+            false => match stopped(&inner, &app, &target, &leased) {
+                Some(record) => settle_one(&inner, &leased, Some(record), &policy).await,
+                None => live.push(leased),
+            },
         }
     }
     let live = undecided::decide(&inner, &target, live).await;
@@ -62,6 +65,16 @@ pub(crate) async fn deliver(
         let delivery = Delivery { inner: &inner, app, target, leased: &live, policy, timeout, batched };
         delivery.run(admitted).await;
     }
+}
+
+/// The record of an invocation whose chain goes round. It is judged once; later attempts add nothing to the chain.
+fn stopped(inner: &Arc<Inner>, app: &App, target: &Target, leased: &Leased) -> Option<AttemptRecord> {
+    if leased.attempt > 1 {
+        return None;
+    }
+    let stopped = chain::admit(inner, app, target, &leased.run).err()?;
+    let outcome = Outcome::Rejected(chain::failure(&stopped));
+    Some(Taken::now(inner).unstarted(inner, leased.attempt, Some(target), outcome))
 }
 
 /// Gives back what was leased and cannot be attempted now.

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use evoke_core::chain::declared;
 use evoke_core::id::{AppName, FunctionName, RevisionId};
-use evoke_core::manifest::{Function, Manifest, ManifestErrors, parse};
+use evoke_core::manifest::{Function, Loops, Manifest, ManifestErrors, parse};
 use evoke_core::outcome::Failure;
 use evoke_core::runtime::{PrepareError, PreparedBundle, Progress};
 use evoke_core::secret::SecretName;
@@ -71,6 +72,8 @@ pub struct Deployed {
     pub changed: Vec<FunctionName>,
     /// Functions that are gone.
     pub removed: Vec<FunctionName>,
+    /// What is allowed, and may not be what was meant.
+    pub warnings: Vec<String>,
 }
 
 /// Why nothing was deployed. What ran before still runs.
@@ -102,6 +105,9 @@ pub enum DeployError {
     /// There is no room for it on this node.
     #[error("{0}")]
     DoesNotFit(String),
+    /// Its functions can call each other in a circle, and its manifest forbids that.
+    #[error("app.loops is \"deny\", and functions can lead to each other in a circle: {}", .0.join("; "))]
+    Loops(Vec<String>),
     /// Another app has the same route.
     #[error("route {route} is already taken by app {owner}")]
     RouteTaken {
@@ -155,6 +161,7 @@ impl Engine {
                 "the app has {subscriptions} subscriptions, the limit is {limit}"
             )));
         }
+        let warnings = circles(&manifest)?;
         let missing = inner.vault.missing(&manifest);
         if !missing.is_empty() {
             return Err(DeployError::Secrets(missing));
@@ -207,7 +214,7 @@ impl Engine {
         lifecycle::deployed(inner, &next.manifest.app).await;
         let former = former.iter().flat_map(|former| former.revisions.keys());
         let removed = former.filter(|name| !next.revisions.contains_key(*name)).cloned().collect();
-        Ok(Deployed { deployment: next, changed, removed })
+        Ok(Deployed { deployment: next, changed, removed, warnings })
     }
 
     /// All apps, by name.
@@ -284,6 +291,22 @@ fn documents(next: &Deployment, changed: &[FunctionName], expect: Expect) -> Vec
     let key = Space::deployment_key(app.as_str(), next.version);
     let kept = document(Space::deployments(), key, json_value(next), Expect::Anything);
     [current, kept].into_iter().chain(revisions).collect()
+}
+
+/// A warning for each circle of functions that the manifest tells of, unless it says that they are meant.
+fn circles(manifest: &Manifest) -> Result<Vec<String>, DeployError> {
+    let found = || declared::cycles(manifest).iter().map(ToString::to_string).collect::<Vec<_>>();
+    match manifest.chains.loops {
+        Loops::Allow => Ok(Vec::new()),
+        Loops::Deny => match found() {
+            circles if circles.is_empty() => Ok(circles),
+            circles => Err(DeployError::Loops(circles)),
+        },
+        Loops::Warn => {
+            let warning = |circle| format!("functions can lead to each other in a circle: {circle}");
+            Ok(found().into_iter().map(warning).collect())
+        }
+    }
 }
 
 fn missing_secrets(names: &[SecretName]) -> String {

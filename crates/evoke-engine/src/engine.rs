@@ -19,6 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::again::Budgets;
 use crate::call::KeysInUse;
+use crate::chain::Starts;
 use crate::deploy::Files;
 use crate::hook::Hooks;
 use crate::later::Later;
@@ -90,6 +91,7 @@ pub(crate) struct Inner {
     pub agenda: Agenda,
     pub later: Later,
     pub told: Told,
+    pub starts: Starts,
     pub recorder: Recorder,
     pub keys_in_use: KeysInUse,
     pub vault: Vault,
@@ -166,6 +168,7 @@ impl Engine {
             agenda: Agenda::default(),
             later: Later::default(),
             told: Told::default(),
+            starts: Starts::new(limits.chain_starts),
             recorder,
             keys_in_use: KeysInUse::default(),
             vault: Vault::new(secrets_key),

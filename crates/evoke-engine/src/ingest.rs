@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evoke_core::body::BodyError;
+use evoke_core::chain::Chain;
 use evoke_core::event::{Attribute, CAUSATION_ID, CORRELATION_ID, Event, EventError, EventRef};
 use evoke_core::filter::{Allowance, Decision};
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
@@ -282,7 +283,8 @@ impl Inner {
         };
         let trace_id = trace.map_or_else(|| chance.ids.trace(), |trace| trace.trace_id.clone());
         let span_id = trace.map_or_else(|| chance.ids.span(), |trace| trace.span_id.clone());
-        Cause { root: Correlation::from_text(root), parent: None, depth: 0, trace_id, span_id }
+        let root = Correlation::from_text(root);
+        Cause { root, parent: None, depth: 0, chain: Chain::default(), trace_id, span_id }
     }
 }
 

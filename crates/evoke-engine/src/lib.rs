@@ -13,6 +13,7 @@ mod admission;
 mod again;
 mod attempt;
 pub mod call;
+mod chain;
 mod deliver;
 pub mod deploy;
 mod effects;

@@ -29,7 +29,7 @@ use crate::route::App;
 pub(crate) use health::Health;
 pub(crate) use hold::{Change, write};
 pub(crate) use node::{deployed, starting, stopping};
-pub(crate) use trouble::{attempted, dead_letter, loop_stopped};
+pub(crate) use trouble::{attempted, dead_letter, loop_stopped, loop_suspected};
 
 /// How much each app has been told of trouble.
 #[derive(Default)]

@@ -20,8 +20,10 @@ pub(crate) fn decide(
         Outcome::Rejected(failure) if failure.code == FailureCode::Filtered => Verdict::Complete,
         // The server is going away: another one, or this one after its restart, makes the attempt.
         Outcome::Rejected(failure) if failure.code == FailureCode::Draining => Verdict::Release,
-        // Trying again cannot help until somebody deploys; the dead letter waits for that.
-        Outcome::Rejected(failure) if failure.code == FailureCode::NotDeployed => {
+        // Trying again cannot help until somebody deploys, or changes a bound; the dead letter waits for that.
+        Outcome::Rejected(failure)
+            if matches!(failure.code, FailureCode::NotDeployed | FailureCode::LoopDetected) =>
+        {
             Verdict::DeadLetter { reason: outcome.reason() }
         }
         // Whoever was to get it wants nothing more. The dead letter can be redriven once that has changed.

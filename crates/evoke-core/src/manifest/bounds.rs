@@ -6,6 +6,10 @@ use super::Function;
 
 /// Bytes of an `evoke.toml`.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// The largest depth of chains, and number of re-entries, that may be asked for: a chain is kept with each of its runs.
+pub const CHAIN_DEPTH_MAX: u32 = 256;
+/// The most invocations that one start may be allowed to cause.
+pub const CHAIN_INVOCATIONS_MAX: u32 = 10_000_000;
 /// Functions of an app.
 pub const FUNCTIONS_MAX: usize = 1_000;
 /// Schedules of an app.

@@ -10,7 +10,7 @@ use super::table::{At, Located, Table};
 /// Keys the design knows and this version does not.
 const LATER_TOP: &[&str] = &["buckets", "secrets", "state", "decorators", "quotas"];
 const LATER_FUNCTION: &[&str] =
-    &["class", "state", "buckets", "schedule", "schedules", "decorators", "queue", "calls", "webhook"];
+    &["class", "state", "buckets", "schedule", "schedules", "decorators", "queue", "webhook"];
 const LATER_ON: &[&str] = &["delay"];
 const LATER_ROUTE: &[&str] = &["decorators", "variants", "shadow"];
 
@@ -63,6 +63,27 @@ pub struct App {
     /// The app's name, which is the namespace of its functions, routes and state.
     #[schemars(required, regex(pattern = NAME_PATTERN), extend("examples" = ["shop"]))]
     pub name: Option<At<String>>,
+    /// Bounds of its chains: functions that call each other, directly or by events.
+    pub chain: Option<Chain>,
+    /// What becomes of a deployment whose functions, as far as this file tells, can call each other in a circle.
+    #[schemars(extend("enum" = ["warn", "deny", "allow"], "default" = "warn"))]
+    pub loops: Option<At<String>>,
+}
+
+/// How long a chain of calls and events may become before it is stopped as a loop.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Chain {
+    /// Invocations that may lie before one, 1 to 256; 16 unless the server says otherwise.
+    #[schemars(range(min = 1, max = 256), extend("examples" = [16]))]
+    pub depth: Option<At<i64>>,
+    /// How often a chain may come back to the same function, 0 to 256; 8 unless the server says otherwise.
+    #[schemars(range(min = 0, max = 256), extend("examples" = [8]))]
+    pub reentries: Option<At<i64>>,
+    /// Invocations that one request or event from outside may cause in all, 1 to 10000000; 100000 unless the server says
+    /// otherwise.
+    #[schemars(range(min = 1, max = 10_000_000), extend("examples" = [100_000]))]
+    pub invocations: Option<At<i64>>,
 }
 
 /// How the packages of requirements.txt and package.json are installed.
@@ -161,6 +182,11 @@ pub struct Function {
     /// Event types it may publish: exact, or a prefix ending in *.
     #[schemars(with = "Option<Vec<String>>", extend("examples" = [["purchase_complete"]]))]
     pub emits: Option<At<Vec<At<String>>>>,
+    /// The functions of the app it may call; all when left out.
+    #[schemars(with = "Option<Vec<String>>", extend("examples" = [["price"]]))]
+    pub calls: Option<At<Vec<At<String>>>>,
+    /// Bounds of chains that hold for it instead of the app's.
+    pub chain: Option<Chain>,
     /// Where it may connect to: host:port, with *.example.org for all names below one, or a range of addresses.
     #[schemars(with = "Option<Vec<String>>", extend("examples" = [["smtp.example.com:25", "*.example.org:443"]]))]
     pub egress: Option<At<Vec<At<String>>>>,
@@ -437,9 +463,25 @@ impl File {
 
 impl App {
     fn read(mut table: Table<'_, '_, '_>) -> Self {
-        let app = Self { name: table.required_text("name", r#""shop""#) };
+        let app = Self {
+            name: table.required_text("name", r#""shop""#),
+            chain: table.table("chain", "app: chain", Chain::read),
+            loops: table.text("loops", r#""deny""#),
+        };
         table.finish(&[]);
         app
+    }
+}
+
+impl Chain {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let chain = Self {
+            depth: table.number("depth", "16"),
+            reentries: table.number("reentries", "8"),
+            invocations: table.number("invocations", "100000"),
+        };
+        table.finish(&[]);
+        chain
     }
 }
 
@@ -485,6 +527,7 @@ impl Function {
     fn read(mut table: Table<'_, '_, '_>) -> Self {
         let header = table.place.replacen("function ", "functions.", 1) + ".on";
         let retry = format!("{}: retry", table.place);
+        let chain = format!("{}: chain", table.place);
         let function = Self {
             source: table.required_text("source", r#""checkout.ts""#),
             runtime: table.text("runtime", r#""node""#),
@@ -500,6 +543,8 @@ impl Function {
             env: table.text_map("env", r#"{ CURRENCY = "EUR" }"#),
             secrets: table.texts("secrets", r#"["SMTP_PASSWORD"]"#),
             emits: table.texts("emits", r#"["purchase_complete"]"#),
+            calls: table.texts("calls", r#"["price"]"#),
+            chain: table.table("chain", &chain, Chain::read),
             egress: table.texts("egress", r#"["api.example.com:443"]"#),
             on: table.tables(
                 "on",

@@ -2,6 +2,7 @@
 
 mod archive;
 mod beacon;
+mod chains;
 mod egress;
 mod function;
 mod hook;
@@ -64,6 +65,8 @@ impl Resolver<'_, '_> {
     fn manifest(&mut self, file: &raw::File) -> Option<Manifest> {
         self.edition(file);
         let app = self.app(file);
+        let chains = self.chains(file.app.as_ref());
+        let declared: Vec<&str> = file.functions.iter().map(|(name, _)| name.value.as_str()).collect();
         if let Some((name, _)) = file.functions.get(FUNCTIONS_MAX) {
             let message =
                 format!("{} functions are more than the limit of {FUNCTIONS_MAX}", file.functions.len());
@@ -71,14 +74,13 @@ impl Resolver<'_, '_> {
         }
         let mut functions = BTreeMap::new();
         for (name, raw) in file.functions.iter().take(FUNCTIONS_MAX) {
-            let function = self.function(&name.value, raw);
+            let function = self.function(&name.value, raw, &declared);
             match FunctionName::new(&name.value) {
                 Ok(name) => functions.extend(function.map(|function| (name, function))),
                 Err(error) => self.invalid_name(name, error.to_string()),
             }
         }
         self.hooks(&file.hooks, &mut functions, &file.functions);
-        let declared: Vec<&str> = file.functions.iter().map(|(name, _)| name.value.as_str()).collect();
         let routes = self.routes(&file.routes, &declared);
         self.queues(&file.queues, &mut functions, &declared);
         let webhooks = self.webhooks(&file.webhooks, &routes);
@@ -87,7 +89,8 @@ impl Resolver<'_, '_> {
         let install = Install { scripts: scripts.is_some_and(|scripts| scripts.value) };
         let archive = file.archive.as_ref().map(|archive| self.archive(archive)).unwrap_or_default();
         let schedules = self.schedules(&file.schedules, &file.functions, &file.hooks);
-        Some(Manifest { app: app?, install, archive, functions, routes, webhooks, beacons, schedules })
+        let app = app?;
+        Some(Manifest { app, chains, install, archive, functions, routes, webhooks, beacons, schedules })
     }
 
     fn edition(&mut self, file: &raw::File) {

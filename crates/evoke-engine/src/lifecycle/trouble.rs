@@ -1,8 +1,10 @@
-//! A function fails or recovers, an invocation is given up, a chain of calls is cut.
+//! A function fails or recovers, an invocation is given up, a chain of calls goes round.
 
-use evoke_core::id::{FunctionName, RunId};
-use evoke_core::lifecycle::{DEADLETTER_ADDED, FUNCTION_FAILING, FUNCTION_RECOVERED, LOOP_STOPPED};
-use evoke_core::record::{AttemptRecord, Cause, RunRecord};
+use evoke_core::chain::LoopStopped;
+use evoke_core::lifecycle::{
+    DEADLETTER_ADDED, FUNCTION_FAILING, FUNCTION_RECOVERED, LOOP_STOPPED, LOOP_SUSPECTED,
+};
+use evoke_core::record::{AttemptRecord, RunRecord};
 use evoke_core::store::Append;
 use evoke_core::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -49,28 +51,47 @@ pub(crate) fn dead_letter(inner: &Inner, run: &RunRecord, reason: &str, now: Tim
     trouble(inner, &app, id, DEADLETTER_ADDED, run.function.as_str(), members(data))
 }
 
-/// `evoke.loop.stopped`: `by` was kept from calling `callee`, once for each run and callee. `cause` is that of the call.
-pub(crate) fn loop_stopped(
+/// `evoke.loop.stopped`: `run` was not let in, because its chain has reached a bound.
+pub(crate) fn loop_stopped(inner: &Inner, app: &App, run: &RunRecord, stopped: &LoopStopped) {
+    let LoopStopped { path, cycle, edge, limit, allowed } = stopped;
+    let data = json!({
+        "path": path,
+        "cycle": cycle,
+        "edge": edge,
+        "limit": limit,
+        "allowed": allowed,
+        "reason": stopped.to_string(),
+    });
+    about_loop(inner, app, run, ("stopped", LOOP_STOPPED), members(data));
+}
+
+/// `evoke.loop.suspected`: the chain of `run` comes back to its function for the first time, by `cycle`.
+pub(crate) fn loop_suspected(inner: &Inner, app: &App, run: &RunRecord, cycle: &str) {
+    about_loop(inner, app, run, ("suspected", LOOP_SUSPECTED), members(json!({ "cycle": cycle })));
+}
+
+fn about_loop(
     inner: &Inner,
     app: &App,
-    (by, run): (&FunctionName, &RunId),
-    callee: &FunctionName,
-    cause: &Cause,
-    reason: &str,
+    run: &RunRecord,
+    (kind, ty): (&str, &str),
+    mut data: Map<String, Value>,
 ) {
-    if is_descendant(cause) {
+    if is_descendant(&run.cause) {
         return;
     }
-    let data = json!({
-        "function": callee,
+    let by = run.cause.chain.links().last().map(|link| &link.function);
+    data.extend(members(json!({
+        "function": run.function,
         "by": by,
-        "run": run,
-        "root": cause.root,
-        "depth": cause.depth,
-        "reason": reason,
-    });
-    let id = format!("loop-{run}-{callee}");
-    publish_beside(inner, trouble(inner, app, id, LOOP_STOPPED, callee.as_str(), members(data)));
+        "run": run.id,
+        "parent": run.cause.parent,
+        "root": run.cause.root,
+        "depth": run.cause.depth,
+    })));
+    // Once for each start and function, however many branches of its chain come to the same.
+    let id = format!("loop-{kind}-{}-{}", run.cause.trace_id, run.function);
+    publish_beside(inner, trouble(inner, app, id, ty, run.function.as_str(), data));
 }
 
 fn members(data: Value) -> Map<String, Value> {

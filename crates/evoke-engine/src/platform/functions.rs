@@ -14,7 +14,6 @@ use super::reply::{PROBLEM, Problem};
 use super::{Step, segment};
 use crate::attempt::Attempt;
 use crate::call::{self, Ask, CallError};
-use crate::lifecycle;
 
 /// Fields that concern one connection only (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [&str; 8] =
@@ -46,16 +45,16 @@ pub(super) fn call(
             "the request body is larger than the limit of {limit} bytes"
         )));
     }
-    let cause = attempt.cause_of_children();
-    let depth = attempt.inner.limits.chain_depth;
-    if cause.depth > depth {
+    let settings = &attempt.target.settings;
+    if let Some(calls) = settings.calls.as_ref().filter(|calls| !calls.contains(&function)) {
+        let by = &attempt.target.name;
+        let line: Vec<String> =
+            calls.iter().chain([&function]).map(|name| format!("{:?}", name.as_str())).collect();
         let detail = format!(
-            "{} calling {function} would be call {} of a chain; the limit is {depth}",
-            attempt.target.name, cause.depth
+            "function {by} may not call {function}: add it to evoke.toml under [functions.{by}]: calls = [{}]",
+            line.join(", ")
         );
-        let by = (&attempt.target.name, &attempt.run);
-        lifecycle::loop_stopped(&attempt.inner, &attempt.app, by, &function, &cause, &detail);
-        return Err(Problem::new(StatusCode::LOOP_DETECTED, "loop_detected", detail));
+        return Err(Problem::new(StatusCode::FORBIDDEN, "call_refused", detail));
     }
     attempt.called = true;
     let query = query.map_or(String::new(), |query| format!("?{query}"));
@@ -72,7 +71,7 @@ pub(super) fn call(
         function,
         trigger: Trigger::Call { by: attempt.target.name.clone() },
         run: attempt.inner.new_run_id(),
-        cause,
+        cause: attempt.cause_of_children(),
         deadline: Some(attempt.deadline),
     };
     let inner = attempt.inner.clone();
@@ -104,6 +103,7 @@ const GRACE: Duration = Duration::from_millis(500);
 fn problem(error: &CallError) -> Problem {
     let (status, code) = match error {
         CallError::NotFound { .. } => (StatusCode::NOT_FOUND, "unknown_function"),
+        CallError::Loop { .. } => (StatusCode::LOOP_DETECTED, "loop_detected"),
         CallError::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
         CallError::Failed { failure, .. } if failure.code == FailureCode::Overloaded => {
             (StatusCode::TOO_MANY_REQUESTS, "overloaded")

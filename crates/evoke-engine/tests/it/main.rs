@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod calls;
+mod chains;
 mod conflicts;
 mod delivery;
 mod deploy;

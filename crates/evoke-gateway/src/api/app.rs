@@ -277,6 +277,9 @@ pub struct Deployment {
     pub removed: Vec<FunctionName>,
     /// Its routes.
     pub routes: Vec<Route>,
+    /// What is allowed, and may not be what was meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One event of a deploy that is followed while it goes on.

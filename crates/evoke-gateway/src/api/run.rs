@@ -44,6 +44,9 @@ pub struct Run {
     pub parent: Option<RunId>,
     /// How many runs lie between the start and this one.
     pub depth: u32,
+    /// Those of them that are known, oldest first; the last is `parent`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<Link>,
     /// W3C trace id.
     pub trace_id: String,
     /// When it was accepted.
@@ -61,6 +64,26 @@ pub struct Run {
     pub waits: Vec<Wait>,
 }
 
+/// An invocation that lies before a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Link {
+    /// Its app.
+    #[schema(value_type = String)]
+    pub app: AppName,
+    /// Its function.
+    #[schema(value_type = String)]
+    pub function: FunctionName,
+    /// How it came about: `HTTP`, `call`, `event TYPE`, or `wait for TYPE`.
+    #[schema(example = "event order_placed")]
+    pub by: String,
+}
+
+impl From<&evoke_core::chain::Link> for Link {
+    fn from(link: &evoke_core::chain::Link) -> Self {
+        Self { app: link.app.clone(), function: link.function.clone(), by: link.by.to_string() }
+    }
+}
+
 impl From<RunRecord> for Run {
     fn from(run: RunRecord) -> Self {
         Self {
@@ -72,6 +95,7 @@ impl From<RunRecord> for Run {
             root: run.cause.root,
             parent: run.cause.parent,
             depth: run.cause.depth,
+            chain: run.cause.chain.links().iter().map(Link::from).collect(),
             trace_id: run.cause.trace_id,
             created_at: run.created_at.into(),
             due_at: run.due_at.map(Time),

@@ -24,7 +24,7 @@ pub struct RunTree {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TreeNode {
     /// A run.
-    Run(RunNode),
+    Run(Box<RunNode>),
     /// An event.
     Event(EventNode),
 }

@@ -74,7 +74,7 @@ pub(super) async fn deploy(
     Ok((StatusCode::CREATED, [location], Json(deployment)).into_response())
 }
 
-fn answer(app: AppName, Deployed { deployment, changed, removed }: Deployed) -> Deployment {
+fn answer(app: AppName, Deployed { deployment, changed, removed, warnings }: Deployed) -> Deployment {
     Deployment {
         version: deployment.version,
         deployed_at: deployment.deployed_at.into(),
@@ -82,6 +82,7 @@ fn answer(app: AppName, Deployed { deployment, changed, removed }: Deployed) -> 
         revisions: deployment.revisions.clone(),
         changed,
         removed,
+        warnings,
         routes: deployment.manifest.routes.iter().map(Route::from).collect(),
         app,
     }

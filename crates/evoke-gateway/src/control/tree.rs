@@ -109,7 +109,7 @@ impl Grower {
         }
         let children = below.into_iter().filter_map(|key| self.grow(key, levels - 1)).collect();
         Some(match thing {
-            Thing::Run(run) => TreeNode::Run(RunNode { run: run.into(), children }),
+            Thing::Run(run) => TreeNode::Run(Box::new(RunNode { run: run.into(), children })),
             Thing::Event(StoredEvent { seq, accepted_at, event, .. }) => TreeNode::Event(EventNode {
                 seq,
                 accepted_at: accepted_at.into(),
@@ -148,6 +148,7 @@ mod tests {
             root: Correlation::from_text("root"),
             parent: parent.map(run_id),
             depth: 0,
+            chain: evoke_core::chain::Chain::default(),
             trace_id: String::new(),
             span_id: String::new(),
         };

@@ -41,6 +41,9 @@ impl Refusal {
         let detail = error.to_string();
         match error {
             CallError::NotFound { .. } => Self::new(kind::UNKNOWN_FUNCTION, detail),
+            CallError::Loop { run, stopped, .. } => {
+                Self::new(kind::LOOP_DETECTED, detail).limit(stopped.limit, stopped.allowed).run(&run)
+            }
             CallError::Overloaded { concurrency, retry_after, .. } => Self::new(kind::OVERLOADED, detail)
                 .limit("concurrency", concurrency.into())
                 .retry_after(retry_after),
@@ -111,6 +114,7 @@ fn kind_of(code: FailureCode) -> &'static Kind {
         FailureCode::EmitRefused => kind::EMIT_REFUSED,
         FailureCode::Overloaded => kind::OVERLOADED,
         FailureCode::StoreFailed => kind::STORE_FAILED,
+        FailureCode::LoopDetected => kind::LOOP_DETECTED,
         FailureCode::NotDeployed => kind::NOT_DEPLOYED,
         // Of hooks and of deliveries only, which nobody calls.
         FailureCode::Expired
@@ -267,6 +271,7 @@ impl From<DeployError> for Refusal {
             }
             DeployError::Secrets(_) => Self::new(kind::SECRETS_MISSING, detail),
             DeployError::DoesNotFit(_) => Self::new(kind::DOES_NOT_FIT, detail),
+            DeployError::Loops(_) => Self::new(kind::LOOP_DECLARED, detail),
             DeployError::RouteTaken { .. } => Self::new(kind::ROUTE_TAKEN, detail),
             DeployError::Concurrent(_) => Self::new(kind::CONCURRENT_DEPLOY, detail),
             DeployError::Draining => draining(),
@@ -434,6 +439,7 @@ mod tests {
             Code::EmitRefused,
             Code::Overloaded,
             Code::StoreFailed,
+            Code::LoopDetected,
             Code::NotDeployed,
             Code::Cancelled,
             Code::Draining,

@@ -112,6 +112,8 @@ kinds! {
         "Functions were loaded once to see whether they can be, and could not; `errors` lists each. Nothing was changed.";
     DOES_NOT_FIT: UNPROCESSABLE_ENTITY, false, PLATFORM, "does_not_fit", "does not fit on this node",
         "A function's `memory`, or all `min_instances` together, are more than the node has for instances. Nothing was changed.";
+    LOOP_DECLARED: UNPROCESSABLE_ENTITY, false, PLATFORM, "loop_declared", "functions call each other in a circle",
+        "The manifest has `loops = \"deny\"` and its functions can lead to each other in a circle, by `emits` and `on` or by `calls`; the detail names it. Nothing was changed.";
     OVERLOADED: TOO_MANY_REQUESTS, true, PLATFORM, "overloaded", "overloaded",
         "A bound on what is done or waits at the same time was reached; `limit` names it. Try again after `Retry-After`.";
     HEADERS_TOO_LARGE: REQUEST_HEADER_FIELDS_TOO_LARGE, false, PLATFORM, "headers_too_large", "header fields too large",
@@ -156,6 +158,8 @@ kinds! {
         "The call reached the function's time limit and was ended; nothing of it was kept unless it had answered before.";
     STORE_FULL: INSUFFICIENT_STORAGE, true, PLATFORM, "store_full", "no space left",
         "The disk under the data directory is full. Nothing was done.";
+    LOOP_DETECTED: LOOP_DETECTED, false, PLATFORM, "loop_detected", "loop stopped",
+        "The chain of calls and events that led to this call has reached a bound: `depth`, `reentries` or `invocations`. The detail has the whole chain, the part that goes round, and what closed it.";
 }
 
 /// The kind with this code.

@@ -27,7 +27,7 @@ use crate::endpoint::{ENDLESS, Endpoint, SILENT};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nthank";
 
-fn runtime(ca: Option<&Path>, opened: &[&str]) -> HookRuntime {
+pub fn runtime(ca: Option<&Path>, opened: &[&str]) -> HookRuntime {
     let limits = Limits::default();
     let policy = AddressPolicy { opened: opened.iter().map(|range| range.parse().unwrap()).collect() };
     let dialler = Dialler::new(policy, Resolver::System, limits.clone());
@@ -40,11 +40,15 @@ fn runtime(ca: Option<&Path>, opened: &[&str]) -> HookRuntime {
     HookRuntime::new(client, clock, &limits)
 }
 
-async fn hook(runtime: &HookRuntime, url: &str) -> Box<dyn Instance> {
-    let secret = SecretName::new("KEY").unwrap();
+pub async fn hook(runtime: &HookRuntime, url: &str) -> Box<dyn Instance> {
+    signed_with(runtime, url, &[("KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]).await
+}
+
+/// A hook with these secrets, the newest first.
+pub async fn signed_with(runtime: &HookRuntime, url: &str, secrets: &[(&str, &str)]) -> Box<dyn Instance> {
     let hook = Hook {
         url: HookUrl::parse(url).unwrap(),
-        secrets: vec![secret],
+        secrets: secrets.iter().map(|(name, _)| SecretName::new(*name).unwrap()).collect(),
         headers: Default::default(),
         secret_headers: Default::default(),
         mode: ContentMode::Structured,
@@ -57,7 +61,7 @@ async fn hook(runtime: &HookRuntime, url: &str) -> Box<dyn Instance> {
         bundle: String::new(),
         source: Default::default(),
         handler: None,
-        env: vec![("KEY".to_owned(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())],
+        env: secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         egress: Default::default(),
         memory_bytes: 0,
         preload: Preload::None,
@@ -71,12 +75,13 @@ async fn hook(runtime: &HookRuntime, url: &str) -> Box<dyn Instance> {
 }
 
 /// Delivers an event; the statuses that were reported, and the end.
-async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16>, Ended) {
+pub async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16>, Ended) {
     let (up, mut reports) = mpsc::channel(8);
     let cause = Cause {
         root: Correlation::from_text("root"),
         parent: None,
         depth: 0,
+        chain: evoke_core::chain::Chain::default(),
         trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
         span_id: "b7ad6b7169203331".to_owned(),
     };
@@ -101,15 +106,15 @@ async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16>, E
     (statuses, ended)
 }
 
-fn failure(ended: Ended) -> (FailureCode, String) {
+pub fn failure(ended: Ended) -> (FailureCode, String) {
     match ended {
         Ended::Failed(failure) => (failure.code, failure.message),
         other => panic!("{other:?}"),
     }
 }
 
-const LONG: Duration = Duration::from_secs(60);
-const RETURNED: Ended = Ended::Returned { events: Vec::new() };
+pub const LONG: Duration = Duration::from_secs(60);
+pub const RETURNED: Ended = Ended::Returned { events: Vec::new() };
 
 #[tokio::test]
 async fn deliveries_go_over_one_connection_with_a_certificate_of_an_own_authority() {

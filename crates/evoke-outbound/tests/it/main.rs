@@ -3,3 +3,4 @@
 
 mod endpoint;
 mod hook;
+mod unkind;

@@ -109,6 +109,7 @@ fn call() -> (Call, mpsc::Receiver<evoke_core::runtime::Report>) {
             root: Correlation::from_text(NAMES.1),
             parent: None,
             depth: 0,
+            chain: evoke_core::chain::Chain::default(),
             trace_id: String::new(),
             span_id: String::new(),
         },

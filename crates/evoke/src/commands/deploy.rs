@@ -108,6 +108,15 @@ pub fn show(deployment: &api::Deployment, data_url: Option<&str>) -> Result<()> 
         functions.row([name.as_str().into(), "-".into(), Cell::styled("removed", words::BUSY)]);
     }
     functions.print("the app has no functions")?;
+    show_routes(deployment, data_url)?;
+    for warning in &deployment.warnings {
+        output::line("")?;
+        output::line(format_args!("{} {}", words::styled(words::BUSY, "warning:"), shown::line(warning)))?;
+    }
+    Ok(())
+}
+
+fn show_routes(deployment: &api::Deployment, data_url: Option<&str>) -> Result<()> {
     if deployment.routes.is_empty() {
         return Ok(());
     }

@@ -13,8 +13,13 @@ use crate::manifest::{Function, Preload, RuntimeKind, TypePattern, raw, units};
 use crate::retry::{Backoff, RetryPolicy};
 
 impl Resolver<'_, '_> {
-    /// The function, or `None` when its source is not usable.
-    pub(super) fn function(&mut self, name: &str, raw: &raw::Function) -> Option<Function> {
+    /// The function, or `None` when its source is not usable. `declared` are the names of all functions of the file.
+    pub(super) fn function(
+        &mut self,
+        name: &str,
+        raw: &raw::Function,
+        declared: &[&str],
+    ) -> Option<Function> {
         let place = format!("function {name}");
         let source = self.source(&place, raw.source.as_ref(), raw.runtime.as_ref());
         let runtime = source.as_ref().map(|(_, runtime)| *runtime);
@@ -27,6 +32,8 @@ impl Resolver<'_, '_> {
         let secrets = self.secrets(&place, raw.secrets.as_ref());
         self.secrets_beside_env(&place, raw);
         let emits = self.emits(&place, raw.emits.as_ref());
+        let calls = self.calls(&place, raw.calls.as_ref(), declared);
+        let chain = self.chain(&place, raw.chain.as_ref());
         let egress = self.egress(&place, raw.egress.as_ref());
         let retry = self.retry(&format!("{place}: retry"), raw.retry.as_ref(), &RetryPolicy::default());
         let on = self.subscriptions(&place, &raw.on, &retry);
@@ -46,6 +53,8 @@ impl Resolver<'_, '_> {
             env,
             secrets,
             emits,
+            calls,
+            chain,
             egress,
             on,
             retry,

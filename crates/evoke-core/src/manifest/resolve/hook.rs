@@ -13,7 +13,7 @@ use crate::id::FunctionName;
 use crate::manifest::bounds::*;
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
-use crate::manifest::{Function, Preload, RuntimeKind, raw};
+use crate::manifest::{ChainBounds, Function, Preload, RuntimeKind, raw};
 use crate::retry::RetryPolicy;
 use crate::secret::SecretName;
 
@@ -83,6 +83,8 @@ impl Resolver<'_, '_> {
             env: BTreeMap::new(),
             secrets: hook.all_secrets(),
             emits: Vec::new(),
+            calls: None,
+            chain: ChainBounds::default(),
             egress: AllowList::default(),
             on,
             retry,

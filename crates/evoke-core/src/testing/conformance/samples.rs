@@ -69,6 +69,7 @@ pub fn run(n: u64, name: &str) -> RunRecord {
             root: Correlation::from_text(format!("root_{n}")),
             parent: None,
             depth: 0,
+            chain: crate::chain::Chain::default(),
             trace_id: format!("{n:032x}"),
             span_id: format!("{n:016x}"),
         },

@@ -19,6 +19,10 @@ pub fn run(run: &Run, tree: &RunTree) -> Result<()> {
         ("started by", started_by(&run.trigger)),
         ("accepted", run.created_at.to_string()),
     ];
+    if !run.chain.is_empty() {
+        let names: Vec<&str> = run.chain.iter().map(|link| link.function.as_str()).collect();
+        facts.push(("chain", format!("{} → {}", names.join(" → "), run.function)));
+    }
     facts.extend(run.due_at.map(|due| ("due", due.to_string())));
     facts.extend(took(run).map(|took| ("took", took)));
     facts.push(("trace", run.trace_id.clone()));
