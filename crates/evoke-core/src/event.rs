@@ -24,6 +24,8 @@ pub const CORRELATION_ID: &str = "correlationid";
 
 /// Extension attribute: the run or event that directly caused this event.
 pub const CAUSATION_ID: &str = "causationid";
+/// The replay that delivers the event again; only what a function gets has it.
+pub const REPLAY: &str = "evokereplay";
 
 /// One event. Attribute rules are those of the specification; [`Event::check`] applies them.
 #[derive(Debug, Clone, PartialEq)]

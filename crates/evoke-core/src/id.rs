@@ -142,6 +142,10 @@ id_type!(
     RunId
 );
 id_type!(
+    /// Events of the log that are delivered again: `rpl_` and a ULID.
+    ReplayId
+);
+id_type!(
     /// An immutable source with its settings: the first 16 hex digits of a SHA-256.
     RevisionId
 );
@@ -169,6 +173,11 @@ impl IdSource {
     /// A fresh run id.
     pub fn run(&mut self, now: Timestamp) -> RunId {
         RunId(self.tagged("run", now).into())
+    }
+
+    /// A fresh id of a replay.
+    pub fn replay(&mut self, now: Timestamp) -> ReplayId {
+        ReplayId(self.tagged("rpl", now).into())
     }
 
     /// A fresh event id, for events whose sender gave none.

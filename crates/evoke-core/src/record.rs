@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{Chain, Edge, Link};
 use crate::event::EventRef;
-use crate::id::{AppName, Correlation, FunctionName, RevisionId, RunId, SubscriptionName, WaitId};
+use crate::id::{AppName, Correlation, FunctionName, ReplayId, RevisionId, RunId, SubscriptionName, WaitId};
 use crate::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -29,6 +29,9 @@ pub struct RunRecord {
     pub undecided: bool,
     /// What started it.
     pub trigger: Trigger,
+    /// The replay that delivers its event again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayId>,
     /// Who caused it.
     pub cause: Cause,
     /// How far it is.

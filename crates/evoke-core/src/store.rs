@@ -495,6 +495,10 @@ impl Space {
     pub fn deployment_key(app: &str, version: u64) -> String {
         format!("{app}/{version:016x}")
     }
+    /// Replays, by `app/replay`.
+    pub fn replays() -> Self {
+        Self("sys/replays".to_owned())
+    }
     /// Revisions, by `app/function/revision`.
     pub fn revisions() -> Self {
         Self("sys/revisions".to_owned())

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evoke_core::body::Body;
+use evoke_core::event::{Attribute, Event, REPLAY};
 use evoke_core::manifest::Subscription;
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, Cause, LogRecord, LogStream, Trigger};
@@ -176,7 +177,7 @@ impl Delivery<'_> {
             return input_of(&self.leased[0]);
         }
         let events = self.leased.iter().filter_map(|leased| match &leased.input {
-            StoredInput::Event(event) => Some(event.clone()),
+            StoredInput::Event(event) => Some(told(leased, event)),
             StoredInput::Request(_) => None,
         });
         Input::Events(events.collect())
@@ -289,7 +290,7 @@ async fn keep_leases(inner: &Inner, leased: &[Leased]) {
 
 fn input_of(leased: &Leased) -> Input {
     match &leased.input {
-        StoredInput::Event(event) => Input::Event(event.clone()),
+        StoredInput::Event(event) => Input::Event(told(leased, event)),
         StoredInput::Request(stored) => Input::Request(Request {
             method: Method::from_bytes(stored.method.as_bytes()).unwrap_or(Method::POST),
             uri: stored.uri.clone(),
@@ -298,5 +299,13 @@ fn input_of(leased: &Leased) -> Input {
             client: None,
             body: Body::Full(stored.body.clone()),
         }),
+    }
+}
+
+/// The event as the function gets it: one that is delivered again says by which replay.
+fn told(leased: &Leased, event: &Event) -> Event {
+    match &leased.run.replay {
+        Some(replay) => event.clone().with_extension(REPLAY, Attribute::String(replay.to_string())),
+        None => event.clone(),
     }
 }

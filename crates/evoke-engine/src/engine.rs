@@ -33,7 +33,8 @@ use crate::secrets::{SealingKey, Vault};
 use crate::subscription::Pauses;
 use crate::wait::Waits;
 use crate::{
-    deploy, hook, later, lifecycle, pool, queue, recorder, retain, schedule, secrets, subscription, wait,
+    deploy, hook, later, lifecycle, pool, queue, recorder, replay, retain, schedule, secrets, subscription,
+    wait,
 };
 
 /// What an engine is made of.
@@ -197,11 +198,13 @@ impl Engine {
         subscription::load(&inner).await?;
         let hooks = inner.store.watch(&Space::hooks());
         hook::load(&inner).await?;
+        let replays = inner.store.watch(&Space::replays());
         deploy::load(&inner).await?;
         wait::load(&inner).await?;
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
         inner.loops.spawn(later::deliver(inner.clone()));
+        inner.loops.spawn(replay::run(inner.clone(), replays));
         inner.loops.spawn(schedule::fire(inner.clone()));
         inner.loops.spawn(wait::wake(inner.clone()));
         inner.loops.spawn(pool::keep(inner.clone()));

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use evoke_core::event::Event;
 use evoke_core::filter::{Cause, Filtered};
-use evoke_core::id::{AppName, FunctionName, RunId};
+use evoke_core::id::{AppName, FunctionName, RunId, SubscriptionName};
 use evoke_core::manifest::{Manifest, Subscription};
 use evoke_core::record::{RunRecord, Trigger};
 use evoke_core::store::{EventQuery, RunQuery, StoreError, StoredEvent};
@@ -46,7 +46,7 @@ pub struct Subscriber {
     /// Whose.
     pub function: FunctionName,
     /// Which of the function's.
-    pub name: String,
+    pub name: SubscriptionName,
     /// What it made of the event when that was accepted.
     pub then: Then,
     /// What it would make of it now.
@@ -208,23 +208,18 @@ impl Engine {
 /// All subscriptions of an app, with their functions and what tells those of one function apart.
 pub(crate) fn subscriptions(
     manifest: &Manifest,
-) -> impl Iterator<Item = (&FunctionName, String, &Subscription)> {
+) -> impl Iterator<Item = (&FunctionName, SubscriptionName, &Subscription)> {
     let each = manifest.functions.iter();
-    each.flat_map(|(name, function)| function.on.iter().map(move |on| (name, name_of(on), on)))
-}
-
-/// What tells a subscription from the others of its function.
-pub(crate) fn name_of(on: &Subscription) -> String {
-    on.event.0.clone()
+    each.flat_map(|(name, function)| function.on.iter().map(move |on| (name, on.name(), on)))
 }
 
 /// The subscription of this name.
 pub(crate) fn find<'m>(
     manifest: &'m Manifest,
     function: &FunctionName,
-    name: &str,
+    name: &SubscriptionName,
 ) -> Option<&'m Subscription> {
-    manifest.functions.get(function)?.on.iter().find(|on| name_of(on) == name)
+    manifest.functions.get(function)?.on.iter().find(|on| on.name() == *name)
 }
 
 fn then(on: Option<&Subscription>, event: &Event) -> Then {

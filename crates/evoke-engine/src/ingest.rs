@@ -360,6 +360,7 @@ pub(crate) fn queued(
         key: None,
         undecided: false,
         trigger,
+        replay: None,
         cause,
         state,
         created_at: now,

@@ -29,6 +29,7 @@ mod pool;
 mod queue;
 mod recorder;
 mod refusal;
+pub mod replay;
 pub mod report;
 mod retain;
 pub mod route;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use evoke_core::store::{Retention, StoreError};
 
 use crate::engine::Inner;
+use crate::replay;
 
 /// How often it is looked for what can go.
 const BEAT: Duration = Duration::from_secs(30);
@@ -45,7 +46,13 @@ async fn remove_files(inner: &Inner) -> Result<(), StoreError> {
 pub(crate) async fn sweep(inner: Arc<Inner>) {
     let mut beat = tokio::time::interval(BEAT);
     while inner.ended.run_until_cancelled(beat.tick()).await.is_some() {
-        let keep = retention(&inner);
+        let keep = match retention(&inner).await {
+            Ok(keep) => keep,
+            Err(error) => {
+                tracing::warn!(%error, "nothing is swept: what replays need is not known");
+                continue;
+            }
+        };
         // Each call does a bounded amount; go on while there is something to do, but let others in between.
         loop {
             match inner.store.sweep(&keep, inner.now()).await {
@@ -64,11 +71,12 @@ pub(crate) async fn sweep(inner: Arc<Inner>) {
     }
 }
 
-/// How long things are kept now: as the server says, and as the apps do that are deployed.
-fn retention(inner: &Inner) -> Retention {
+/// How long things are kept now: as the server says, and as the apps do that are deployed; and what replays have to come to.
+async fn retention(inner: &Inner) -> Result<Retention, StoreError> {
+    let held = replay::held(inner).await?;
     let snapshot = inner.directory.snapshot();
     let archives = snapshot.apps.iter().map(|(name, app)| (name.clone(), &app.deployment.manifest.archive));
     let archives = archives.filter(|(_, archive)| !archive.is_empty());
     let archives = archives.map(|(name, archive)| (name, archive.clone())).collect();
-    Retention { archives, ..inner.retention.clone() }
+    Ok(Retention { archives, held, ..inner.retention.clone() })
 }

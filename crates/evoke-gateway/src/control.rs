@@ -13,6 +13,7 @@ mod guard;
 mod hooks;
 mod invoke;
 mod logs;
+mod replays;
 mod runs;
 mod schedules;
 mod secrets;
@@ -70,6 +71,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(events::get))
         .routes(routes!(events::explain))
         .routes(routes!(events::delayed, events::cancel))
+        .routes(routes!(replays::list, replays::begin))
+        .routes(routes!(replays::preview))
+        .routes(routes!(replays::get))
+        .routes(routes!(replays::cancel))
         .routes(routes!(runs::list))
         .routes(routes!(runs::get))
         .routes(routes!(runs::tree))

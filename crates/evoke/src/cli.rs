@@ -1,5 +1,6 @@
 //! The command line as types. Raw only: what the options mean together is settled in [`crate::context`].
 
+mod replay;
 mod store;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use evoke_core::manifest::units;
 use evoke_core::time::Timestamp;
 
 use crate::exit::AFTER_HELP;
+pub use replay::{Moment, ReplayArgs, ReplaysVerb};
 pub use store::StoreVerb;
 
 /// A self-hosted functions platform: source in, events through functions, nothing lost.
@@ -49,6 +51,12 @@ pub enum Command {
         /// Which.
         #[command(subcommand)]
         verb: EventsVerb,
+    },
+    /// See events being delivered again, and end that.
+    Replays {
+        /// Which.
+        #[command(subcommand)]
+        verb: ReplaysVerb,
     },
     /// See what ran, why, and what became of it.
     Runs {
@@ -431,6 +439,8 @@ pub enum EventsVerb {
         #[command(flatten)]
         app: AppArgs,
     },
+    /// Deliver events again, to one subscription; with --dry-run show which.
+    Replay(ReplayArgs),
     /// Show one event and the runs it caused.
     #[command(visible_alias = "show")]
     Get {

@@ -13,6 +13,7 @@ pub mod invoke;
 pub mod logs;
 pub mod new;
 pub mod queues;
+pub mod replays;
 pub mod runs;
 pub mod schedules;
 pub mod secrets;
@@ -39,6 +40,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Send(args) => send::run(args, format).await,
         Command::Filter(args) => filter::run(&args, format),
         Command::Events { verb } => events::run(verb, format).await,
+        Command::Replays { verb } => replays::run(verb, format).await,
         Command::Runs { verb } => runs::run(verb, format).await,
         Command::Waits { verb } => waits::run(verb, format).await,
         Command::Logs(args) => logs::run(args, format).await,

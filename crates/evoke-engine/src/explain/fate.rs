@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use evoke_core::id::{FunctionName, RunId};
-use evoke_core::manifest::Manifest;
+use evoke_core::id::{FunctionName, ReplayId, RunId, SubscriptionName};
+use evoke_core::manifest::{Manifest, Subscription};
 use evoke_core::outcome::{FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, RunRecord, RunState, Trigger};
 use evoke_core::store::{DeadLetterQuery, StoreError, StoredEvent};
 use evoke_core::time::Timestamp;
 
-use super::{find, name_of, past};
+use super::{find, past};
 use crate::deploy::Deployment;
 use crate::engine::Inner;
 
@@ -18,8 +18,10 @@ use crate::engine::Inner;
 pub struct Delivery {
     /// Its run.
     pub run: RunId,
-    /// Whether it was delivered again, by a replay.
+    /// Whether it was delivered again.
     pub again: bool,
+    /// The replay that did.
+    pub replay: Option<ReplayId>,
     /// Attempts so far.
     pub attempts: u32,
     /// Attempts there will be at most, by the retry policy of now.
@@ -69,7 +71,7 @@ pub enum Fate {
 }
 
 /// By subscription: the function, and the name.
-pub(super) type Deliveries = BTreeMap<(FunctionName, String), Vec<Delivery>>;
+pub(super) type Deliveries = BTreeMap<(FunctionName, SubscriptionName), Vec<Delivery>>;
 
 /// What became of the runs of an event.
 pub(super) async fn deliveries(
@@ -92,17 +94,24 @@ pub(super) async fn deliveries(
             let place = stored.runs.iter().position(|run| *run == id);
             let taker = place.filter(|_| takers.len() == stored.runs.len()).and_then(|at| takers.get(at));
             if let Some((function, _, on)) = taker {
-                let gone = Delivery { run: id, again, attempts: 0, attempts_max: 0, fate: Fate::Forgotten };
-                found.entry(((*function).clone(), name_of(on))).or_default().push(gone);
+                let gone = Delivery {
+                    run: id,
+                    again,
+                    replay: None,
+                    attempts: 0,
+                    attempts_max: 0,
+                    fate: Fate::Forgotten,
+                };
+                found.entry(((*function).clone(), on.name())).or_default().push(gone);
             }
             continue;
         };
-        let manifest = if again { &current.manifest } else { met };
-        let name = name_in(manifest, &record);
+        let name = record.subscription.clone().unwrap_or_else(|| name_in(met, &record));
         let policy = find(&current.manifest, &record.function, &name).map(|on| on.retry.attempts);
         let delivery = Delivery {
             run: id,
             again,
+            replay: record.replay.clone(),
             attempts: record.attempts.last().map_or(0, |attempt| attempt.number),
             attempts_max: policy.unwrap_or(0),
             fate: fate(inner, &record).await?,
@@ -112,12 +121,14 @@ pub(super) async fn deliveries(
     Ok(found)
 }
 
-/// The subscription a run is a delivery of.
-fn name_in(manifest: &Manifest, record: &RunRecord) -> String {
-    let Trigger::Event { ty, subscription, .. } = &record.trigger else { return String::new() };
+/// The subscription a run is a delivery of, where that was before records said so.
+fn name_in(manifest: &Manifest, record: &RunRecord) -> SubscriptionName {
+    let Trigger::Event { ty, subscription, .. } = &record.trigger else {
+        return SubscriptionName::from_text("");
+    };
     let function = manifest.functions.get(&record.function);
     let on = function.and_then(|function| function.on.get(*subscription as usize));
-    on.map_or_else(|| ty.clone(), name_of)
+    on.map_or_else(|| SubscriptionName::from_text(ty.as_str()), Subscription::name)
 }
 
 /// Whether it was found out only then that the subscription does not take the event.

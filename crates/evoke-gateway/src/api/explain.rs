@@ -1,7 +1,7 @@
 //! What became of an event.
 
 use evoke_core::filter::{Cause, Filtered};
-use evoke_core::id::{FunctionName, RunId};
+use evoke_core::id::{FunctionName, ReplayId, RunId};
 use evoke_engine::explain::{self, Fate, Now, Then};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -89,9 +89,13 @@ pub struct EventDelivery {
     /// Its run.
     #[schema(value_type = String)]
     pub run: RunId,
-    /// Whether it was delivered again, by a replay.
+    /// Whether it was delivered again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
+    /// The replay that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub replay: Option<ReplayId>,
     /// Attempts so far.
     pub attempts: u32,
     /// Attempts there will be at most, by the retry policy of now.
@@ -146,7 +150,7 @@ impl From<explain::Explanation> for Explanation {
     fn from(of: explain::Explanation) -> Self {
         let subscriber = |one: explain::Subscriber| EventSubscriber {
             function: one.function,
-            subscription: one.name,
+            subscription: one.name.to_string(),
             then: one.then.into(),
             now: one.now.into(),
             deliveries: one.deliveries.into_iter().map(EventDelivery::from).collect(),
@@ -207,6 +211,7 @@ impl From<explain::Delivery> for EventDelivery {
             Fate::Dropped { at, reason } => DeliveryState::Dropped { at: at.into(), reason },
             Fate::Forgotten => DeliveryState::Forgotten,
         };
-        Self { run: of.run, again: of.again, attempts: of.attempts, attempts_max: of.attempts_max, state }
+        let (attempts, attempts_max) = (of.attempts, of.attempts_max);
+        Self { run: of.run, again: of.again, replay: of.replay, attempts, attempts_max, state }
     }
 }

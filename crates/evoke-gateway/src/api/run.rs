@@ -1,6 +1,6 @@
 //! Runs: one per invocation, with each attempt at it.
 
-use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId, WaitId};
+use evoke_core::id::{AppName, Correlation, FunctionName, ReplayId, RevisionId, RunId, WaitId};
 use evoke_core::outcome::Outcome;
 use evoke_core::record::{self, AttemptRecord, RunRecord, RunState};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,10 @@ pub struct Run {
     pub state: RunState,
     /// What started it.
     pub trigger: Trigger,
+    /// The replay that delivered its event again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub replay: Option<ReplayId>,
     /// Shared by everything that goes back to the same start.
     #[schema(value_type = String)]
     pub root: Correlation,
@@ -92,6 +96,7 @@ impl From<RunRecord> for Run {
             function: run.function,
             state: run.state,
             trigger: run.trigger.into(),
+            replay: run.replay,
             root: run.cause.root,
             parent: run.cause.parent,
             depth: run.cause.depth,

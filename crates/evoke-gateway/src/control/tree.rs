@@ -157,6 +157,7 @@ mod tests {
             app: AppName::new("shop").unwrap(),
             function: FunctionName::new("f").unwrap(),
             trigger,
+            replay: None,
             cause,
             state: RunState::Completed,
             created_at: Timestamp(0),

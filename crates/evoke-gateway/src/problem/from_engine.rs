@@ -13,6 +13,7 @@ use evoke_engine::deploy::DeployError;
 use evoke_engine::explain::ExplainError;
 use evoke_engine::hook::{HookError, TrialError};
 use evoke_engine::ingest::{LaterError, PublishError};
+use evoke_engine::replay::{RUNNING_MAX, ReplayError};
 use evoke_engine::report::ReportError;
 use evoke_engine::secrets::SecretError;
 use evoke_engine::subscription::PauseError;
@@ -165,6 +166,23 @@ impl From<ExplainError> for Refusal {
             ExplainError::NoApp { .. } => Self::new(kind::UNKNOWN_APP, error.to_string()),
             ExplainError::NoEvent { .. } => Self::new(kind::UNKNOWN_EVENT, error.to_string()),
             ExplainError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for Refusal {
+    fn from(error: ReplayError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ReplayError::NotFound { .. } => Self::new(kind::UNKNOWN_SUBSCRIPTION, detail),
+            ReplayError::NoReplay { .. } => Self::new(kind::UNKNOWN_REPLAY, detail),
+            ReplayError::Empty { .. } => Self::new(kind::NOTHING_TO_REPLAY, detail),
+            ReplayError::TooMany { .. } => {
+                Self::new(kind::TOO_MANY_REPLAYS, detail).limit("replays", RUNNING_MAX as u64)
+            }
+            ReplayError::Event(error) => error.into(),
+            ReplayError::Draining => draining(),
+            ReplayError::Store(error) => error.into(),
         }
     }
 }

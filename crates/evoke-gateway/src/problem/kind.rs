@@ -74,6 +74,8 @@ kinds! {
         "The app has no event of this id, or it is older than events are kept.";
     UNKNOWN_WAIT: NOT_FOUND, false, None, "unknown_wait", "unknown wait",
         "The app has no wait of this id: its event came, its time was over, or it was taken back.";
+    UNKNOWN_REPLAY: NOT_FOUND, false, None, "unknown_replay", "unknown replay",
+        "The app has no replay of this id, or it ended long ago. `evoke replays ls` lists those there are.";
     NOT_DEPLOYED: NOT_FOUND, false, PLATFORM, "not_deployed", "no longer deployed",
         "The function was removed by a deployment while the call waited for it.";
     METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED, false, None, "method_not_allowed", "method not allowed",
@@ -94,6 +96,10 @@ kinds! {
         "The body is not of the type this path takes; the detail names it.";
     HOST_REFUSED: MISDIRECTED_REQUEST, false, None, "host_refused", "host refused",
         "A control listener on a loopback address answers only requests for that address, so that a web page whose host name was rebound to this machine gets nothing.";
+    TOO_MANY_REPLAYS: CONFLICT, true, None, "too_many_replays", "too many replays",
+        "As many replays of the app are under way as may be. `evoke replays ls` lists them; wait for one to end, or cancel one.";
+    NOTHING_TO_REPLAY: UNPROCESSABLE_ENTITY, false, None, "nothing_to_replay", "nothing to replay",
+        "No event that is still kept was accepted in the range. `evoke events ls` lists those there are.";
     KEY_REUSED: UNPROCESSABLE_ENTITY, false, None, "key_reused", "idempotency key reused",
         "The `Idempotency-Key` was used within the last day for a different request. Choose another one.";
     INVALID_BUNDLE: UNPROCESSABLE_ENTITY, false, None, "invalid_bundle", "unusable bundle",

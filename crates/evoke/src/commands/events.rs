@@ -1,6 +1,7 @@
 //! `evoke events`: what was accepted, and what it caused.
 
 mod explain;
+mod replay;
 
 use evoke_core::event::{Data, Event};
 use evoke_core::time::{Clock as _, Timestamp};
@@ -43,6 +44,7 @@ pub async fn run(verb: EventsVerb, format: Format) -> Result {
             format.talk(format_args!("cancelled {id}"));
         }
         EventsVerb::Explain { id, source, app } => explain::run(&id, source.as_deref(), &app, format).await?,
+        EventsVerb::Replay(args) => replay::run(args, format).await?,
         EventsVerb::Get { id, source, app } => {
             let (app, client) = context::app_and_client(&app)?;
             let query: Vec<_> = source.as_deref().map(|source| ("source", source)).into_iter().collect();

@@ -65,6 +65,7 @@ pub fn run(n: u64, name: &str) -> RunRecord {
         undecided: false,
         key: None,
         trigger: Trigger::Http { method: "POST".to_owned(), path: "/orders".to_owned() },
+        replay: None,
         cause: Cause {
             root: Correlation::from_text(format!("root_{n}")),
             parent: None,

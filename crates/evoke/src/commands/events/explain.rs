@@ -150,7 +150,11 @@ fn delivery(one: &EventDelivery, now: Timestamp) -> Result<()> {
         }
         DeliveryState::Forgotten => ("ended".to_owned(), "its record is not kept any more".to_owned()),
     };
-    let again = if one.again { "again, " } else { "" };
+    let again = match &one.replay {
+        Some(replay) => format!("again, by {replay}, "),
+        None if one.again => "again, ".to_owned(),
+        None => String::new(),
+    };
     output::line(format_args!("  {word}  {again}{rest}  {}", words::faint(&one.run)))?;
     Ok(())
 }

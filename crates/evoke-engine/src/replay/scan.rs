@@ -1,0 +1,98 @@
+//! Looking through the log: where a time is, and what a replay would take.
+
+use evoke_core::id::AppName;
+use evoke_core::store::{EventQuery, StoreError, StoredEvent};
+use evoke_core::time::Timestamp;
+
+use super::{Order, Preview, Take};
+use crate::engine::Inner;
+use crate::explain::find;
+
+/// Events looked at for one preview.
+const EVENTS_MAX: u64 = 20_000;
+/// Of those, read at once.
+const PAGE: usize = 200;
+
+/// The position after the last event.
+pub(super) async fn end(inner: &Inner) -> Result<u64, StoreError> {
+    let query = EventQuery { limit: 1, ..EventQuery::default() };
+    Ok(inner.store.events(&query).await?.first().map_or(1, |last| last.seq + 1))
+}
+
+/// The oldest event of an app that is kept.
+pub(super) async fn oldest(inner: &Inner, app: &AppName) -> Result<Option<StoredEvent>, StoreError> {
+    let query = EventQuery { app: Some(app.clone()), after: Some(0), limit: 1, ..EventQuery::default() };
+    Ok(inner.store.events(&query).await?.pop())
+}
+
+/// The first position whose event was accepted at `at` or later; `end` if there is none. The log is in the order in which events
+/// were accepted, so it is halved until it is found; where the clock was set back, times are not in order, and it is one of
+/// the places that qualify.
+pub(super) async fn position_at(inner: &Inner, at: Timestamp, end: u64) -> Result<u64, StoreError> {
+    let (mut low, mut high) = (1, end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // The nearest event from there on, as positions are also those of other things.
+        let query =
+            EventQuery { after: Some(middle - 1), before: Some(high), limit: 1, ..EventQuery::default() };
+        match inner.store.events(&query).await?.first() {
+            Some(stored) if stored.accepted_at < at => low = stored.seq + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// What would be delivered, as far as it is looked at.
+pub(super) async fn preview(
+    inner: &Inner,
+    app: &AppName,
+    order: &Order,
+    take: &Take,
+) -> Result<Preview, StoreError> {
+    let mut preview = Preview {
+        seen: 0,
+        archive_from: take.archive_from,
+        count: 0,
+        bytes: 0,
+        first: None,
+        last: None,
+        next: None,
+    };
+    let Some(deployment) = inner.directory.snapshot().apps.get(app).map(|app| app.deployment.clone()) else {
+        return Ok(preview);
+    };
+    let Some(on) = find(&deployment.manifest, &order.function, &order.subscription) else {
+        return Ok(preview);
+    };
+    let mut after = take.from.saturating_sub(1);
+    loop {
+        let query = EventQuery {
+            app: Some(app.clone()),
+            after: Some(after),
+            before: Some(take.to),
+            limit: PAGE,
+            ..EventQuery::default()
+        };
+        let page = inner.store.events(&query).await?;
+        let is_last = page.len() < PAGE;
+        after = page.last().map_or(after, |last| last.seq);
+        preview.seen += page.len() as u64;
+        for stored in page {
+            let event = &stored.event;
+            if on.event.matches(event.ty()) && on.takes(event) && take.takes(event) {
+                preview.count += 1;
+                preview.bytes += event.json_bytes();
+                preview.first.get_or_insert_with(|| stored.clone());
+                preview.last = Some(stored);
+            }
+        }
+        if is_last {
+            return Ok(preview);
+        }
+        if preview.seen >= EVENTS_MAX {
+            preview.next = Some(after + 1);
+            return Ok(preview);
+        }
+    }
+}
