@@ -3,8 +3,9 @@
 //! **What it is:** everything two crates have to agree on. Names and ids ([`id`]), time ([`time`]),
 //! CloudEvents ([`event`]), which of them a subscription takes ([`filter`]) and how they are sent on ([`hook`]), the manifest ([`manifest`]), how an
 //! execution ends ([`outcome`]), when it is tried again ([`retry`]), how often something may be done ([`rate`]), when a schedule
-//! fires ([`schedule`]), what the platform says of itself ([`lifecycle`]), what is remembered of it ([`record`]), and the two
-//! seams behind which the outside world lies: [`store::Store`] and [`runtime::Runtime`].
+//! fires ([`schedule`]), what the platform says of itself ([`lifecycle`]), what is remembered of it ([`record`]), where a
+//! route leads that is no function ([`upstream`], [`redirect`]), who may read it ([`cors`]), and the seams behind which the outside
+//! world lies: [`store::Store`], [`runtime::Runtime`], and for proxied requests [`upstream::Forward`].
 //!
 //! **What it is not:** a place for I/O. Nothing here opens a file or a socket, reads a clock or draws a
 //! random number that was not handed in.
@@ -20,6 +21,7 @@
 pub mod archive;
 pub mod body;
 pub mod chain;
+pub mod cors;
 pub mod egress;
 pub mod event;
 pub mod filter;
@@ -31,13 +33,16 @@ pub mod manifest;
 pub mod outcome;
 pub mod rate;
 pub mod record;
+pub mod redirect;
 pub mod retry;
 pub mod runtime;
 pub mod schedule;
 pub mod secret;
 pub mod store;
+pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod upstream;
 pub mod wait;
 pub mod webhook;

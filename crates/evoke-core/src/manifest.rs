@@ -9,6 +9,7 @@ mod literal;
 mod problem;
 pub mod raw;
 mod resolve;
+mod route;
 mod schema;
 mod table;
 pub mod units;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::archive::Archive;
+use crate::cors;
 use crate::egress::AllowList;
 use crate::event::{Data, Event};
 use crate::filter::cesql::Expression;
@@ -38,6 +40,7 @@ pub use chains::{ChainBounds, Chains, Loops};
 pub(crate) use problem::did_you_mean;
 pub use problem::{ManifestErrors, Problem, Span};
 pub use resolve::parse;
+pub use route::{Route, RouteTarget};
 pub use schema::schema;
 pub use table::{At, Located, Place};
 
@@ -419,17 +422,6 @@ pub struct TypePatternError {
     pub help: &'static str,
 }
 
-/// Where requests on the data listener go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Route {
-    /// `/orders/{id}`; a last `{*rest}` takes all further segments.
-    pub path: String,
-    /// Methods; empty means all.
-    pub methods: Vec<String>,
-    /// The function.
-    pub to: FunctionName,
-}
-
 /// Where another service reports what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhook {
@@ -451,7 +443,7 @@ pub struct Webhook {
 impl Webhook {
     /// Whether `origin` may send.
     pub fn allows(&self, origin: &str) -> bool {
-        allows(&self.origins, origin)
+        cors::allows(&self.origins, origin)
     }
 }
 
@@ -477,12 +469,8 @@ pub struct Beacon {
 impl Beacon {
     /// Whether pages of `origin` may send; `None` is a request that names none, which only `*` lets in.
     pub fn allows(&self, origin: Option<&str>) -> bool {
-        allows(&self.origins, origin.unwrap_or_default())
+        cors::allows(&self.origins, origin.unwrap_or_default())
     }
-}
-
-fn allows(origins: &[String], origin: &str) -> bool {
-    origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
 }
 
 /// Types of messages for queues begin with this; the queue's name follows.

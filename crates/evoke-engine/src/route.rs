@@ -8,10 +8,13 @@ mod subscribers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use evoke_core::cors::Cors;
 use evoke_core::event::Event;
 use evoke_core::filter::{Allowance, Decision};
 use evoke_core::id::{AppName, FunctionName, SubscriptionName};
-use evoke_core::manifest::{Function, Manifest, Subscription};
+use evoke_core::manifest::{Function, Manifest, RouteTarget, Subscription};
+use evoke_core::redirect::Redirect;
+use evoke_core::upstream::Upstream;
 use parking_lot::{Mutex, RwLock};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Semaphore;
@@ -34,6 +37,10 @@ pub struct RouteMatch {
     pub params: Vec<(String, String)>,
     /// The route's path as declared.
     pub pattern: String,
+    /// The route's methods as declared; empty means all.
+    pub methods: Vec<String>,
+    /// Which pages of other origins may read the answer.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// Who takes what came to a path.
@@ -41,10 +48,24 @@ pub struct RouteMatch {
 pub enum Destination {
     /// A function.
     Function(FunctionName),
+    /// Another server.
+    Upstream(Arc<Upstream>),
+    /// Nobody: the client is sent elsewhere.
+    Redirect(Arc<Redirect>),
     /// A webhook of the app, by its place in the manifest.
     Webhook(usize),
     /// A beacon of the app, by its place in the manifest.
     Beacon(usize),
+}
+
+impl Destination {
+    fn of(target: &RouteTarget) -> Self {
+        match target {
+            RouteTarget::Function(name) => Self::Function(name.clone()),
+            RouteTarget::Upstream(upstream) => Self::Upstream(Arc::new((**upstream).clone())),
+            RouteTarget::Redirect(redirect) => Self::Redirect(Arc::new(redirect.clone())),
+        }
+    }
 }
 
 /// Why no route matched.
@@ -222,20 +243,22 @@ struct RouteEntry {
     to: Destination,
     pattern: String,
     params: Vec<String>,
+    cors: Option<Arc<Cors>>,
 }
 
 impl RouteTable {
     fn add(&mut self, deployment: &Deployment) -> Result<(), RouteTaken> {
         let Manifest { app, routes, webhooks, beacons, .. } = &deployment.manifest;
-        let routes = routes
-            .iter()
-            .map(|route| (&route.path, route.methods.clone(), Destination::Function(route.to.clone())));
-        let reported = |path, to| (path, vec!["POST".to_owned()], to);
+        let routes = routes.iter().map(|route| {
+            let cors = route.cors.clone().map(Arc::new);
+            (&route.path, route.methods.clone(), Destination::of(&route.to), cors)
+        });
+        let reported = |path, to| (path, vec!["POST".to_owned()], to, None);
         let webhooks = webhooks.iter().enumerate();
         let webhooks = webhooks.map(|(at, webhook)| reported(&webhook.path, Destination::Webhook(at)));
         let beacons = beacons.iter().enumerate();
         let beacons = beacons.map(|(at, beacon)| reported(&beacon.path, Destination::Beacon(at)));
-        for (route, methods, to) in routes.chain(webhooks).chain(beacons) {
+        for (route, methods, to, cors) in routes.chain(webhooks).chain(beacons) {
             let (path, params) = normalise(route);
             let index = match self.by_path.get(&path) {
                 Some(index) => *index,
@@ -254,7 +277,8 @@ impl RouteTable {
                 let methods = if methods.is_empty() { "*".to_owned() } else { methods.join(",") };
                 return Err(RouteTaken { route: format!("{methods} {route}"), owner: other.app.clone() });
             }
-            place.entries.push(RouteEntry { methods, app: app.clone(), to, pattern: route.clone(), params });
+            let (app, pattern) = (app.clone(), route.clone());
+            place.entries.push(RouteEntry { methods, app, to, pattern, params, cors });
         }
         Ok(())
     }
@@ -283,6 +307,8 @@ impl RouteTable {
             to: entry.to.clone(),
             params: entry.params.iter().cloned().zip(values).collect(),
             pattern: entry.pattern.clone(),
+            methods: entry.methods.clone(),
+            cors: entry.cors.clone(),
         })
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use evoke_core::egress::Reach;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,9 +18,9 @@ use crate::trust::Trust;
 
 /// Connections to one host that are kept for the next request, and how long.
 const IDLE_PER_HOST: usize = 8;
-const IDLE: Duration = Duration::from_secs(30);
+pub(crate) const IDLE: Duration = Duration::from_secs(30);
 /// Bytes of the head of an answer, which also bounds what is read ahead of its body.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Sends requests over HTTP/1.1, with TLS or without. Clones share its connections.
 #[derive(Clone)]
@@ -43,13 +44,14 @@ pub(crate) struct Answer {
 impl Client {
     /// Connects through `dial`, and has `requests_max` requests under way at most.
     pub fn new(dial: Dial, trust: &Trust, requests_max: usize) -> Self {
-        let tls = HttpsConnectorBuilder::new().with_tls_config(trust.config()).https_or_http().enable_http1();
+        // What is signed does not go over the internet unencrypted.
+        let connector = Connector { dial, plain: Reach::Opened };
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .http1_max_buf_size(HEAD_BYTES_MAX)
-            .build(tls.wrap_connector(Connector(dial)));
+            .build(connector.with_tls(trust));
         Self { http, places: Arc::new(Semaphore::new(requests_max)) }
     }
 
@@ -64,7 +66,7 @@ impl Client {
 }
 
 /// The innermost cause says what happened; those around it only where.
-fn words(error: &legacy::Error) -> String {
+pub(crate) fn words(error: &legacy::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

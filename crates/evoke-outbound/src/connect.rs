@@ -7,9 +7,12 @@ use std::task::{Context, Poll};
 use evoke_core::egress::{Destination, Host, Reach};
 use futures_util::future::BoxFuture;
 use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
+
+use crate::trust::Trust;
 
 /// What became of connecting; the error is a sentence.
 pub type Dialled = Result<TcpStream, String>;
@@ -17,9 +20,21 @@ pub type Dialled = Result<TcpStream, String>;
 /// Looks a destination up, checks its addresses, and connects to the very one that was checked.
 pub type Dial = Arc<dyn Fn(Destination, Reach) -> BoxFuture<'static, Dialled> + Send + Sync>;
 
-/// [`Dial`] as the client wants it, without TLS.
+/// [`Dial`] as a client wants it, without TLS.
 #[derive(Clone)]
-pub(crate) struct Connector(pub Dial);
+pub(crate) struct Connector {
+    pub dial: Dial,
+    /// Where http may lead.
+    pub plain: Reach,
+}
+
+impl Connector {
+    /// With TLS for https, over HTTP/1.1.
+    pub fn with_tls(self, trust: &Trust) -> HttpsConnector<Self> {
+        let tls = HttpsConnectorBuilder::new().with_tls_config(trust.config()).https_or_http().enable_http1();
+        tls.wrap_connector(self)
+    }
+}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +51,11 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let reach = if uri.scheme_str() == Some("https") { Reach::Public } else { Reach::Opened };
+        let reach = if uri.scheme_str() == Some("https") { Reach::Public } else { self.plain };
         let Some(destination) = destination(&uri) else {
             return Box::pin(async move { Err(NotConnected(format!("{uri} has no host"))) });
         };
-        let dialled = (self.0)(destination, reach);
+        let dialled = (self.dial)(destination, reach);
         Box::pin(async move {
             let stream = dialled.await.map_err(NotConnected)?;
             // Requests are written whole; to wait for more only delays them.

@@ -1,6 +1,7 @@
 //! What Evoke itself sends out over HTTP.
 //!
-//! **What it is:** a client that connects only where it may ([`Client`]), and the runtime of hooks on it
+//! **What it is:** a client that connects only where it may ([`Client`]), the pools of connections to the servers behind
+//! routes ([`Upstreams`]), and the runtime of hooks
 //! ([`HookRuntime`]): an "instance" of a hook makes each delivery a signed request. What a delivery looks like and what
 //! an answer means is decided in [`evoke_core::hook`].
 //!
@@ -16,9 +17,11 @@ mod connect;
 mod excerpt;
 mod hook;
 mod trust;
+mod upstream;
 
 pub use client::{Client, SendError};
 pub use connect::{Dial, Dialled};
 pub use excerpt::Excerpt;
 pub use hook::HookRuntime;
 pub use trust::{Trust, TrustError};
+pub use upstream::Upstreams;

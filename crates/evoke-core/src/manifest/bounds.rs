@@ -28,6 +28,16 @@ pub const ARCHIVE_TYPES_MAX: usize = 100;
 pub const SCHEDULE_DATA_BYTES_MAX: usize = 64 << 10;
 /// Routes of an app.
 pub const ROUTES_MAX: usize = 1_000;
+/// Bytes of the URL of an upstream or a redirect.
+pub const ROUTE_URL_BYTES_MAX: usize = 2_048;
+/// The longest time that connecting to an upstream may take.
+pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+/// How often a request to an upstream may be tried again.
+pub const RETRIES_MAX: i64 = 5;
+/// Methods or header fields that rules for other origins may name.
+pub const CORS_NAMES_MAX: usize = 100;
+/// How long a browser may remember what a preflight was answered.
+pub const CORS_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Webhooks of an app.
 pub const WEBHOOKS_MAX: usize = 100;
 /// Secrets a function or a webhook may name.

@@ -3,6 +3,7 @@
 mod archive;
 mod beacon;
 mod chains;
+mod cors;
 mod egress;
 mod function;
 mod hook;
@@ -14,6 +15,7 @@ mod schedule;
 mod secret;
 mod source;
 mod subscription;
+mod upstream;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -81,7 +83,8 @@ impl Resolver<'_, '_> {
             }
         }
         self.hooks(&file.hooks, &mut functions, &file.functions);
-        let routes = self.routes(&file.routes, &declared);
+        let routes =
+            self.routes(&file.routes, &declared, file.app.as_ref().and_then(|app| app.cors.as_ref()));
         self.queues(&file.queues, &mut functions, &declared);
         let webhooks = self.webhooks(&file.webhooks, &routes);
         let beacons = self.beacons(&file.beacons, &routes, &webhooks);

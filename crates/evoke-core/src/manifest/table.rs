@@ -308,7 +308,9 @@ impl<'t, 'p, 'i> Table<'t, 'p, 'i> {
         if self.place.is_empty() { rest.to_owned() } else { format!("{}: {rest}", self.place) }
     }
 
-    fn require(&mut self, key: &'static str, help: String) {
+    /// Reports later that this key is missing, if it is.
+    pub fn require(&mut self, key: &'static str, help: impl Into<String>) {
+        let help = help.into();
         if !self.entries.contains_key(key) {
             self.missing.push((key, help));
         }

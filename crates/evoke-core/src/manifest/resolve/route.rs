@@ -17,7 +17,13 @@ struct Claim {
 impl Resolver<'_, '_> {
     /// The routes in file order. Their distinct paths can all be put in one `matchit` router; routes with the same
     /// path have different methods.
-    pub(super) fn routes(&mut self, raw: &[raw::Route], declared: &[&str]) -> Vec<Route> {
+    pub(super) fn routes(
+        &mut self,
+        raw: &[raw::Route],
+        declared: &[&str],
+        app_cors: Option<&raw::Cors>,
+    ) -> Vec<Route> {
+        let app_cors = app_cors.and_then(|cors| self.cors("app: cors", cors));
         if let Some(path) = raw.get(ROUTES_MAX).and_then(|route| route.path.as_ref()) {
             let message = format!("{} routes are more than the limit of {ROUTES_MAX}", raw.len());
             self.problems.add("out_of_range", path.span.clone(), message);
@@ -29,7 +35,11 @@ impl Resolver<'_, '_> {
             let place = format!("route {}", at + 1);
             let path = raw.path.as_ref().filter(|path| self.path_syntax(&place, path));
             let methods = self.methods(&place, raw.methods.as_ref());
-            let to = raw.to.as_ref().and_then(|to| self.target(&place, to, declared));
+            let to = self.route_target(&place, raw, declared);
+            let cors = match &raw.cors {
+                Some(cors) => self.cors(&format!("{place}: cors"), cors),
+                None => app_cors.clone(),
+            };
             let (Some(path), Some(methods)) = (path, methods) else { continue };
             if !claims.iter().any(|other| other.path == path.value)
                 && let Err(error) = table.insert(path.value.clone(), ())
@@ -39,7 +49,7 @@ impl Resolver<'_, '_> {
             self.overlap(&place, path, &methods, &claims);
             let line = self.problems.line(&path.span);
             claims.push(Claim { path: path.value.clone(), methods: methods.clone(), line });
-            routes.extend(to.map(|to| Route { path: path.value.clone(), methods, to }));
+            routes.extend(to.map(|to| Route { path: path.value.clone(), methods, to, cors }));
         }
         routes
     }
@@ -51,7 +61,11 @@ impl Resolver<'_, '_> {
         false
     }
 
-    fn methods(&mut self, place: &str, methods: Option<&At<Vec<At<String>>>>) -> Option<Vec<String>> {
+    pub(super) fn methods(
+        &mut self,
+        place: &str,
+        methods: Option<&At<Vec<At<String>>>>,
+    ) -> Option<Vec<String>> {
         let Some(methods) = methods else { return Some(Vec::new()) };
         if methods.value.is_empty() {
             let message = format!("{place}: methods is empty, so that no request would match");
@@ -98,14 +112,6 @@ impl Resolver<'_, '_> {
         let name = to.value.as_str();
         if declared.contains(&name) {
             return FunctionName::new(name).ok();
-        }
-        if name.starts_with("http://") || name.starts_with("https://") {
-            let message =
-                format!("{place}: to {name:?}: upstreams are not supported yet by this version of Evoke");
-            self.problems
-                .add("unsupported_value", to.span.clone(), message)
-                .help("name a function of this app");
-            return None;
         }
         let near = did_you_mean(name, declared.iter().copied());
         let help = near.unwrap_or_else(|| "declare one with [functions.NAME]".to_owned());
