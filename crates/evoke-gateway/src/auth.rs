@@ -74,6 +74,12 @@ impl TokenHash {
         self.0.ct_eq(&Self::of(presented).0).into()
     }
 
+    /// A name for this server that others do not have, and that says nothing of the token.
+    pub(crate) fn pseudonym(&self) -> String {
+        let digest = Sha256::new().chain_update("evoke pseudonym\n").chain_update(self.0).finalize();
+        digest[..6].iter().fold("evoke-".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+    }
+
     fn to_hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }

@@ -82,15 +82,18 @@ pub(crate) async fn answer(
 }
 
 /// What the request was addressed to, for the URI the function sees.
-fn authority(parts: &request::Parts) -> Result<String, Refusal> {
+pub(crate) fn authority(parts: &request::Parts) -> Result<String, Refusal> {
     let refused = |what: &str| Refusal::new(kind::INVALID_REQUEST, format!("header Host {what}"));
+    // More than one is refused also where the target names the host (RFC 9112, 3.2).
+    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(refused("is given more than once"));
+    }
     if let Some(authority) = parts.uri.authority() {
         return Ok(authority.as_str().to_owned());
     }
     let mut hosts = parts.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => Err(refused("is given more than once")),
-        (Some(host), None) => {
+        (Some(host), _) => {
             let host: Option<http::uri::Authority> = host.to_str().ok().and_then(|host| host.parse().ok());
             host.map(|host| host.as_str().to_owned())
                 .ok_or_else(|| refused("is not a host name with an optional port"))

@@ -1,47 +1,62 @@
 //! The data listener: requests that match a route of a deployed app.
 
+use std::sync::Arc;
+
 use axum::body::Body as HttpBody;
 use axum::response::{IntoResponse, Response};
+use evoke_core::cors::Cors;
 use evoke_core::manifest::Route;
+use evoke_core::redirect::Redirect;
 use evoke_engine::route::{Destination, NoRoute, RouteMatch};
-use http::header::ALLOW;
+use http::header::{ALLOW, ORIGIN};
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::call::{self, Callee};
 use crate::gateway::Shared;
 use crate::problem::{Failures, Refusal, draining, kind};
 use crate::report::{self, Reported};
+use crate::upstream::{self, Behind};
+use crate::{cors, redirect};
 
 /// Answers one request.
 pub(crate) async fn answer(shared: &Shared, request: Request<HttpBody>) -> Response {
-    match find(shared, &request) {
-        Ok(Found::Function(callee)) => {
+    let (found, cors) = match find(shared, &request) {
+        Ok(found) => found,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = match found {
+        Found::Function(callee) => {
             let tell = if shared.tell_failures { Failures::Told } else { Failures::Coded };
-            call::answer(shared, callee, request, tell).await.unwrap_or_else(Refusal::into_response)
+            call::answer(shared, callee, request, tell).await
         }
-        Ok(Found::Report(to)) => {
-            report::answer(shared, &to, request).await.unwrap_or_else(Refusal::into_response)
-        }
-        Ok(Found::Methods(methods)) => {
-            let mut response = StatusCode::NO_CONTENT.into_response();
-            if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
-                response.headers_mut().insert(ALLOW, methods);
-            }
-            response
-        }
-        Err(refusal) => refusal.into_response(),
+        Found::Upstream(behind) => Box::pin(upstream::answer(shared, &behind, request)).await,
+        Found::Redirect(to, params) => redirect::answer(&to, &params, request.uri().query()),
+        Found::Report(to) => report::answer(shared, &to, request).await,
+        Found::Answer(response) => Ok(response),
     }
+    .unwrap_or_else(Refusal::into_response);
+    if let Some(cors) = cors {
+        cors::apply(&cors, origin.as_ref(), response.headers_mut());
+    }
+    response
 }
 
 enum Found {
     Function(Callee),
+    Upstream(Behind),
+    /// The client is sent elsewhere, with these parameters of the path.
+    Redirect(Arc<Redirect>, Vec<(String, String)>),
     /// A webhook or a beacon: a report, or OPTIONS to ask whether one may be sent.
     Report(Reported),
-    /// The answer to OPTIONS where no function wants to give it.
-    Methods(Vec<String>),
+    /// The answer to OPTIONS where nothing behind a route has to give it.
+    Answer(Response),
 }
 
-fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<Found, Refusal> {
+/// Who answers, and which pages of other origins may read it.
+type Rules = Option<Arc<Cors>>;
+
+fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<(Found, Rules), Refusal> {
     let (method, path) = (request.method(), request.uri().path());
     if !shared.engine.is_ready() {
         return Err(draining());
@@ -50,21 +65,11 @@ fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<Found, Refusal> 
         let detail = format!("{method} is for proxies, and no route can take it");
         return Err(Refusal::new(kind::METHOD_NOT_ALLOWED, detail));
     }
+    if let Some(response) = cors::preflight(&shared.engine, request) {
+        return Ok((Found::Answer(response), None));
+    }
     let allowed = match shared.engine.route(method.as_str(), path) {
-        Ok(RouteMatch { app, to: Destination::Webhook(at), .. }) => {
-            return Ok(Found::Report(Reported::Webhook { app, at }));
-        }
-        Ok(RouteMatch { app, to: Destination::Beacon(at), .. }) => {
-            return Ok(Found::Report(Reported::Beacon { app, at }));
-        }
-        Ok(matched @ RouteMatch { to: Destination::Function(_), .. }) => {
-            let method = if answers_for_get(shared, method, &matched) { Method::GET } else { method.clone() };
-            let RouteMatch { app, to: Destination::Function(function), params, .. } = matched else {
-                unreachable!("the pattern above is of a function")
-            };
-            let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-            return Ok(Found::Function(Callee { app, function, params, method, path_and_query }));
-        }
+        Ok(matched) => return Ok(found(shared, request, matched)),
         Err(NoRoute::NotFound) => {
             return Err(Refusal::new(kind::NO_ROUTE, format!("no route has the path {path}")));
         }
@@ -73,18 +78,40 @@ fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<Found, Refusal> 
     let allowed = with_options(allowed);
     if method == Method::OPTIONS {
         match shared.engine.route("POST", path) {
-            Ok(RouteMatch { app, to: Destination::Webhook(at), .. }) => {
-                return Ok(Found::Report(Reported::Webhook { app, at }));
+            Ok(matched @ RouteMatch { to: Destination::Webhook(_) | Destination::Beacon(_), .. }) => {
+                return Ok(found(shared, request, matched));
             }
-            Ok(RouteMatch { app, to: Destination::Beacon(at), .. }) => {
-                return Ok(Found::Report(Reported::Beacon { app, at }));
-            }
-            _ => {}
+            _ => return Ok((Found::Answer(methods(&allowed)), None)),
         }
-        return Ok(Found::Methods(allowed));
     }
     let detail = format!("the route {path} takes {}, not {method}", allowed.join(", "));
     Err(Refusal::new(kind::METHOD_NOT_ALLOWED, detail).allow(&allowed))
+}
+
+fn found(shared: &Shared, request: &Request<HttpBody>, matched: RouteMatch) -> (Found, Rules) {
+    let for_get = answers_for_get(shared, request.method(), &matched);
+    let RouteMatch { app, to, params, pattern, cors, .. } = matched;
+    let found = match to {
+        Destination::Function(function) => {
+            let method = if for_get { Method::GET } else { request.method().clone() };
+            let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+            Found::Function(Callee { app, function, params, method, path_and_query })
+        }
+        Destination::Upstream(upstream) => Found::Upstream(Behind { app, route: pattern, params, upstream }),
+        Destination::Redirect(redirect) => Found::Redirect(redirect, params),
+        Destination::Webhook(at) => Found::Report(Reported::Webhook { app, at }),
+        Destination::Beacon(at) => Found::Report(Reported::Beacon { app, at }),
+    };
+    (found, cors)
+}
+
+/// What may be asked for.
+fn methods(allowed: &[String]) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    if let Ok(methods) = HeaderValue::from_str(&allowed.join(", ")) {
+        response.headers_mut().insert(ALLOW, methods);
+    }
+    response
 }
 
 /// Whether HEAD came to a route that only names GET: its function may rely on that, and sees GET.

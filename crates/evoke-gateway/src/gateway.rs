@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use evoke_core::id::{AppName, FunctionName};
+use evoke_core::upstream::Forward;
 use evoke_engine::Engine;
 use evoke_engine::deploy::Deployment;
 use http_body::Body as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::TokenHash;
 use crate::body::Cap;
@@ -21,6 +23,8 @@ use crate::report::Rates;
 pub struct Gateway {
     /// What it stands in front of.
     pub engine: Engine,
+    /// Sends requests on to the upstreams of routes.
+    pub forward: Forward,
     /// Admits to the control API.
     pub token: TokenHash,
     /// Every bound of its own.
@@ -51,6 +55,8 @@ pub struct Bounds {
     pub body_timeout: Duration,
     /// Bytes of such bodies held at the same time: of asynchronous calls, calls with a key, and publishes; more are refused.
     pub held_bytes: u64,
+    /// WebSockets that pass through to upstreams.
+    pub tunnels: usize,
     /// Followers of logs.
     pub followers: usize,
     /// Bundles being received and deployed at the same time; further ones wait.
@@ -69,6 +75,7 @@ impl Default for Bounds {
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
             held_bytes: 256 << 20,
+            tunnels: 1_024,
             followers: 64,
             deployments: 2,
             grace: Duration::from_secs(30),
@@ -83,6 +90,12 @@ pub(crate) struct Peer(pub SocketAddr);
 /// What every request can reach.
 pub(crate) struct Shared {
     pub engine: Engine,
+    pub forward: Forward,
+    /// What this server calls itself to others, in `Via` and `CDN-Loop`.
+    pub pseudonym: String,
+    /// Where upgraded connections live on.
+    pub tracker: TaskTracker,
+    pub tunnels: Arc<Semaphore>,
     pub token: TokenHash,
     pub bounds: Bounds,
     pub tell_failures: bool,
@@ -95,11 +108,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub fn new(gateway: Gateway, stop: CancellationToken) -> Self {
-        let Gateway { engine, token, bounds, tell_failures, .. } = gateway;
+    pub fn new(gateway: Gateway, stop: CancellationToken, tracker: TaskTracker) -> Self {
+        let Gateway { engine, forward, token, bounds, tell_failures, .. } = gateway;
         let held_kib = usize::try_from(bounds.held_bytes.div_ceil(1 << 10)).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             engine,
+            forward,
+            pseudonym: token.pseudonym(),
+            tracker,
+            tunnels: Arc::new(Semaphore::new(bounds.tunnels)),
             token,
             tell_failures,
             stop,

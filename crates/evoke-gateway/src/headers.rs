@@ -4,6 +4,6 @@ mod hop_by_hop;
 mod idempotency;
 mod prefer;
 
-pub(crate) use hop_by_hop::strip;
+pub(crate) use hop_by_hop::{strip, strip_to_pass};
 pub(crate) use idempotency::idempotency_key;
 pub(crate) use prefer::{RESPOND_ASYNC, take_respond_async};

@@ -16,12 +16,16 @@ pub mod auth;
 mod body;
 mod call;
 mod control;
+mod cors;
 mod data;
 mod gateway;
 mod headers;
 mod problem;
+mod redirect;
 mod report;
 mod serve;
+mod tunnel;
+mod upstream;
 
 pub use control::openapi;
 pub use gateway::{Bounds, Gateway};

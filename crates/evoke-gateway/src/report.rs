@@ -4,20 +4,19 @@
 mod rates;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use axum::response::{IntoResponse, Response};
 use evoke_core::id::AppName;
 use evoke_core::manifest::{Beacon, Webhook};
 use evoke_engine::report::ReportError;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, ORIGIN, VARY,
-};
+use http::header::{ALLOW, ORIGIN};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use crate::body::whole;
+use crate::cors;
 use crate::gateway::{Peer, Shared};
 use crate::problem::{Refusal, kind};
 pub(crate) use rates::Rates;
@@ -118,11 +117,9 @@ async fn take(
 fn preflight(beacon: &Beacon, parts: &Parts) -> Result<Response, Refusal> {
     let origin = origin(beacon, parts)?;
     let mut response = StatusCode::NO_CONTENT.into_response();
-    let headers = response.headers_mut();
-    headers.insert(ALLOW, POST_OPTIONS);
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
+    response.headers_mut().insert(ALLOW, POST_OPTIONS);
+    let age = Duration::from_secs(2 * 60 * 60);
+    cors::promise(response.headers_mut(), Some("POST"), Some("content-type"), age);
     Ok(readable(response, origin))
 }
 
@@ -144,10 +141,8 @@ fn origin(beacon: &Beacon, parts: &Parts) -> Result<Option<HeaderValue>, Refusal
 /// the origin by name then.
 fn readable(mut response: Response, origin: Option<HeaderValue>) -> Response {
     if let Some(origin) = origin {
-        let headers = response.headers_mut();
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        headers.insert(VARY, HeaderValue::from_static("origin"));
+        cors::permit(response.headers_mut(), origin, true);
+        cors::vary(response.headers_mut(), cors::BY_ORIGIN);
     }
     response
 }

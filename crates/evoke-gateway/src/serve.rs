@@ -47,8 +47,8 @@ impl Gateway {
     ) -> io::Result<()> {
         let hosts = Hosts::new(control.local_addr()?, &self.control_hosts);
         let (bounds, limits) = (self.bounds.clone(), self.engine.limits().clone());
-        let shared = Arc::new(Shared::new(self, stop.clone()));
-        let tasks = Tasks { tracker: TaskTracker::new(), stop, end: CancellationToken::new() };
+        let tasks = Tasks { tracker: TaskTracker::new(), stop: stop.clone(), end: CancellationToken::new() };
+        let shared = Arc::new(Shared::new(self, stop, tasks.tracker.clone()));
         let builder = builder(&tasks, &bounds, &limits);
         let door = |what, connections| Listener {
             shared: shared.clone(),
@@ -173,7 +173,7 @@ impl Listener {
                 std::future::pending::<()>().await;
             }
         };
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut stopping = false;
         let mut silent = pin!(silent);
         loop {

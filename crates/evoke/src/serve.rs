@@ -109,6 +109,7 @@ impl Server {
             ..evoke_worker::Options::new(options.data.join("workers"), launcher()?)
         };
         let runtime = ProcessRuntime::start(workers).await.map_err(failure::runtime)?;
+        let forward = outbound::forward(&runtime, &trust);
         let hooks = outbound::hooks(&runtime, &trust, clock.clone(), &limits);
         let parts = Parts {
             store,
@@ -125,6 +126,7 @@ impl Server {
         listeners.write(&options.data)?;
         let gateway = Gateway {
             engine: engine.clone(),
+            forward,
             token: token.hash,
             bounds: Bounds { grace: options.grace, ..Bounds::default() },
             control_hosts: Vec::new(),

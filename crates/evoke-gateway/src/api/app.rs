@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use evoke_core::id::{AppName, FunctionName, RevisionId};
-use evoke_core::manifest::{self, RuntimeKind};
+use evoke_core::manifest::{self, RouteTarget, RuntimeKind};
 use evoke_core::retry::{Backoff, RetryPolicy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -58,14 +58,34 @@ pub struct Route {
     pub path: String,
     /// Methods; empty means all.
     pub methods: Vec<String>,
-    /// The function.
-    #[schema(value_type = String)]
-    pub to: FunctionName,
+    /// What answers there.
+    #[serde(default)]
+    pub kind: RouteKind,
+    /// The function's name, or the URL.
+    pub to: String,
+}
+
+/// What answers at a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteKind {
+    /// A function.
+    #[default]
+    Function,
+    /// Another server.
+    Upstream,
+    /// Nobody: the client is sent elsewhere.
+    Redirect,
 }
 
 impl From<&manifest::Route> for Route {
     fn from(route: &manifest::Route) -> Self {
-        Self { path: route.path.clone(), methods: route.methods.clone(), to: route.to.clone() }
+        let (kind, to) = match &route.to {
+            RouteTarget::Function(name) => (RouteKind::Function, name.to_string()),
+            RouteTarget::Upstream(upstream) => (RouteKind::Upstream, upstream.shown()),
+            RouteTarget::Redirect(redirect) => (RouteKind::Redirect, redirect.to.to_string()),
+        };
+        Self { path: route.path.clone(), methods: route.methods.clone(), kind, to }
     }
 }
 

@@ -48,6 +48,8 @@ pub enum EndedBy {
     Function,
     /// Evoke ended or refused it.
     Platform,
+    /// The server behind a route failed.
+    Upstream,
     /// Whoever called went away, or sent something unusable.
     Caller,
 }
@@ -58,6 +60,7 @@ impl EndedBy {
         match self {
             Self::Function => "function",
             Self::Platform => "platform",
+            Self::Upstream => "upstream",
             Self::Caller => "caller",
         }
     }

@@ -126,7 +126,7 @@ fn one_function(
             .manifest
             .routes
             .iter()
-            .filter(|route| route.to == *name)
+            .filter(|route| route.to.function() == Some(name))
             .map(Route::from)
             .collect(),
         instances,

@@ -1,6 +1,6 @@
 //! Fields that are for one connection only (RFC 9110, section 7.6.1).
 
-use http::header::{CONNECTION, HeaderMap, HeaderName};
+use http::header::{CONNECTION, HeaderMap, HeaderName, TRAILER};
 
 const ALWAYS: [&str; 9] = [
     "connection",
@@ -13,6 +13,15 @@ const ALWAYS: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Removes them from a message that is passed on: what follows its body goes along, so its names do too.
+pub(crate) fn strip_to_pass(headers: &mut HeaderMap) {
+    let trailer = headers.get(TRAILER).cloned();
+    strip(headers);
+    if let Some(trailer) = trailer {
+        headers.insert(TRAILER, trailer);
+    }
+}
 
 /// Removes them, and those that `Connection` names.
 pub(crate) fn strip(headers: &mut HeaderMap) {

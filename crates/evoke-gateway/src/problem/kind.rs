@@ -39,6 +39,7 @@ macro_rules! kinds {
 
 const CALLER: Option<EndedBy> = Some(EndedBy::Caller);
 const FUNCTION: Option<EndedBy> = Some(EndedBy::Function);
+const UPSTREAM: Option<EndedBy> = Some(EndedBy::Upstream);
 const PLATFORM: Option<EndedBy> = Some(EndedBy::Platform);
 
 kinds! {
@@ -54,6 +55,8 @@ kinds! {
         "What came to a webhook was not signed as it must be, or too long ago. The server's log says what was wrong; the sender is not told.";
     ORIGIN_REFUSED: FORBIDDEN, false, None, "origin_refused", "origin refused",
         "A beacon takes reports of pages of the origins its `origins` names only.";
+    PATH_REFUSED: BAD_REQUEST, false, CALLER, "path_refused", "path refused",
+        "The path has a segment that is `.` or `..`, also as `%2e`; what is behind the route could take it as a way up.";
     NOT_FOUND: NOT_FOUND, false, None, "not_found", "no such path",
         "The control API has nothing at this path.";
     NO_ROUTE: NOT_FOUND, false, None, "no_route", "no route",
@@ -144,6 +147,10 @@ kinds! {
         "The call published or wrote more than one attempt may. Nothing of it was kept.";
     EMIT_REFUSED: BAD_GATEWAY, false, PLATFORM, "emit_refused", "event refused",
         "The function published an event whose type its manifest's `emits` does not name, or one that is invalid. Nothing of the call was kept.";
+    UPSTREAM_FAILED: BAD_GATEWAY, true, UPSTREAM, "upstream_failed", "upstream failed",
+        "The server behind the route could not be reached, may not be, or gave no answer that is HTTP. The server's log says which.";
+    UPSTREAM_BUSY: SERVICE_UNAVAILABLE, true, PLATFORM, "upstream_busy", "upstream busy",
+        "As many requests as the route's `concurrency` allows are under way to the server behind it.";
     INSTANCE_ENDED: SERVICE_UNAVAILABLE, true, PLATFORM, "instance_ended", "instance was ended",
         "The call's instance was ended because another call in it did not stop at its time limit. Nothing of this one was kept unless it had answered before.";
     CANCELLED: SERVICE_UNAVAILABLE, true, CALLER, "cancelled", "cancelled",
@@ -162,6 +169,10 @@ kinds! {
         "The store refuses further work, because it is shutting down or because a write to disk failed. The server must be started again.";
     TIMED_OUT: GATEWAY_TIMEOUT, true, PLATFORM, "timed_out", "function timed out",
         "The call reached the function's time limit and was ended; nothing of it was kept unless it had answered before.";
+    UPSTREAM_TIMED_OUT: GATEWAY_TIMEOUT, true, UPSTREAM, "upstream_timed_out", "upstream timed out",
+        "The server behind the route did not connect or begin its answer within the route's limits; it may have done what was asked all the same.";
+    LOOP_DETECTED: LOOP_DETECTED, false, CALLER, "loop_detected", "request came back",
+        "`CDN-Loop` has this server's own name: the server behind the route leads back here.";
     STORE_FULL: INSUFFICIENT_STORAGE, true, PLATFORM, "store_full", "no space left",
         "The disk under the data directory is full. Nothing was done.";
     LOOP_DETECTED: LOOP_DETECTED, false, PLATFORM, "loop_detected", "loop stopped",

@@ -16,9 +16,11 @@ use evoke_core::testing::clock::TokioClock;
 use evoke_core::testing::runtime::{Guest, ScriptedRuntime};
 use evoke_core::testing::store::MemoryStore;
 use evoke_core::time::{Clock, Timestamp};
+use evoke_core::upstream::Forward;
 use evoke_engine::{Engine, Parts, SealingKey};
 use evoke_gateway::auth::Token;
 use evoke_gateway::{Bounds, Gateway};
+use evoke_outbound::{Dial, Trust, Upstreams};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -168,6 +170,7 @@ impl World {
         let token = Token::generate().unwrap();
         let gateway = Gateway {
             engine: engine.clone(),
+            forward: forward(),
             token: token.hash(),
             bounds: setup.bounds,
             control_hosts: setup.control_hosts,
@@ -198,6 +201,14 @@ impl World {
     pub async fn deploy(&self, functions: &[(&str, &str)], routes: &[(&str, &str, &str)]) {
         let app = AppName::new(APP).unwrap();
         self.engine.deploy(&app, bundle(&manifest(functions, routes))).await.unwrap();
+    }
+
+    /// Deploys app `shop` with function `echo` and these further lines.
+    pub async fn deploy_routes(&self, lines: &str) {
+        let app = AppName::new(APP).unwrap();
+        let text = manifest(&[("echo", "")], &[]) + lines;
+        self.engine.deploy(&app, bundle(&text)).await.unwrap();
+        self.runtime.script("echo", echo);
     }
 
     /// With function `echo`, which answers with what it was called with, on `/echo` for POST.
@@ -255,6 +266,21 @@ impl World {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+/// The real client of upstreams, which may connect to everything.
+fn forward() -> Forward {
+    let dial: Dial = Arc::new(|to, _| {
+        Box::pin(async move {
+            let host = to.host.to_string();
+            TcpStream::connect((host.as_str(), to.port)).await.map_err(|error| error.to_string())
+        })
+    });
+    let upstreams = Upstreams::new(dial, &Trust::load(None).unwrap());
+    Arc::new(move |upstream, request| {
+        let upstreams = upstreams.clone();
+        Box::pin(async move { upstreams.forward(&upstream, request).await })
+    })
 }
 
 /// Sends a request over a connection of its own and reads the head of the answer.

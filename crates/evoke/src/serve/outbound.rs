@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use evoke_core::limits::Limits;
 use evoke_core::time::Clock;
-use evoke_outbound::{Client, Dial, HookRuntime, Trust};
+use evoke_core::upstream::Forward;
+use evoke_outbound::{Client, Dial, HookRuntime, Trust, Upstreams};
 use evoke_worker::ProcessRuntime;
 
 use super::failure;
@@ -29,10 +30,23 @@ pub fn hooks(
     clock: Arc<dyn Clock>,
     limits: &Limits,
 ) -> HookRuntime {
+    HookRuntime::new(Client::new(dial(processes), trust, limits.hook_requests), clock, limits)
+}
+
+/// What sends requests on to the upstreams of routes.
+pub fn forward(processes: &ProcessRuntime, trust: &Trust) -> Forward {
+    let upstreams = Upstreams::new(dial(processes), trust);
+    Arc::new(move |upstream, request| {
+        let upstreams = upstreams.clone();
+        Box::pin(async move { upstreams.forward(&upstream, request).await })
+    })
+}
+
+/// Connections by the rules that functions have: the same `--egress-allow` opens special addresses.
+fn dial(processes: &ProcessRuntime) -> Dial {
     let dialler = processes.dialler();
-    let dial: Dial = Arc::new(move |to, reach| {
+    Arc::new(move |to, reach| {
         let dialler = dialler.clone();
         Box::pin(async move { dialler.dial(&to, reach).await })
-    });
-    HookRuntime::new(Client::new(dial, trust, limits.hook_requests), clock, limits)
+    })
 }

@@ -47,6 +47,8 @@ fn reference_has_a_row_for_every_key_with_its_default() {
             "Subscription",
             "Retry",
             "Route",
+            "Redirect",
+            "Cors",
             "Webhook",
             "Beacon",
             "Hook",
