@@ -312,7 +312,7 @@ pub struct Retry {
 
 /// A path, and the function its requests go to.
 #[derive(Debug, JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("anyOf" = [{"required": ["to"]}, {"required": ["redirect"]}]))]
 pub struct Route {
     /// The path. {id} takes one segment, a last {*rest} all further ones.
     #[schemars(required, regex(pattern = "^/"), extend("examples" = ["/orders/{id}", "/files/{*path}"]))]
