@@ -3,9 +3,8 @@
 //! The host keeps the chain, never the function: each invocation's [`Cause`](crate::record::Cause) has the invocations
 //! before it, and what it causes in turn gets that and one more link. A retry is another attempt of the same invocation and
 //! adds nothing. [`judge`] says whether the next invocation may follow; [`declared`] finds what goes round by the manifest
-//! alone; [`cdn_loop`] counts through servers that know nothing of chains.
+//! alone.
 
-pub mod cdn_loop;
 pub mod declared;
 mod judge;
 

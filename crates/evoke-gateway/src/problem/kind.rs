@@ -171,12 +171,10 @@ kinds! {
         "The call reached the function's time limit and was ended; nothing of it was kept unless it had answered before.";
     UPSTREAM_TIMED_OUT: GATEWAY_TIMEOUT, true, UPSTREAM, "upstream_timed_out", "upstream timed out",
         "The server behind the route did not connect or begin its answer within the route's limits; it may have done what was asked all the same.";
-    LOOP_DETECTED: LOOP_DETECTED, false, CALLER, "loop_detected", "request came back",
-        "`CDN-Loop` has this server's own name: the server behind the route leads back here.";
     STORE_FULL: INSUFFICIENT_STORAGE, true, PLATFORM, "store_full", "no space left",
         "The disk under the data directory is full. Nothing was done.";
     LOOP_DETECTED: LOOP_DETECTED, false, PLATFORM, "loop_detected", "loop stopped",
-        "The chain of calls and events that led to this call has reached a bound: `depth`, `reentries` or `invocations`. The detail has the whole chain, the part that goes round, and what closed it.";
+        "The chain of calls and events that led to this call has reached a bound: `depth`, `reentries` or `invocations`. The detail has the whole chain, the part that goes round, and what closed it. Or a request for an upstream already went through this server (`CDN-Loop`): the server behind the route leads back here.";
 }
 
 /// The kind with this code.
