@@ -1,8 +1,8 @@
 //! Events of the log, delivered again to one subscription.
 //!
-//! A replay is a document in `sys/replays`: what it takes, and how far it came. [`run`] goes through the log in steps; each is one
+//! A replay is a document in `sys/replays`: what it takes, and how far it came. `run` goes through the log in steps; each is one
 //! transaction that makes the deliveries of a page and moves the document on, under the condition that nobody else did
-//! ([`step`]). So it goes on after a restart where it was, delivers no event twice, and several servers do not get in each other's way.
+//! (`step`). So it goes on after a restart where it was, delivers no event twice, and several servers do not get in each other's way.
 
 mod documents;
 mod order;

@@ -48,7 +48,7 @@ pub async fn hook(runtime: &HookRuntime, url: &str) -> Box<dyn Instance> {
 pub async fn signed_with(runtime: &HookRuntime, url: &str, secrets: &[(&str, &str)]) -> Box<dyn Instance> {
     let hook = Hook {
         url: HookUrl::parse(url).unwrap(),
-        secrets: secrets.iter().map(|(name, _)| SecretName::new(*name).unwrap()).collect(),
+        secrets: secrets.iter().map(|(name, _)| SecretName::new(name).unwrap()).collect(),
         headers: Default::default(),
         secret_headers: Default::default(),
         mode: ContentMode::Structured,
