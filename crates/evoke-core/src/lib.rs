@@ -22,6 +22,7 @@ pub mod archive;
 pub mod body;
 pub mod chain;
 pub mod cors;
+pub mod dead_letter;
 pub mod egress;
 pub mod event;
 pub mod filter;

@@ -82,6 +82,8 @@ pub enum FailureCode {
     Disabled,
     /// Its event was no longer kept.
     Expired,
+    /// Somebody let go of the dead letter.
+    Purged,
     /// The subscription does not take the event. That was found out only when its delivery was due.
     Filtered,
     /// The caller went away.
@@ -112,6 +114,7 @@ impl FailureCode {
             Self::Gone => "gone",
             Self::Disabled => "disabled",
             Self::Expired => "expired",
+            Self::Purged => "purged",
             Self::Filtered => "filtered",
             Self::Cancelled => "cancelled",
             Self::Draining => "draining",

@@ -74,6 +74,10 @@ pub trait Store: Send + Sync + 'static {
     /// Returns those that were dead letters of `app`, in the order asked for.
     async fn redrive(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError>;
 
+    /// Lets dead letters go with their input: they will never be tried again, and their runs say so
+    /// ([`RunRecord::purge`]). Returns those that were dead letters of `app`, in the order asked for.
+    async fn purge(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError>;
+
     /// The entry at `key`, unless it expired by `now`.
     async fn get(&self, space: &Space, key: &str, now: Timestamp) -> Result<Option<Entry>, StoreError>;
 
@@ -427,6 +431,15 @@ impl RunRecord {
     pub fn expire(&mut self, now: Timestamp) {
         let message =
             "the event was no longer kept, although it was needed: the archive rule of its type says so";
+        self.give_up(FailureCode::Expired, message, now);
+    }
+
+    /// Makes it failed because somebody let go of the dead letter it was. Says so as [`RunRecord::expire`] does.
+    pub fn purge(&mut self, now: Timestamp) {
+        self.give_up(FailureCode::Purged, "the dead letter was purged", now);
+    }
+
+    fn give_up(&mut self, code: FailureCode, message: &str, now: Timestamp) {
         let number = self.attempts.last().map_or(0, |attempt| attempt.number);
         self.push_attempt(AttemptRecord {
             number,
@@ -436,7 +449,7 @@ impl RunRecord {
             waited_us: 0,
             ran_us: 0,
             cold: false,
-            outcome: Outcome::Rejected(Failure::new(FailureCode::Expired, message)),
+            outcome: Outcome::Rejected(Failure::new(code, message)),
         });
         // A dead letter had ended before, but not like this.
         self.ended_at = None;

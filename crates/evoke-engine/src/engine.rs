@@ -244,18 +244,6 @@ impl Engine {
         self.0.recorder.tail()
     }
 
-    /// Puts dead letters of `app` back in their queues; returns those that were there.
-    pub async fn redrive(&self, app: &AppName, runs: &[RunId]) -> Result<Vec<RunId>, StoreError> {
-        let redriven = self.0.store.redrive(app, runs, self.now()).await?;
-        if !redriven.is_empty()
-            && let Err(error) = queue::refresh(&self.0).await
-        {
-            // They are in their queues all the same, and found there a little later.
-            tracing::warn!(%error, "the store does not say what is due");
-        }
-        Ok(redriven)
-    }
-
     /// Whether new work is accepted.
     pub fn is_ready(&self) -> bool {
         !self.0.stopping.is_cancelled()

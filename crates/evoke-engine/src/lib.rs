@@ -14,6 +14,7 @@ mod again;
 mod attempt;
 pub mod call;
 mod chain;
+pub mod dead_letter;
 mod deliver;
 pub mod deploy;
 mod effects;

@@ -28,7 +28,7 @@ pub use app::{
     RevisionList, Route, Subscription,
 };
 pub use call::{Health, Later};
-pub use dead_letter::{DeadLetter, DeadLetterList, InputPreview, Redrive, Redriven};
+pub use dead_letter::{DeadLetter, DeadLetterList, DeadLetterOrder, DeadLettersDone, InputPreview};
 pub use event::{
     CloudEvent, DelayedEvent, DelayedEventList, EventList, Published, PublishedEvent, StoredEvent,
 };

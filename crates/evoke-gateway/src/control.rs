@@ -81,6 +81,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(logs::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::redrive))
+        .routes(routes!(dead_letters::purge))
         .routes(routes!(subscriptions::list))
         .routes(routes!(subscriptions::pause))
         .routes(routes!(subscriptions::queues))

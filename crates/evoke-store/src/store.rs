@@ -26,6 +26,7 @@ use crate::table::{entries, runs};
 use crate::write::append::{Accept, Item};
 use crate::write::inbox::{Haste, Inbox};
 use crate::write::lease::{Extend, Take, Taken};
+use crate::write::purge::Purge;
 use crate::write::record::{Flush, Record};
 use crate::write::redrive::Redrive;
 use crate::write::settle::Settle;
@@ -160,6 +161,10 @@ impl Store for SqliteStore {
 
     async fn redrive(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError> {
         self.commit(Redrive { app: app.clone(), runs: runs.to_vec(), now }, 0).await
+    }
+
+    async fn purge(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError> {
+        self.commit(Purge { app: app.clone(), runs: runs.to_vec(), now }, 0).await
     }
 
     async fn get(&self, space: &Space, key: &str, now: Timestamp) -> Result<Option<Entry>, StoreError> {

@@ -8,6 +8,7 @@
 pub(crate) mod append;
 pub(crate) mod inbox;
 pub(crate) mod lease;
+pub(crate) mod purge;
 pub(crate) mod record;
 pub(crate) mod redrive;
 pub(crate) mod settle;

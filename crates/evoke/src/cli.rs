@@ -1,5 +1,6 @@
 //! The command line as types. Raw only: what the options mean together is settled in [`crate::context`].
 
+mod dlq;
 mod replay;
 mod store;
 
@@ -13,6 +14,7 @@ use evoke_core::manifest::units;
 use evoke_core::time::Timestamp;
 
 use crate::exit::AFTER_HELP;
+pub use dlq::{DeadLetterArgs, DlqVerb, HowArgs};
 pub use replay::{Moment, ReplayArgs, ReplaysVerb};
 pub use store::StoreVerb;
 
@@ -520,34 +522,6 @@ pub struct LogsArgs {
     /// The app.
     #[command(flatten)]
     pub app: AppArgs,
-}
-
-/// `evoke dlq …`.
-#[derive(Debug, Subcommand)]
-pub enum DlqVerb {
-    /// List dead letters with their reasons, newest first.
-    Ls {
-        /// Only of this function.
-        #[arg(long, value_name = "FUNCTION")]
-        function: Option<String>,
-        /// How many.
-        #[command(flatten)]
-        page: PageArgs,
-        /// The app.
-        #[command(flatten)]
-        app: AppArgs,
-    },
-    /// Try dead letters again, with a fresh count of attempts.
-    Redrive {
-        /// The runs; without any, all dead letters of the app.
-        runs: Vec<String>,
-        /// Only of this function.
-        #[arg(long, value_name = "FUNCTION", conflicts_with = "runs")]
-        function: Option<String>,
-        /// The app.
-        #[command(flatten)]
-        app: AppArgs,
-    },
 }
 
 /// `evoke functions …`.

@@ -78,7 +78,8 @@ macro_rules! store_conformance {
                 a_synchronous_settlement_needs_no_lease, an_emitted_duplicate_is_recognised,
                 the_record_follows_the_verdict, effects_survive_a_restart, a_dead_letter_is_settled_with_what_tells_of_it, malformed_settlements_are_refused;
             dead_letters: a_dead_letter_is_listed_once_with_its_input, a_dead_letter_is_not_leased,
-                redriving_starts_afresh, redriving_asks_for_the_right_app, dead_letters_are_paged_newest_first,
+                redriving_starts_afresh, redriving_asks_for_the_right_app, a_purged_one_is_gone_and_its_run_says_so,
+                dead_letters_are_paged_newest_first,
                 dead_letters_survive_a_restart;
             keys: what_was_written_is_read, revisions_grow, expectations_are_checked,
                 a_batch_is_written_whole_or_not_at_all, writes_of_a_batch_see_each_other,

@@ -175,6 +175,10 @@ impl Store for FaultyStore {
         self.change(self.inner.redrive(app, runs, now)).await
     }
 
+    async fn purge(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError> {
+        self.change(self.inner.purge(app, runs, now)).await
+    }
+
     async fn get(&self, space: &Space, key: &str, now: Timestamp) -> Result<Option<Entry>, StoreError> {
         self.alive()?;
         self.inner.get(space, key, now).await

@@ -128,6 +128,11 @@ impl Store for MemoryStore {
         Ok(runs.iter().filter(|run| all.redrive(app, run, now)).cloned().collect())
     }
 
+    async fn purge(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError> {
+        let mut all = self.open()?;
+        Ok(runs.iter().filter(|run| all.purge(app, run, now)).cloned().collect())
+    }
+
     async fn get(&self, space: &Space, key: &str, now: Timestamp) -> Result<Option<Entry>, StoreError> {
         Ok(self.open()?.entry(space, key, now).cloned())
     }

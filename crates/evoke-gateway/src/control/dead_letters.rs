@@ -4,24 +4,33 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use evoke_core::dead_letter::{Reason, Selection};
 use evoke_core::event::{Data, Event};
-use evoke_core::id::{AppName, FunctionName, RunId};
-use evoke_core::store::{self, DeadLetterQuery, StoredInput, StoredRequest};
+use evoke_core::id::{AppName, FunctionName, RunId, SubscriptionName};
+use evoke_core::store::{self, StoredInput, StoredRequest};
+use evoke_core::time::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::extract::{Params, Segments, invalid, json, limit, page};
-use crate::api::{DeadLetter, DeadLetterList, InputPreview, Redrive, Redriven};
+use super::extract::{Params, Segments, invalid, json, limit};
+use super::replays::{expression, type_pattern};
+use crate::api::{DeadLetter, DeadLetterList, DeadLetterOrder, DeadLettersDone, InputPreview, Time};
 use crate::body::whole;
 use crate::gateway::Shared;
 use crate::problem::Refusal;
 
 /// Bytes of an input that are shown.
 const PREVIEW_BYTES: usize = 1_024;
-/// Dead letters one request redrives.
-const REDRIVE_MAX: usize = 10_000;
+/// Dead letters one request redrives or purges.
+const ORDER_MAX: usize = 10_000;
 /// Bytes of the body that asks for it: 1,000 run ids.
-const REDRIVE_BYTES: u64 = 64 << 10;
+const ORDER_BYTES: u64 = 64 << 10;
+/// Dead letters that one request looks at, whatever it finds among them.
+const LOOKS: usize = 100_000;
+/// As many of them at once: each comes with its input.
+const LOOKS_AT_ONCE: usize = 1_000;
+/// Of those, the ones that are held at the same time.
+const HELD: usize = 100;
 
 /// Which dead letters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -31,13 +40,25 @@ pub(super) struct Filter {
     /// Of this function.
     #[param(value_type = Option<String>)]
     function: Option<FunctionName>,
+    /// Of this subscription, by its name.
+    subscription: Option<String>,
+    /// Whose last attempt ended like this, such as `crashed` or `timed_out`.
+    code: Option<String>,
+    /// Given up at this time or later.
+    since: Option<String>,
+    /// Given up before this time.
+    until: Option<String>,
+    /// Events of this type, or of types that begin so: `order.*`.
+    r#type: Option<String>,
+    /// Events for which this CESQL expression is true.
+    r#where: Option<String>,
     /// `next` of the page before.
     before: Option<String>,
     /// At most so many.
     limit: Option<usize>,
 }
 
-/// Invocations that were given up, newest first.
+/// Invocations that were given up, newest first. Of 100,000 that none is wanted of, an empty page with a `next` is the answer.
 #[utoipa::path(get, path = "/v1/apps/{app}/dead-letters", tag = "dead letters", operation_id = "list_dead_letters",
     params(("app" = String, Path), Filter), responses((status = 200, body = DeadLetterList)))]
 pub(super) async fn list(
@@ -47,72 +68,147 @@ pub(super) async fn list(
 ) -> Result<Json<DeadLetterList>, Refusal> {
     shared.app(&app)?;
     let limit = limit(filter.limit, 1, shared.engine.limits().page)?;
-    let query = DeadLetterQuery {
-        app: Some(app),
-        function: filter.function,
-        run: None,
-        before: filter.before.map(RunId::from_text),
-        limit: limit + 1,
+    let time = |text: Option<String>, name: &str| {
+        let read = |text: String| {
+            let wrong = || invalid(format!("query parameter {name}: {text:?} is not a time of RFC 3339"));
+            Timestamp::parse_rfc3339(&text).ok_or_else(wrong)
+        };
+        text.map(read).transpose()
     };
-    let letters = shared.engine.store().dead_letters(&query).await?;
-    let (letters, next) = page(letters, limit, |letter| letter.run.id.to_string());
-    Ok(Json(DeadLetterList { dead_letters: letters.into_iter().map(show).collect(), next }))
+    let selection = Selection {
+        function: filter.function,
+        subscription: filter.subscription.map(SubscriptionName::from_text),
+        reason: filter.code.map(|code| reason(&code)).transpose()?,
+        since: time(filter.since, "since")?,
+        until: time(filter.until, "until")?,
+        types: filter.r#type.map(type_pattern).transpose()?,
+        filter: filter.r#where.map(|text| expression(&text)).transpose()?,
+    };
+    let before = filter.before.map(RunId::from_text);
+    let found = shared.engine.dead_letters(&app, &selection, before, limit, LOOKS).await?;
+    let next = found.next.map(|run| run.to_string());
+    Ok(Json(DeadLetterList { dead_letters: found.letters.into_iter().map(show).collect(), next }))
 }
 
 /// Puts dead letters back in their queues, with a fresh count of attempts.
 #[utoipa::path(post, path = "/v1/apps/{app}/dead-letters/redrive", tag = "dead letters", operation_id = "redrive",
-    params(("app" = String, Path)), request_body = Redrive, responses((status = 200, body = Redriven)))]
+    params(("app" = String, Path)), request_body = DeadLetterOrder, responses((status = 200, body = DeadLettersDone)))]
 pub(super) async fn redrive(
     State(shared): State<Arc<Shared>>,
     Segments(app): Segments<AppName>,
     request: Request,
-) -> Result<Json<Redriven>, Refusal> {
-    shared.app(&app)?;
+) -> Result<Json<DeadLettersDone>, Refusal> {
+    carry_out(&shared, &app, request, What::Redrive).await
+}
+
+/// Lets dead letters go, with what they were to be given. Their runs stay, and say so.
+#[utoipa::path(post, path = "/v1/apps/{app}/dead-letters/purge", tag = "dead letters", operation_id = "purge",
+    params(("app" = String, Path)), request_body = DeadLetterOrder, responses((status = 200, body = DeadLettersDone)))]
+pub(super) async fn purge(
+    State(shared): State<Arc<Shared>>,
+    Segments(app): Segments<AppName>,
+    request: Request,
+) -> Result<Json<DeadLettersDone>, Refusal> {
+    carry_out(&shared, &app, request, What::Purge).await
+}
+
+/// What is to be done to dead letters.
+#[derive(Clone, Copy)]
+enum What {
+    Redrive,
+    Purge,
+    /// Nothing: they are only named.
+    Look,
+}
+
+impl What {
+    async fn to(self, shared: &Shared, app: &AppName, runs: Vec<RunId>) -> Result<Vec<RunId>, Refusal> {
+        match self {
+            Self::Redrive => Ok(shared.engine.redrive(app, &runs).await?),
+            Self::Purge => Ok(shared.engine.purge(app, &runs).await?),
+            Self::Look => Ok(runs),
+        }
+    }
+}
+
+async fn carry_out(
+    shared: &Shared,
+    app: &AppName,
+    request: Request,
+    what: What,
+) -> Result<Json<DeadLettersDone>, Refusal> {
+    shared.app(app)?;
     let (parts, body) = request.into_parts();
-    let body = whole(&parts.headers, body, shared.cap("redrive_bytes", REDRIVE_BYTES)).await?;
-    let Redrive { runs, all, function } = json(&parts.headers, &body)?;
+    let body = whole(&parts.headers, body, shared.cap("redrive_bytes", ORDER_BYTES)).await?;
+    let order: DeadLetterOrder = json(&parts.headers, &body)?;
     let most = shared.engine.limits().page;
-    match (runs.is_empty(), all) {
-        (true, true) => redrive_all(&shared, &app, function, most).await.map(Json),
-        (false, false) if function.is_some() => Err(invalid("body: function goes with all, not with runs")),
-        (false, false) if runs.len() > most => {
-            Err(invalid(format!("body: runs names {}, at most {most} at a time", runs.len()))
-                .limit("page", most as u64))
+    match (order.runs.is_empty(), order.all) {
+        (true, true) => {
+            let what = if order.dry_run { What::Look } else { what };
+            all(shared, app, order, what).await.map(Json)
         }
         (false, false) => {
-            let runs = shared.engine.redrive(&app, &runs).await?;
-            Ok(Json(Redriven { runs, more: false }))
+            let narrowed = DeadLetterOrder { runs: order.runs.clone(), ..DeadLetterOrder::default() };
+            if order != narrowed {
+                let detail = "body: with runs nothing else can be given; the other members narrow down all";
+                return Err(invalid(detail));
+            }
+            let count = order.runs.len();
+            if count > most {
+                let detail = format!("body: runs names {count}, at most {most} at a time");
+                return Err(invalid(detail).limit("page", most as u64));
+            }
+            Ok(Json(DeadLettersDone { runs: what.to(shared, app, order.runs).await?, next: None }))
         }
         _ => Err(invalid("body: wants either runs, a list of run ids, or all, which is true")),
     }
 }
 
-async fn redrive_all(
+/// All that are chosen, from the newest back: what fails again at once is newer, or was there already, and is not taken
+/// twice.
+async fn all(
     shared: &Shared,
     app: &AppName,
-    function: Option<FunctionName>,
-    page: usize,
-) -> Result<Redriven, Refusal> {
-    let mut redriven = Vec::new();
-    let mut query =
-        DeadLetterQuery { app: Some(app.clone()), function, limit: page, ..DeadLetterQuery::default() };
-    loop {
-        let found: Vec<RunId> = shared
-            .engine
-            .store()
-            .dead_letters(&query)
-            .await?
-            .into_iter()
-            .map(|letter| letter.run.id)
-            .collect();
-        let Some(oldest) = found.last() else { return Ok(Redriven { runs: redriven, more: false }) };
-        if redriven.len() + found.len() > REDRIVE_MAX {
-            return Ok(Redriven { runs: redriven, more: true });
-        }
-        // Only older ones next: what fails again at once must not be redriven for ever.
-        query.before = Some(oldest.clone());
-        redriven.extend(shared.engine.redrive(app, &found).await?);
+    order: DeadLetterOrder,
+    what: What,
+) -> Result<DeadLettersDone, Refusal> {
+    let limit = order.limit.unwrap_or(ORDER_MAX);
+    if !(1..=ORDER_MAX).contains(&limit) {
+        return Err(invalid(format!("body: limit: {limit} is not between 1 and {ORDER_MAX}")));
     }
+    let time = |time: Option<Time>| time.map(|time| time.0);
+    let selection = Selection {
+        function: order.function,
+        subscription: order.subscription.map(SubscriptionName::from_text),
+        reason: order.code.map(|code| reason(&code)).transpose()?,
+        since: time(order.since),
+        until: time(order.until),
+        types: order.r#type.map(type_pattern).transpose()?,
+        filter: order.r#where.map(|text| expression(&text)).transpose()?,
+    };
+    let mut done = Vec::new();
+    let mut next = order.before.map(RunId::from_text);
+    for _ in 0..LOOKS / HELD {
+        let most = HELD.min(limit - done.len());
+        let found = shared.engine.dead_letters(app, &selection, next, most, LOOKS_AT_ONCE).await?;
+        let runs: Vec<RunId> = found.letters.into_iter().map(|letter| letter.run.id).collect();
+        if !runs.is_empty() {
+            done.extend(what.to(shared, app, runs).await?);
+        }
+        next = found.next;
+        if next.is_none() || done.len() >= limit {
+            break;
+        }
+    }
+    Ok(DeadLettersDone { runs: done, next: next.map(|run| run.to_string()) })
+}
+
+fn reason(text: &str) -> Result<Reason, Refusal> {
+    Reason::parse(text).ok_or_else(|| {
+        invalid(format!(
+            "code: {text:?} is not how an attempt ends; write what `evoke dlq ls` shows, such as crashed, timed_out or function_error"
+        ))
+    })
 }
 
 fn show(letter: store::DeadLetter) -> DeadLetter {

@@ -119,6 +119,7 @@ fn kind_of(code: FailureCode) -> &'static Kind {
         FailureCode::NotDeployed => kind::NOT_DEPLOYED,
         // Of hooks and of deliveries only, which nobody calls.
         FailureCode::Expired
+        | FailureCode::Purged
         | FailureCode::Filtered
         | FailureCode::Unreachable
         | FailureCode::BadStatus

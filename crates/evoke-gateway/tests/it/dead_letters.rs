@@ -4,7 +4,7 @@ use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::Ended;
 use evoke_core::store::DeadLetterQuery;
-use evoke_gateway::api::{DeadLetterList, InputPreview, Redriven};
+use evoke_gateway::api::{DeadLetterList, DeadLettersDone, InputPreview};
 use http::StatusCode;
 use serde_json::json;
 
@@ -68,8 +68,8 @@ async fn redriven_runs_are_made_again_under_the_same_id() {
     world.runtime.script("notify", |guest| guest.agree());
     let letter = list(&world, "?function=notify&limit=1").await.dead_letters.remove(0);
     let unknown = json!({ "runs": [letter.run.id, "run_unknown"] });
-    let redriven: Redriven = serde_json::from_slice(&redrive(&world, unknown).await.body).unwrap();
-    assert_eq!((redriven.runs.as_slice(), redriven.more), (&[letter.run.id.clone()][..], false));
+    let redriven: DeadLettersDone = serde_json::from_slice(&redrive(&world, unknown).await.body).unwrap();
+    assert_eq!((redriven.runs.as_slice(), redriven.next), (&[letter.run.id.clone()][..], None));
     let run = loop {
         let run = world.get(&format!("/v1/apps/shop/runs/{}", letter.run.id)).await.json();
         if run["state"] == "completed" {
@@ -84,8 +84,8 @@ async fn redriven_runs_are_made_again_under_the_same_id() {
 async fn all_dead_letters_of_a_function_are_redriven_once_even_if_they_fail_again() {
     let world = world().await;
     let reply = redrive(&world, json!({ "all": true, "function": "notify" })).await;
-    let redriven: Redriven = serde_json::from_slice(&reply.body).unwrap();
-    assert_eq!((redriven.runs.len(), redriven.more), (3, false));
+    let redriven: DeadLettersDone = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!((redriven.runs.len(), redriven.next), (3, None));
     while list(&world, "?function=notify").await.dead_letters.len() < 3 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -121,4 +121,45 @@ async fn a_redrive_that_does_not_say_of_what_is_refused() {
         );
     }
     assert_eq!(list(&world, "").await.dead_letters.len(), 6);
+}
+
+#[tokio::test]
+async fn dead_letters_are_chosen_by_what_they_are() {
+    let world = world().await;
+    let all = list(&world, "").await.dead_letters;
+    let count = async |query: &str| list(&world, query).await.dead_letters.len();
+    assert_eq!(count("?code=function_error").await, 6);
+    assert_eq!(count("?code=timed_out").await, 0);
+    assert_eq!(count("?type=ord*&function=notify").await, 3);
+    assert_eq!(count("?type=other").await, 0);
+    let InputPreview::Event { id, .. } = &all[0].input else { panic!("{:?}", all[0].input) };
+    assert_eq!(count(&format!("?where=id%20%3D%20%27{id}%27")).await, 2);
+    assert_eq!(count("?until=2001-01-01T00:00:00Z").await, 0);
+    assert_eq!(count("?since=2001-01-01T00:00:00Z&limit=4").await, 4);
+    for bad in ["?code=bad", "?since=yesterday", "?where=%28", "?type=a*b"] {
+        let reply = world.get(&format!("/v1/apps/shop/dead-letters{bad}")).await;
+        assert_eq!(reply.code(), "invalid_request", "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_choice_is_tried_out_and_then_purged_and_the_runs_say_so() {
+    let world = world().await;
+    let purge = async |body: serde_json::Value| {
+        world.post("/v1/apps/shop/dead-letters/purge", "application/json", body.to_string()).await.json()
+    };
+    let tried = purge(json!({ "all": true, "function": "notify", "dry_run": true })).await;
+    assert_eq!(tried["runs"].as_array().unwrap().len(), 3);
+    assert_eq!(list(&world, "").await.dead_letters.len(), 6);
+    let one = purge(json!({ "all": true, "function": "notify", "limit": 1 })).await;
+    assert_eq!(one["runs"].as_array().unwrap()[0], tried["runs"][0]);
+    let rest = json!({ "all": true, "function": "notify", "before": one["next"] });
+    assert_eq!(purge(rest).await["runs"].as_array().unwrap().len(), 2);
+    assert_eq!(list(&world, "").await.dead_letters.len(), 3);
+    let id = tried["runs"][2].as_str().unwrap();
+    let run = world.get(&format!("/v1/apps/shop/runs/{id}")).await.json();
+    assert_eq!(
+        (&run["state"], &run["attempts"].as_array().unwrap().last().unwrap()["code"]),
+        (&json!("failed"), &json!("purged"))
+    );
 }

@@ -3,9 +3,10 @@
 use super::Subject;
 use super::samples::*;
 use crate::id::RunId;
+use crate::outcome::{FailureCode, Outcome};
 use crate::record::RunState;
 use crate::store::{
-    Append, DeadLetter, DeadLetterQuery, NewInvocation, SettleError, Store, StoredInput, Verdict,
+    Append, DeadLetter, DeadLetterQuery, NewInvocation, RunQuery, SettleError, Store, StoredInput, Verdict,
 };
 
 /// With its reason, its record and what it was given.
@@ -64,6 +65,26 @@ pub async fn redriving_starts_afresh(subject: &mut dyn Subject) {
         .expect("ok");
     let dead = list(&*store, DeadLetterQuery::default()).await;
     assert_eq!(dead.iter().map(|one| one.reason.as_str()).collect::<Vec<_>>(), ["again"]);
+}
+
+/// Its record stays and says so, its input goes, and nothing brings it back.
+pub async fn a_purged_one_is_gone_and_its_run_says_so(subject: &mut dyn Subject) {
+    let store = subject.store();
+    bury(&*store, 1).await;
+    bury(&*store, 2).await;
+    assert!(store.purge(&app_named("other"), &[run_id(1)], at(9)).await.expect("purge").is_empty());
+    assert_eq!(store.purge(&app(), &[run_id(1), run_id(7)], at(9)).await.expect("purge"), [run_id(1)]);
+    assert!(store.purge(&app(), &[run_id(1)], at(9)).await.expect("purge").is_empty());
+    assert!(store.redrive(&app(), &[run_id(1)], at(9)).await.expect("redrive").is_empty());
+    let left = list(&*store, DeadLetterQuery::default()).await;
+    assert_eq!(left.iter().map(|letter| letter.run.id.clone()).collect::<Vec<_>>(), [run_id(2)]);
+    subject.reopen().await;
+    let store = subject.store();
+    let query = RunQuery { id: Some(run_id(1)), limit: 1, ..RunQuery::default() };
+    let found = store.runs(&query).await.expect("runs");
+    assert_eq!((found[0].state, found[0].ended_at), (RunState::Failed, Some(at(9))));
+    let last = found[0].attempts.last().expect("it says why");
+    assert!(matches!(&last.outcome, Outcome::Rejected(failure) if failure.code == FailureCode::Purged));
 }
 
 /// One app cannot redrive another's; unknown and live runs are passed over.

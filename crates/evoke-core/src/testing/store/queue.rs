@@ -360,6 +360,20 @@ impl All {
         true
     }
 
+    pub(super) fn purge(&mut self, app: &AppName, run: &RunId, now: Timestamp) -> bool {
+        let is_dead = |invocation: &Invocation| {
+            invocation.queue.app == *app && matches!(invocation.place, Place::Dead { .. })
+        };
+        if !self.invocations.get(run).is_some_and(is_dead) {
+            return false;
+        }
+        self.invocations.remove(run);
+        if let Some(record) = self.runs.get_mut(run) {
+            record.purge(now);
+        }
+        true
+    }
+
     pub(super) fn void_leases(&mut self) {
         let held = |(run, invocation): (&RunId, &Invocation)| match invocation.place {
             Place::Held { since, .. } => Some((run.clone(), since)),
