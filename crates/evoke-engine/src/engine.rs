@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use evoke_core::id::{AppName, IdSource, RunId};
+use evoke_core::id::{IdSource, RunId};
 use evoke_core::limits::Limits;
 use evoke_core::record::LogRecord;
 use evoke_core::runtime::Runtime;
