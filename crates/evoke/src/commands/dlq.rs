@@ -59,7 +59,7 @@ async fn list(
     client: &Client,
     app: &AppName,
     of: &DeadLetterArgs,
-    limit: usize,
+    limit: u32,
     before: Option<&str>,
 ) -> Result<DeadLetterList> {
     let now = SystemClock.now();
