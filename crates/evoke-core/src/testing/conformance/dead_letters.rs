@@ -78,6 +78,7 @@ pub async fn a_purged_one_is_gone_and_its_run_says_so(subject: &mut dyn Subject)
     assert!(store.redrive(&app(), &[run_id(1)], at(9)).await.expect("redrive").is_empty());
     let left = list(&*store, DeadLetterQuery::default()).await;
     assert_eq!(left.iter().map(|letter| letter.run.id.clone()).collect::<Vec<_>>(), [run_id(2)]);
+    drop(store);
     subject.reopen().await;
     let store = subject.store();
     let query = RunQuery { id: Some(run_id(1)), limit: 1, ..RunQuery::default() };
