@@ -177,7 +177,7 @@ impl Call {
             let metered = Metered { inner: both, cpu_ns: &mut cpu_ns };
             tokio::select! {
                 () = cancel.cancelled() => Err(Failure::cancelled()),
-                () = tokio::time::sleep(left) => Err(Failure::cancelled()),
+                () = tokio::time::sleep(left + LATE) => Err(Failure::cancelled()),
                 (ended, peak) = metered => {
                     usage.memory_bytes = peak;
                     ended
@@ -303,6 +303,10 @@ async fn events(response: http::Response<WasiBody>, limit: usize) -> Result<Vec<
     })?;
     Ok(incoming.events.iter().map(json::to_json).collect())
 }
+
+/// The host ends a call at its deadline and says why. This is for one that cannot; earlier it would be taken for the end of
+/// the handler.
+const LATE: Duration = Duration::from_secs(1);
 
 fn left_until(deadline_ms: u64) -> Duration {
     let now = clock_gettime(ClockId::Realtime);
