@@ -26,6 +26,7 @@ pub mod dead_letter;
 pub mod egress;
 pub mod event;
 pub mod filter;
+pub mod holdings;
 pub mod hook;
 pub mod id;
 pub mod lifecycle;

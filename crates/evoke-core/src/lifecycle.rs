@@ -17,6 +17,8 @@ pub const NODE_STARTING: &str = "evoke.node.starting";
 pub const NODE_STOPPING: &str = "evoke.node.stopping";
 /// The app was deployed.
 pub const APP_DEPLOYED: &str = "evoke.app.deployed";
+/// Another app was removed.
+pub const APP_REMOVED: &str = "evoke.app.removed";
 /// Attempts of a function fail one after the other.
 pub const FUNCTION_FAILING: &str = "evoke.function.failing";
 /// A function that was failing answered again.
@@ -37,10 +39,11 @@ pub const SUBSCRIPTION_PAUSED: &str = "evoke.subscription.paused";
 pub const SUBSCRIPTION_RESUMED: &str = "evoke.subscription.resumed";
 
 /// All of them.
-pub const TYPES: [&str; 12] = [
+pub const TYPES: [&str; 13] = [
     NODE_STARTING,
     NODE_STOPPING,
     APP_DEPLOYED,
+    APP_REMOVED,
     FUNCTION_FAILING,
     FUNCTION_RECOVERED,
     DEADLETTER_ADDED,

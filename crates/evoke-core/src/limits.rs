@@ -78,6 +78,8 @@ pub struct Limits {
     pub deployments_kept: usize,
     /// Deployments of an app that are kept at most, for the sake of events they met.
     pub deployments: usize,
+    /// How long what is under way in an app that is removed may take to finish.
+    pub removal_grace: Duration,
     /// How long files that no deployment needs any more are kept.
     pub files_grace: Duration,
     /// Files of a deployed bundle.
@@ -171,6 +173,7 @@ impl Default for Limits {
             bundle_bytes: 64 << 20,
             deployments_kept: 20,
             deployments: 1_000,
+            removal_grace: Duration::from_secs(30),
             files_grace: Duration::from_secs(6 * 60 * 60),
             bundle_files: 10_000,
             install: Duration::from_secs(10 * 60),

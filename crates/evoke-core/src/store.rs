@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::archive::Archive;
 use crate::event::Event;
+use crate::holdings::Holdings;
 use crate::id::{AppName, Correlation, FunctionName, RunId, SubscriptionName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::record::{AttemptRecord, LogRecord, RunRecord, RunState};
@@ -128,6 +129,15 @@ pub trait Store: Send + Sync + 'static {
     /// An event that goes before its duplicates are forgotten leaves its attributes behind until then; one whose invocations
     /// were given up, until their runs go.
     async fn sweep(&self, keep: &Retention, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// How much there is of an app. It may be counted while others write.
+    async fn holdings(&self, app: &AppName) -> Result<Holdings, StoreError>;
+
+    /// Takes away what an app has: events with what recognises their duplicates, invocations whatever they are at, run
+    /// records, log lines, and its functions' state ([`Space::app`]); a lease of one of its invocations is no longer held. Does a
+    /// bounded amount of work a call: `true` when it is to be called again. What is written meanwhile may stay. Documents of
+    /// Evoke's own spaces are not touched.
+    async fn erase(&self, app: &AppName) -> Result<bool, StoreError>;
 
     /// Makes everything durable and refuses further work. The last call of a clean shutdown.
     async fn close(&self) -> Result<(), StoreError>;
@@ -549,6 +559,11 @@ impl Space {
         Self("sys/hooks".to_owned())
     }
 
+    /// Apps that are being removed, by name.
+    pub fn removals() -> Self {
+        Self("sys/removals".to_owned())
+    }
+
     /// Waits for events, by `app/wait`.
     pub fn waits() -> Self {
         Self("sys/waits".to_owned())
@@ -561,6 +576,11 @@ impl Space {
     /// A namespace of an app's functions.
     pub fn app(app: &AppName, namespace: &str) -> Self {
         Self(format!("app/{app}/{namespace}"))
+    }
+    /// Whether it is a namespace of this app's functions.
+    pub fn is_of(&self, app: &AppName) -> bool {
+        let rest = self.0.strip_prefix("app/").and_then(|rest| rest.strip_prefix(app.as_str()));
+        rest.is_some_and(|rest| rest.starts_with('/'))
     }
 }
 

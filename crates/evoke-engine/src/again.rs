@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use evoke_core::id::AppName;
 use evoke_core::outcome::Outcome;
 use evoke_core::record::{LogRecord, LogStream};
 use evoke_core::retry::{BudgetTerms, RetryBudget, RetryPolicy};
@@ -22,6 +23,11 @@ const BUDGETS_KEPT: usize = 1_024;
 pub(crate) struct Budgets(Mutex<BTreeMap<Queue, RetryBudget>>);
 
 impl Budgets {
+    /// Forgets those of an app.
+    pub fn forget(&self, app: &AppName) {
+        self.0.lock().retain(|queue, _| queue.app != *app);
+    }
+
     /// Takes note of a first attempt of `queue`.
     fn earn(&self, queue: &Queue, now: Timestamp) {
         if let Some(budget) = self.0.lock().get_mut(queue) {

@@ -28,6 +28,7 @@ use crate::engine::Inner;
 use crate::platform::{self, Step};
 use crate::pool::{self, Slot};
 use crate::recorder::Lines;
+use crate::removal;
 use crate::route::{App, Target};
 use crate::trace::TraceParent;
 
@@ -318,6 +319,9 @@ impl Execution {
             Ended::TimedOut => Outcome::TimedOut { after_ms: self.attempt.timeout.as_millis() as u64 },
             Ended::Cancelled if self.attempt.inner.ending.is_cancelled() => {
                 Outcome::Rejected(pool::draining())
+            }
+            Ended::Cancelled if self.attempt.app.life.ending.is_cancelled() => {
+                Outcome::Rejected(removal::cut_short(&self.attempt.target.app))
             }
             Ended::Cancelled => Outcome::Failed(answer::caller_gone()),
         }

@@ -205,7 +205,7 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
     let (app, target, permit) = enter(inner, name, &record.cause, patience).await?;
     let is_keyed = keyed.is_some();
     let (head, answer) = oneshot::channel();
-    let cancel = inner.ending.child_token();
+    let cancel = app.life.ending.child_token();
     let guard = cancel.clone().drop_guard();
     let task = Running { inner: inner.clone(), app, target, record, deadline, cancel, taken, patience };
     let done = inner.work.spawn(task.run(permit, request, head, keyed));
@@ -312,7 +312,7 @@ impl Running {
             let executed = attempt.execute(slot, taken, Input::Request(request), Some(caller)).await;
             let Executed { record: attempt, called, unanswered, unknown, .. } = executed;
             let Some(unheard) = unanswered.and_then(Caller::into_head) else { break (attempt, unknown) };
-            let next = match called || unheard.is_closed() || inner.ending.is_cancelled() {
+            let next = match called || unheard.is_closed() || app.life.ending.is_cancelled() {
                 true => None,
                 false => again.next(&inner).await,
             };

@@ -144,7 +144,7 @@ impl Delivery<'_> {
             if attempted.executed.effects.is_empty() && !conflict {
                 drop(admitted.take());
             }
-            let may_repeat = conflicts < CONFLICTS_MAX && !inner.ending.is_cancelled();
+            let may_repeat = conflicts < CONFLICTS_MAX && !self.app.life.ending.is_cancelled();
             if !(may_repeat && conflict || self.settle(attempted, may_repeat).await) {
                 return;
             }
@@ -160,10 +160,10 @@ impl Delivery<'_> {
         if let Some(disabled) = inner.hooks.refuses(target) {
             return Err(taken.unstarted(inner, first.attempt, None, disabled));
         }
-        let slot = target.pool.take(inner, None, &inner.ending).await.map_err(|failure| {
+        let slot = target.pool.take(inner, None, &app.life.ending).await.map_err(|failure| {
             taken.unstarted(inner, first.attempt, Some(target), Outcome::Rejected(failure))
         })?;
-        let (found, cancel) = ((app.clone(), target.clone()), inner.ending.child_token());
+        let (found, cancel) = ((app.clone(), target.clone()), app.life.ending.child_token());
         let attempt = Attempt::new(inner, found, &first.run, first.attempt, self.timeout, None, cancel);
         let children = attempt.cause_of_children();
         self.tell_where_the_logs_are();

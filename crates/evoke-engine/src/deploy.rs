@@ -119,6 +119,9 @@ pub enum DeployError {
     /// Somebody else deployed the app at the same moment.
     #[error("app {0} was deployed by somebody else at the same moment; nothing was changed")]
     Concurrent(AppName),
+    /// The app of that name is being removed.
+    #[error("app {0} is being removed; deploy it again when that is done")]
+    BeingRemoved(AppName),
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Draining,
@@ -153,6 +156,9 @@ impl Engine {
         let manifest = parse(&contents.manifest, MANIFEST, &|path| contents.kind(path))?;
         if manifest.app != *addressed {
             return Err(DeployError::OtherApp { found: manifest.app, addressed: addressed.clone() });
+        }
+        if inner.removals.contains(addressed) {
+            return Err(DeployError::BeingRemoved(addressed.clone()));
         }
         let subscriptions: usize = manifest.functions.values().map(|function| function.on.len()).sum();
         if subscriptions > inner.limits.fan_out {
@@ -201,6 +207,9 @@ impl Engine {
 
         let writes = documents(&next, &changed, expect);
         let turn = inner.directory.changing.lock().await;
+        if inner.removals.contains(addressed) {
+            return Err(DeployError::BeingRemoved(addressed.clone()));
+        }
         // Another app may have taken a route since.
         inner.directory.snapshot().routes_with(&next)?;
         match inner.store.write(writes, inner.now()).await {

@@ -28,13 +28,14 @@ use crate::place::Places;
 use crate::queue::Agenda;
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
+use crate::removal::Removals;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
 use crate::subscription::Pauses;
 use crate::wait::Waits;
 use crate::{
-    deploy, hook, later, lifecycle, pool, queue, recorder, replay, retain, schedule, secrets, subscription,
-    wait,
+    deploy, hook, later, lifecycle, pool, queue, recorder, removal, replay, retain, schedule, secrets,
+    subscription, wait,
 };
 
 /// What an engine is made of.
@@ -101,6 +102,7 @@ pub(crate) struct Inner {
     pub pauses: Pauses,
     pub hooks: Hooks,
     pub waits: Arc<Waits>,
+    pub removals: Removals,
     /// Whose turn it is to decide late whether a subscription takes an event.
     pub deciding: Semaphore,
     /// Everything that runs for the sake of a caller or an event.
@@ -178,6 +180,7 @@ impl Engine {
             pauses: Pauses::default(),
             hooks: Hooks::default(),
             waits: Arc::default(),
+            removals: Removals::default(),
             deciding: Semaphore::new(1),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),
@@ -201,6 +204,7 @@ impl Engine {
         let replays = inner.store.watch(&Space::replays());
         deploy::load(&inner).await?;
         wait::load(&inner).await?;
+        removal::resume(&inner).await?;
         queue::refresh(&inner).await?;
         inner.loops.spawn(queue::dispatch(inner.clone()));
         inner.loops.spawn(later::deliver(inner.clone()));

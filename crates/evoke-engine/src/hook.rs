@@ -211,7 +211,7 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>)
     }
 }
 
-async fn reload(inner: &Inner) -> Result<(), StoreError> {
+pub(crate) async fn reload(inner: &Inner) -> Result<(), StoreError> {
     let mut disabled = BTreeMap::new();
     let (mut after, limit) = (None, inner.limits.page);
     loop {

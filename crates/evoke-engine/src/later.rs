@@ -111,9 +111,9 @@ impl Engine {
     ) -> Result<(Timestamp, Vec<EventRef>), PublishError> {
         let inner = &self.0;
         let _work = inner.begin().ok_or(PublishError::Draining)?;
-        if !inner.directory.snapshot().apps.contains_key(app) {
-            return Err(PublishError::NotFound { app: app.clone() });
-        }
+        // Held until it is written, so that the app is not removed meanwhile.
+        let found = inner.directory.snapshot().apps.get(app).cloned();
+        let _found = found.ok_or_else(|| PublishError::NotFound { app: app.clone() })?;
         inner.check_events(&events)?;
         let now = inner.now();
         let limit = inner.limits.delay;

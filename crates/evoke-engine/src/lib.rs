@@ -30,6 +30,7 @@ mod pool;
 mod queue;
 mod recorder;
 mod refusal;
+pub mod removal;
 pub mod replay;
 pub mod report;
 mod retain;

@@ -28,12 +28,19 @@ use crate::route::App;
 
 pub(crate) use health::Health;
 pub(crate) use hold::{Change, write};
-pub(crate) use node::{deployed, starting, stopping};
+pub(crate) use node::{deployed, removed, starting, stopping};
 pub(crate) use trouble::{attempted, dead_letter, loop_stopped, loop_suspected};
 
 /// How much each app has been told of trouble.
 #[derive(Default)]
 pub(crate) struct Told(Mutex<BTreeMap<AppName, Tale>>);
+
+impl Told {
+    /// Forgets what an app was told.
+    pub fn forget(&self, app: &AppName) {
+        self.0.lock().remove(app);
+    }
+}
 
 struct Tale {
     rate: Bucket,

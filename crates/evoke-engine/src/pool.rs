@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Door;
 use crate::engine::Inner;
 use crate::place::Places;
+use crate::removal;
 
 pub use count::{Failing, Instances};
 pub(crate) use keep::keep;
@@ -116,13 +117,13 @@ impl Pool {
             Entered::InLine(mut waiting) => {
                 match cancel.run_until_cancelled(waiting.served(patience)).await {
                     Some(served) => served?,
-                    None => return Err(cut_short(inner)),
+                    None => return Err(self.cut_short(inner)),
                 }
             }
         };
         if cancel.is_cancelled() {
             slot.give_back();
-            return Err(cut_short(inner));
+            return Err(self.cut_short(inner));
         }
         Ok(slot)
     }
@@ -250,6 +251,16 @@ impl Pool {
         })
     }
 
+    fn cut_short(&self, inner: &Inner) -> Failure {
+        if inner.ending.is_cancelled() {
+            return draining();
+        }
+        if inner.removals.contains(&self.spec.app) {
+            return removal::cut_short(&self.spec.app);
+        }
+        Failure::new(FailureCode::Cancelled, "the caller went away before an instance was ready")
+    }
+
     fn no_place(&self) -> Failure {
         let (used, bytes) = self.places.used();
         let words = if used >= self.places.count {
@@ -326,11 +337,4 @@ pub(crate) fn not_deployed(queue: &Queue) -> Failure {
 /// The failure of an attempt that the end of the server cut short.
 pub(crate) fn draining() -> Failure {
     Failure::new(FailureCode::Draining, "the server stopped before it was done")
-}
-
-fn cut_short(inner: &Inner) -> Failure {
-    if inner.ending.is_cancelled() {
-        return draining();
-    }
-    Failure::new(FailureCode::Cancelled, "the caller went away before an instance was ready")
 }

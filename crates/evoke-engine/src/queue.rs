@@ -148,7 +148,8 @@ async fn drain(draining: Draining) {
     let Draining { inner, queue } = &draining;
     // What is queued for a function that is gone still has to be looked at, to become dead letters.
     let gone = Door::new(1, 0);
-    while !inner.stopping.is_cancelled() && !inner.pauses.contains(queue) {
+    let is_held_up = || inner.pauses.contains(queue) || inner.removals.contains(&queue.app);
+    while !inner.stopping.is_cancelled() && !is_held_up() {
         let found = inner.directory.snapshot().find(&queue.app, &queue.function);
         let terms = found.as_ref().map(|(_, target)| Terms::of(target, queue)).unwrap_or_default();
         let door = found.as_ref().map_or(&gone, |(_, target)| &target.pool.door);
@@ -166,7 +167,7 @@ async fn drain(draining: Draining) {
             Some(None) => continue,
             None => break,
         };
-        if inner.pauses.contains(queue) {
+        if is_held_up() {
             break;
         }
         let now = inner.steady();

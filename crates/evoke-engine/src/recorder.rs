@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use evoke_core::limits::Limits;
 use evoke_core::record::{LogRecord, LogStream, RunRecord};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::engine::Inner;
@@ -39,6 +39,8 @@ pub(crate) struct Recorder {
 pub(crate) enum Item {
     Run(Box<RunRecord>),
     Log(LogRecord),
+    /// Say when all that came before is written.
+    Flush(oneshot::Sender<()>),
 }
 
 /// A recorder, and what [`write`] takes from it.
@@ -102,6 +104,15 @@ impl Recorder {
         }
     }
 
+    /// Waits until all that it was given before is written.
+    pub async fn flush(&self) {
+        let (written, done) = oneshot::channel();
+        if self.to_write.send(Item::Flush(written)).await.is_ok() {
+            // It ends with the engine.
+            let _ = done.await;
+        }
+    }
+
     fn report_dropped(&self) {
         let (logs, runs) =
             (self.dropped_logs.swap(0, Ordering::Relaxed), self.dropped_runs.swap(0, Ordering::Relaxed));
@@ -129,16 +140,21 @@ pub(crate) async fn write(inner: Arc<Inner>, mut items: mpsc::Receiver<Item>) {
                 }
             }
         }
-        let (mut runs, mut logs) = (Vec::new(), Vec::new());
+        let (mut runs, mut logs, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
         for item in batch.drain(..) {
             match item {
                 Item::Run(run) => runs.push(*run),
                 Item::Log(log) => logs.push(log),
+                Item::Flush(written) => flushed.push(written),
             }
         }
         let (run_count, log_count) = (runs.len(), logs.len());
         if let Err(error) = inner.store.record(runs, logs).await {
             tracing::warn!(%error, runs = run_count, logs = log_count, "records were not written");
+        }
+        // Whoever asked may have gone.
+        for written in flushed {
+            let _ = written.send(());
         }
         inner.recorder.report_dropped();
     }

@@ -1,6 +1,8 @@
 //! Deleting what nobody asks to keep any more, a little at a time, beside everything else.
 
 mod deployments;
+mod documents;
+mod leftovers;
 
 use std::collections::HashSet;
 use std::sync::Arc;

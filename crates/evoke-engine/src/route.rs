@@ -18,11 +18,13 @@ use evoke_core::upstream::Upstream;
 use parking_lot::{Mutex, RwLock};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Semaphore;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::Engine;
 use crate::deploy::{BundleFiles, Deployment};
 use crate::lifecycle::Health;
 use crate::pool::Pool;
+use crate::removal::Life;
 
 pub(crate) use subscribers::Subscribers;
 
@@ -133,6 +135,17 @@ impl Directory {
         self.retired.lock().retain(|target| !target.pool.retire());
     }
 
+    /// Switches to what there is without `app`, and returns its life. Whoever calls it holds `Directory::changing`.
+    pub fn remove(&self, app: &AppName) -> Option<Life> {
+        let snapshot = self.snapshot();
+        let life = snapshot.apps.get(app)?.life.clone();
+        let mut apps = snapshot.apps.clone();
+        apps.remove(app);
+        let routes = RouteTable::of(apps.values().map(|app| &*app.deployment));
+        self.replace(Snapshot { apps, routes });
+        Some(life)
+    }
+
     /// Forgets all apps and retires all pools.
     pub fn clear(&self) {
         self.replace(Snapshot::default());
@@ -153,6 +166,9 @@ pub(crate) struct App {
     pub subscribers: Subscribers,
     /// What it is started from, kept as long as it is deployed.
     pub files: Arc<BundleFiles>,
+    pub life: Life,
+    /// Whoever holds this may still do something in the name of the app.
+    pub _here: TaskTrackerToken,
 }
 
 /// A function as it can be called now.
@@ -247,6 +263,17 @@ struct RouteEntry {
 }
 
 impl RouteTable {
+    /// Those of deployments of which none takes another one's.
+    fn of<'a>(deployments: impl Iterator<Item = &'a Deployment>) -> Self {
+        let mut routes = Self::default();
+        for deployment in deployments {
+            if let Err(RouteTaken { route, owner }) = routes.add(deployment) {
+                tracing::error!(app = %deployment.manifest.app, route, %owner, "not served: its route is taken");
+            }
+        }
+        routes
+    }
+
     fn add(&mut self, deployment: &Deployment) -> Result<(), RouteTaken> {
         let Manifest { app, routes, webhooks, beacons, .. } = &deployment.manifest;
         let routes = routes.iter().map(|route| {

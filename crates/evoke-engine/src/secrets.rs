@@ -96,6 +96,12 @@ pub enum SecretError {
         /// The limit.
         limit: usize,
     },
+    /// The app of that name is being removed.
+    #[error("app {app} is being removed; set its secrets when that is done")]
+    BeingRemoved {
+        /// Which.
+        app: AppName,
+    },
     /// The operating system gave no random bits.
     #[error("no random bits to seal a secret with: {0}")]
     Randomness(String),
@@ -173,7 +179,12 @@ impl Engine {
         }
         let place = place(app, name);
         let sealed = Sealed { sealed: inner.vault.key.seal(&place, value)?, set_at: inner.now() };
+        let turn = inner.directory.changing.lock().await;
+        if inner.removals.contains(app) {
+            return Err(SecretError::BeingRemoved { app: app.clone() });
+        }
         put(inner, place, Some(json_value(&sealed))).await?;
+        drop(turn);
         Ok(reload(inner).await?)
     }
 
@@ -230,7 +241,7 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>)
     }
 }
 
-async fn reload(inner: &Inner) -> Result<(), StoreError> {
+pub(crate) async fn reload(inner: &Inner) -> Result<(), StoreError> {
     let opened = Arc::new(read(inner).await?);
     let former = std::mem::replace(&mut *inner.vault.opened.write(), opened.clone());
     let changed = former.keys().chain(opened.keys()).filter(|app| former.get(*app) != opened.get(*app));

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::deploy::{json_value, read_json};
 use crate::engine::Inner;
 use crate::lifecycle::{self, Change};
+use crate::route::App;
 use crate::{Engine, StartError};
 
 /// A subscription and how it is doing.
@@ -149,7 +150,8 @@ impl Engine {
         name: &SubscriptionName,
     ) -> Result<bool, PauseError> {
         let inner = &self.0;
-        self.known(app, function, name)?;
+        // Held until it is written, so that the app is not removed meanwhile.
+        let _app = self.known(app, function, name)?;
         let queue = queue(app, function, name);
         if inner.pauses.contains(&queue) {
             return Ok(false);
@@ -184,10 +186,10 @@ impl Engine {
         app: &AppName,
         function: &FunctionName,
         name: &SubscriptionName,
-    ) -> Result<(), PauseError> {
+    ) -> Result<Arc<App>, PauseError> {
         let snapshot = self.0.directory.snapshot();
-        let found = snapshot.target(app, function).and_then(|target| target.subscription(name).map(drop));
-        found.ok_or_else(|| PauseError::NotFound {
+        let found = snapshot.find(app, function).filter(|(_, target)| target.subscription(name).is_some());
+        found.map(|(app, _)| app).ok_or_else(|| PauseError::NotFound {
             app: app.clone(),
             function: function.clone(),
             name: name.clone(),
@@ -230,7 +232,7 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>)
     }
 }
 
-async fn reload(inner: &Inner) -> Result<(), StoreError> {
+pub(crate) async fn reload(inner: &Inner) -> Result<(), StoreError> {
     let mut paused = BTreeMap::new();
     let (mut after, limit, most) = (None, inner.limits.page, inner.limits.paused_backlog);
     loop {

@@ -193,6 +193,21 @@ impl Waits {
         state.by_time.remove(&(known.until, key.clone()));
         self.known.fetch_sub(1, Ordering::SeqCst);
     }
+
+    /// Forgets all waits of an app.
+    pub fn forget(&self, app: &AppName) {
+        let mut state = self.state.lock();
+        let of_app = |key: &Key| app_of(key) == app.as_str();
+        if let Some(index) = state.apps.remove(app) {
+            self.known.fetch_sub(index.len(), Ordering::SeqCst);
+        }
+        state.by_age.retain(|_, key| !of_app(key));
+        state.by_time.retain(|(_, key)| !of_app(key));
+        state.added.retain(|key| !of_app(key));
+        state.unsearched.retain(|key| !of_app(key));
+        state.met.retain(|key, _| !of_app(key));
+        state.reserved.remove(app);
+    }
 }
 
 impl State {

@@ -13,6 +13,7 @@ mod explain;
 mod hook;
 mod log;
 mod problem;
+mod removal;
 mod replay;
 mod run;
 mod schedule;
@@ -36,6 +37,7 @@ pub use explain::{Decision, DeliveryState, EventDelivery, EventSubscriber, Expla
 pub use hook::{Hook, HookChange, HookDeliveries, HookDisabled, HookList, HookTrial};
 pub use log::{LogLine, LogList};
 pub use problem::{EndedBy, Limit, Problem, ProblemItem};
+pub use removal::{AppInventory, AppRemoved};
 pub use replay::{Replay, ReplayEvent, ReplayList, ReplayOrder, ReplayPoint, ReplayPreview};
 pub use run::{Attempt, Run, RunList, Trigger};
 pub use schedule::{Schedule, ScheduleList};

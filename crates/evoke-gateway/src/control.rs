@@ -13,6 +13,7 @@ mod guard;
 mod hooks;
 mod invoke;
 mod logs;
+mod removal;
 mod replays;
 mod runs;
 mod schedules;
@@ -57,7 +58,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(server::problem))
         .route("/openapi.json", axum::routing::get(server::document))
         .routes(routes!(apps::list))
-        .routes(routes!(apps::get))
+        .routes(routes!(apps::get, removal::remove))
+        .routes(routes!(removal::inventory))
         .routes(routes!(apps::functions))
         .routes(routes!(apps::function))
         .routes(routes!(apps::revisions))

@@ -18,6 +18,8 @@ pub const READS_WAITING: usize = 256;
 pub const SWEEP_ROWS: usize = 500;
 /// Rows of events one sweep looks at at most: those that are needed are passed over.
 pub const SWEEP_LOOKS: usize = 2_000;
+/// Queues of which one sweep sees whether anything is in them.
+pub const SWEEP_QUEUES: usize = 200;
 /// Pages (of 4 KiB) that are given back to the file system at once.
 pub const SHRINK_PAGES: i64 = 64;
 /// Free pages that are kept in any case, to be used again.

@@ -5,6 +5,7 @@
 pub(crate) mod dead;
 pub(crate) mod due;
 pub(crate) mod events;
+pub(crate) mod holdings;
 pub(crate) mod logs;
 pub(crate) mod runs;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use evoke_core::holdings::Holdings;
 use evoke_core::id::{AppName, RunId};
 use evoke_core::record::{LogRecord, RunRecord};
 use evoke_core::store::{
@@ -24,6 +25,7 @@ use crate::open::{self, OpenError, OpenOptions, Opened};
 use crate::read::{self, Readers};
 use crate::table::{entries, runs};
 use crate::write::append::{Accept, Item};
+use crate::write::erase::Erase;
 use crate::write::inbox::{Haste, Inbox};
 use crate::write::lease::{Extend, Take, Taken};
 use crate::write::purge::Purge;
@@ -230,6 +232,17 @@ impl Store for SqliteStore {
 
     async fn sweep(&self, keep: &Retention, now: Timestamp) -> Result<u64, StoreError> {
         self.commit(Sweep { keep: keep.clone(), now }, 0).await
+    }
+
+    async fn holdings(&self, app: &AppName) -> Result<Holdings, StoreError> {
+        self.settled_records().await?;
+        let app = app.clone();
+        self.ask(move |conn| read::holdings::of(conn, &app)).await
+    }
+
+    async fn erase(&self, app: &AppName) -> Result<bool, StoreError> {
+        self.settled_records().await?;
+        self.commit(Erase(app.clone()), 0).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

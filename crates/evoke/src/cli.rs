@@ -1,5 +1,6 @@
 //! The command line as types. Raw only: what the options mean together is settled in [`crate::context`].
 
+mod apps;
 mod dlq;
 mod replay;
 mod store;
@@ -14,6 +15,7 @@ use evoke_core::manifest::units;
 use evoke_core::time::Timestamp;
 
 use crate::exit::AFTER_HELP;
+pub use apps::{AppsVerb, RmArgs};
 pub use dlq::{DeadLetterArgs, DlqVerb, HowArgs};
 pub use replay::{Moment, ReplayArgs, ReplaysVerb};
 pub use store::StoreVerb;
@@ -103,6 +105,12 @@ pub enum Command {
         /// Which.
         #[command(subcommand)]
         verb: SecretsVerb,
+    },
+    /// See which apps are deployed, and remove one.
+    Apps {
+        /// Which.
+        #[command(subcommand)]
+        verb: AppsVerb,
     },
     /// See the functions that are deployed.
     Functions {

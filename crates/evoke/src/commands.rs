@@ -1,5 +1,6 @@
 //! One file per verb of the command line.
 
+pub mod apps;
 pub mod completions;
 pub mod deploy;
 pub mod dev;
@@ -49,6 +50,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Subscriptions { verb } => subscriptions::run(verb, format).await,
         Command::Hooks { verb } => hooks::run(verb, format).await,
         Command::Secrets { verb } => secrets::run(verb, format).await,
+        Command::Apps { verb } => apps::run(verb, format).await,
         Command::Functions { verb } => functions::run(verb, format).await,
         Command::Schedules(args) => schedules::run(args, format).await,
         Command::Store { verb } => store::run(&verb, format),

@@ -11,6 +11,7 @@
 pub mod again;
 pub mod archive;
 pub mod dead_letters;
+pub mod erase;
 pub mod history;
 pub mod keys;
 pub mod log;
@@ -97,6 +98,9 @@ macro_rules! store_conformance {
                 told_so_it_goes_and_each_run_says_so, a_leased_one_does_not_go_even_so,
                 above_its_bytes_the_oldest_go, a_bound_on_bytes_spares_what_is_needed,
                 bounds_of_a_type_and_of_the_app_hold_together;
+            erase: everything_of_the_app_goes_and_nothing_of_another, what_is_held_is_counted,
+                a_lease_of_an_app_that_is_erased_is_no_longer_held, what_comes_afterwards_is_new,
+                lines_of_others_keep_their_positions, an_app_without_anything_is_erased_at_once;
             retention: expired_keys_go, forgotten_duplicates_are_new, events_stay_while_they_are_needed,
                 ended_runs_go_by_age_and_number, logs_go_by_age_and_number, a_fresh_store_has_nothing_to_sweep;
         }

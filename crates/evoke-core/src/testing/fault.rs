@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::holdings::Holdings;
 use crate::id::{AppName, RunId};
 use crate::record::{LogRecord, RunRecord};
 use crate::store::{
@@ -227,6 +228,15 @@ impl Store for FaultyStore {
 
     async fn sweep(&self, keep: &Retention, now: Timestamp) -> Result<u64, StoreError> {
         self.change(self.inner.sweep(keep, now)).await
+    }
+
+    async fn holdings(&self, app: &AppName) -> Result<Holdings, StoreError> {
+        self.alive()?;
+        self.inner.holdings(app).await
+    }
+
+    async fn erase(&self, app: &AppName) -> Result<bool, StoreError> {
+        self.change(self.inner.erase(app)).await
     }
 
     async fn sweep_objects(&self, grace: Duration, now: Timestamp) -> Result<u64, StoreError> {

@@ -4,6 +4,7 @@
 //! lock. [`MemoryStore::reopen`] stands for the death of the process that used it.
 
 mod archive;
+mod erase;
 mod history;
 mod keys;
 mod queue;
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use crate::holdings::Holdings;
 use crate::id::{AppName, RunId};
 use crate::record::{LogRecord, RunRecord};
 use crate::store::{
@@ -184,6 +186,15 @@ impl Store for MemoryStore {
 
     async fn sweep(&self, keep: &Retention, now: Timestamp) -> Result<u64, StoreError> {
         Ok(self.open()?.sweep(keep, now))
+    }
+
+    async fn holdings(&self, app: &AppName) -> Result<Holdings, StoreError> {
+        Ok(self.open()?.holdings(app))
+    }
+
+    async fn erase(&self, app: &AppName) -> Result<bool, StoreError> {
+        self.open()?.erase(app);
+        Ok(false)
     }
 
     async fn sweep_objects(&self, grace: Duration, now: Timestamp) -> Result<u64, StoreError> {

@@ -13,6 +13,7 @@ use super::files::{self, BundleFiles};
 use super::{Deployment, read_json};
 use crate::engine::{Inner, StartError};
 use crate::pool::Pool;
+use crate::removal::Life;
 use crate::route::{App, RouteTaken, Snapshot, Subscribers, Target};
 
 /// Reads what is deployed from the store and makes it current. Sources are prepared again where they are not there, which
@@ -59,6 +60,9 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>)
 
 /// Makes the deployment current unless a newer one of its app is. Whoever calls it holds `Directory::changing`.
 pub(super) fn switch(inner: &Inner, deployment: Arc<Deployment>, files: Arc<BundleFiles>) {
+    if inner.removals.contains(&deployment.manifest.app) {
+        return;
+    }
     let snapshot = inner.directory.snapshot();
     let former = snapshot.apps.get(&deployment.manifest.app);
     if former.is_some_and(|former| former.deployment.version >= deployment.version) {
@@ -127,7 +131,8 @@ impl App {
         });
         let functions = functions.collect();
         let subscribers = Subscribers::of(&functions);
-        Self { functions, subscribers, deployment: deployment.clone(), files }
+        let life = former.map_or_else(|| Life::new(&inner.ending), |former| former.life.clone());
+        Self { functions, subscribers, deployment: deployment.clone(), files, _here: life.token(), life }
     }
 }
 

@@ -100,7 +100,7 @@ impl Trial {
         let event = sample(&inner, &target);
         let event_id = event.id().to_owned();
         let (head, answer) = oneshot::channel();
-        let cancel = inner.ending.child_token();
+        let cancel = app.life.ending.child_token();
         let patience = Some(taken.since + inner.limits.waiting);
         let attempt = match target.pool.take(&inner, patience, &cancel).await {
             Ok(slot) => {

@@ -1,17 +1,18 @@
-//! The node starts and stops; an app is deployed.
+//! The node starts and stops; an app is deployed, or removed.
 
 use std::time::Duration;
 
 use evoke_core::id::{AppName, RunId};
-use evoke_core::lifecycle::{APP_DEPLOYED, NODE_STARTING, NODE_STOPPING};
+use evoke_core::lifecycle::{APP_DEPLOYED, APP_REMOVED, NODE_STARTING, NODE_STOPPING};
 use evoke_core::record::RunState;
-use evoke_core::store::RunQuery;
+use evoke_core::store::{Append, RunQuery};
 use evoke_core::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{event, publish};
 use crate::engine::Inner;
+use crate::removal::Document;
 
 /// How often the end of what reacts to a stop is looked for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -29,6 +30,22 @@ pub(crate) async fn deployed(inner: &Inner, name: &AppName) {
     });
     let id = format!("deployed-{name}-{}-{}", deployment.version, deployment.deployed_at.as_millis());
     publish(inner, event(inner, &app, id, APP_DEPLOYED, name.as_str(), data)).await;
+}
+
+/// `evoke.app.removed`, to each of the other apps that wants it, to be accepted in the transaction that ends the removal.
+pub(crate) fn removed(inner: &Inner, removal: &Document) -> Vec<Append> {
+    let Document { app: name, version, asked_at, held } = removal;
+    let id = format!("removed-{name}-{version}-{}", asked_at.as_millis());
+    let data = json!({
+        "app": name,
+        "version": version,
+        "asked_at": asked_at.to_rfc3339(),
+        "removed_at": inner.now().to_rfc3339(),
+        "held": held,
+    });
+    let snapshot = inner.directory.snapshot();
+    let apps = snapshot.apps.values();
+    apps.filter_map(|app| event(inner, app, id.clone(), APP_REMOVED, name.as_str(), data.clone())).collect()
 }
 
 /// `evoke.node.starting`, to each app; before it what an end of the server right after a deployment may have kept from it.

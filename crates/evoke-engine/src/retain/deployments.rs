@@ -1,18 +1,18 @@
 //! Deployments that nobody looks back at any more.
 //!
 //! Kept are the one that is current, the newest, and those since the one that the oldest event met, which
-//! [`Engine::explain`](crate::Engine::explain) asks for; of these no more than a bound.
+//! [`Engine::explain`](crate::Engine::explain) asks for; of these no more than a bound. What no deployment has any more that is
+//! kept goes with the others.
 
 use std::collections::BTreeSet;
 
-use evoke_core::id::{AppName, FunctionName, RevisionId};
-use evoke_core::store::{Entry, EventQuery, Expect, ListQuery, SettleError, Space, StoreError, Write};
+use evoke_core::id::{FunctionName, RevisionId};
+use evoke_core::store::{EventQuery, Space, StoreError};
 
+use super::documents::{delete, each};
+use super::leftovers::Names;
 use crate::deploy::{Deployment, Revision, read_json};
 use crate::engine::Inner;
-
-/// Documents read, and deleted, at once.
-const PAGE: usize = 50;
 
 /// Deletes the others of all apps, and the revisions that none of those kept has. How many documents went.
 pub(super) async fn prune(inner: &Inner) -> Result<usize, StoreError> {
@@ -48,8 +48,10 @@ async fn of_app(inner: &Inner, current: &Deployment) -> Result<usize, StoreError
     let mut gone = delete(inner, Space::deployments(), over).await?;
 
     let mut wanted: BTreeSet<(FunctionName, RevisionId)> = BTreeSet::new();
+    let mut names = Names::default();
     each(inner, Space::deployments(), app, |entry| {
         let deployment: Deployment = read_json(&entry.key, &entry.value)?;
+        names.add(&deployment.manifest);
         wanted.extend(deployment.revisions);
         Ok(())
     })
@@ -66,47 +68,15 @@ async fn of_app(inner: &Inner, current: &Deployment) -> Result<usize, StoreError
     })
     .await?;
     gone += delete(inner, Space::revisions(), over).await?;
-    Ok(gone)
+    let is_current = || {
+        let now = inner.directory.snapshot().apps.get(app).map(|app| app.deployment.version);
+        now == Some(current.version)
+    };
+    Ok(gone + names.prune(inner, app, is_current).await?)
 }
 
 /// The version of the deployment that made the revision of this key: see `deploy::documents`.
 fn made_in(key: &str) -> Option<u64> {
     let inverse = u64::from_str_radix(key.rsplit('/').nth(1)?, 16).ok()?;
     Some(u64::MAX - inverse)
-}
-
-/// All entries of a space that are of an app.
-async fn each(
-    inner: &Inner,
-    space: Space,
-    app: &AppName,
-    mut each: impl FnMut(&Entry) -> Result<(), StoreError> + Send,
-) -> Result<(), StoreError> {
-    let mut query = ListQuery { space, prefix: format!("{app}/"), after: None, limit: PAGE };
-    loop {
-        let entries = inner.store.list(&query, inner.now()).await?;
-        entries.iter().try_for_each(&mut each)?;
-        match entries.last() {
-            Some(last) => query.after = Some(last.key.clone()),
-            None => return Ok(()),
-        }
-    }
-}
-
-async fn delete(inner: &Inner, space: Space, keys: Vec<String>) -> Result<usize, StoreError> {
-    for some in keys.chunks(PAGE) {
-        let delete = |key: &String| Write {
-            space: space.clone(),
-            key: key.clone(),
-            value: None,
-            expires_at: None,
-            expect: Expect::Anything,
-        };
-        match inner.store.write(some.iter().map(delete).collect(), inner.now()).await {
-            Ok(_) => {}
-            Err(SettleError::Store(error)) => return Err(error),
-            Err(refused) => return Err(StoreError::Unavailable(refused.to_string())),
-        }
-    }
-    Ok(keys.len())
 }

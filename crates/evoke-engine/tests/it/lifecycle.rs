@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evoke_core::event::{Data, Event};
-use evoke_core::id::SubscriptionName;
+use evoke_core::id::{AppName, SubscriptionName};
 use evoke_core::lifecycle::TYPES;
 use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
@@ -19,6 +19,7 @@ use evoke_core::testing::runtime::ScriptedRuntime;
 use evoke_core::testing::store::MemoryStore;
 use evoke_engine::ingest::PublishError;
 use evoke_engine::later::When;
+use evoke_engine::removal::RemovalOrder;
 use http::Method;
 use serde_json::Value;
 
@@ -340,6 +341,14 @@ async fn a_pause_and_its_event_are_one_transaction() {
     }
 }
 
+async fn deploy_and_remove_another(world: &World) {
+    let other = AppName::new("other").unwrap();
+    let text = manifest(&[("b", "")]).replace("\"shop\"", "\"other\"");
+    world.engine.deploy(&other, bundle(&text)).await.unwrap();
+    let removal = world.engine.remove_app(&other, RemovalOrder::default()).await.unwrap();
+    assert!(world.engine.removed(&removal).await);
+}
+
 /// One of each type has the members, of the kinds, that the reference shows.
 #[tokio::test(start_paused = true)]
 async fn the_reference_shows_each_type_as_it_is() {
@@ -364,6 +373,7 @@ async fn the_reference_shows_each_type_as_it_is() {
     assert_eq!(answered.response.status.as_u16(), 508);
     world.settled().await;
     hold_and_let_go(&world).await;
+    deploy_and_remove_another(&world).await;
     world.engine.drain(Duration::from_secs(5)).await.unwrap();
     store.reopen();
     let world = World::on(store, Limits::default(), ScriptedRuntime::new(), world.clock.clone(), 2).await;

@@ -17,6 +17,7 @@ mod idempotency;
 mod later;
 mod lifecycle;
 mod pool;
+mod removal;
 mod replay;
 mod reports;
 mod retain;

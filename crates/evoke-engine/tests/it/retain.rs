@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evoke_core::id::SubscriptionName;
 use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::RunState;
@@ -121,6 +122,36 @@ async fn deployments_have_a_bound_however_many_events_met_them() {
     tokio::time::sleep(Duration::from_secs(2 * 3_600)).await;
     assert_eq!(kept(&world).await, [6, 7, 8, 9]);
     assert!(world.engine.explain(&app(), "e1", None).await.unwrap().deployed_at.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_noted_of_a_subscription_or_schedule_goes_with_the_last_deployment_that_had_it() {
+    let limits = Limits { deployments_kept: 2, ..Limits::default() };
+    let world = World::with(Arc::new(MemoryStore::new()), limits).await;
+    let on = "on = [{ event = \"e\", name = \"s\" }, { event = \"tick\" }]";
+    let text = manifest(&[("a", on)]) + "[schedules.daily]\nevery = \"24h\"\nevent = \"tick\"\n";
+    world.engine.deploy(&app(), bundle(&text)).await.unwrap();
+    world.engine.pause(&app(), &function("a"), &SubscriptionName::from_text("s")).await.unwrap();
+    let hour = Duration::from_secs(3_601);
+    tokio::time::sleep(hour).await;
+    assert_eq!(noted(&world).await, ["shop/a/s", "shop/daily"]);
+    world.deploy(&[("b", "")]).await;
+    tokio::time::sleep(hour).await;
+    assert_eq!(noted(&world).await, ["shop/a/s", "shop/daily"], "one can go back");
+    world.deploy(&[("c", "")]).await;
+    tokio::time::sleep(hour).await;
+    assert_eq!(noted(&world).await, Vec::<String>::new());
+}
+
+/// Keys of what is noted of subscriptions, hooks and schedules.
+async fn noted(world: &World) -> Vec<String> {
+    let mut keys = Vec::new();
+    for space in [Space::subscriptions(), Space::hooks(), Space::schedules()] {
+        let query = ListQuery { space, prefix: String::new(), after: None, limit: 100 };
+        let entries = world.store.list(&query, world.clock.now()).await.unwrap();
+        keys.extend(entries.into_iter().map(|entry| entry.key));
+    }
+    keys
 }
 
 /// Versions of the deployments that are kept.

@@ -13,6 +13,7 @@ use evoke_engine::deploy::DeployError;
 use evoke_engine::explain::ExplainError;
 use evoke_engine::hook::{HookError, TrialError};
 use evoke_engine::ingest::{LaterError, PublishError};
+use evoke_engine::removal::RemovalError;
 use evoke_engine::replay::{RUNNING_MAX, ReplayError};
 use evoke_engine::report::ReportError;
 use evoke_engine::secrets::SecretError;
@@ -248,6 +249,7 @@ impl From<SecretError> for Refusal {
             SecretError::TooMany { limit, .. } => {
                 Self::new(kind::TOO_LARGE, detail).limit("secrets", limit as u64)
             }
+            SecretError::BeingRemoved { .. } => being_removed(detail),
             SecretError::Randomness(_) => Self::new(kind::INTERNAL, detail),
             SecretError::Store(error) => error.into(),
         }
@@ -293,8 +295,26 @@ impl From<DeployError> for Refusal {
             DeployError::Loops(_) => Self::new(kind::LOOP_DECLARED, detail),
             DeployError::RouteTaken { .. } => Self::new(kind::ROUTE_TAKEN, detail),
             DeployError::Concurrent(_) => Self::new(kind::CONCURRENT_DEPLOY, detail),
+            DeployError::BeingRemoved(_) => being_removed(detail),
             DeployError::Draining => draining(),
             DeployError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn being_removed(detail: String) -> Refusal {
+    Refusal::new(kind::APP_BEING_REMOVED, detail).retry_after(STORE_PAUSE)
+}
+
+impl From<RemovalError> for Refusal {
+    fn from(error: RemovalError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RemovalError::NotFound { .. } => Self::new(kind::UNKNOWN_APP, detail),
+            RemovalError::Pending { .. } => Self::new(kind::WORK_PENDING, detail),
+            RemovalError::Concurrent { .. } => Self::new(kind::CONCURRENT_DEPLOY, detail),
+            RemovalError::Draining => draining(),
+            RemovalError::Store(error) => error.into(),
         }
     }
 }

@@ -89,6 +89,10 @@ kinds! {
         "Other calls kept changing a key this call wrote after it had read it. Nothing of the call was kept; the same request can succeed. Evoke makes such a call again by itself where that is safe, up to eight times in all.";
     CONCURRENT_DEPLOY: CONFLICT, true, None, "concurrent_deploy", "concurrent deployment",
         "Somebody else deployed the same app at the same moment. Nothing was changed; look at what is deployed, and deploy again.";
+    APP_BEING_REMOVED: CONFLICT, true, None, "app_being_removed", "app being removed",
+        "An app of this name is being removed, and something of it is still there. Nothing was changed; it can be deployed again when that is done.";
+    WORK_PENDING: CONFLICT, false, None, "work_pending", "work pending",
+        "The app has queued invocations, events that wait for their time, or waits. Nothing was removed. Let them be done, or say that they are to be dropped: `drop_pending`.";
     ROUTE_TAKEN: CONFLICT, false, None, "route_taken", "route taken",
         "Another app has a route with the same path and method. Nothing was changed.";
     KEY_IN_USE: CONFLICT, true, None, "key_in_use", "idempotency key in use",

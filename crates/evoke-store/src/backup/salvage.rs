@@ -168,6 +168,7 @@ fn mend(conn: &Connection, report: &mut Report, now: Timestamp) -> Result<(), Tr
         "DELETE FROM requests WHERE n NOT IN (SELECT n FROM pending UNION ALL SELECT n FROM dead)",
         [],
     )?;
+    conn.execute("DELETE FROM logs WHERE queue = ?1", [logs::BLANK])?;
     let lines = conn.execute("DELETE FROM logs WHERE queue NOT IN (SELECT id FROM queues)", [])?;
     if lines > 0 {
         report.damage("logs", None, format!("{lines} lines of functions whose names were lost"));

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Table, verify};
 use crate::crc::Crc;
+use crate::number::num;
 use crate::trouble::Trouble;
 
 /// The type in `log` of an event that is no longer kept: no event has it by itself.
@@ -104,6 +105,14 @@ pub(crate) fn of_app(conn: &Connection, app: &AppName, prefix: &str) -> Result<V
         found.push((ty, row.get(1)?));
     }
     Ok(found)
+}
+
+/// How many events an app has that are kept, and their bytes.
+pub(crate) fn total(conn: &Connection, app: &AppName) -> Result<(u64, u64), Trouble> {
+    let find =
+        "SELECT coalesce(sum(events), 0), coalesce(sum(bytes), 0) FROM archive WHERE app = ?1 AND type > ''";
+    let mut find = conn.prepare_cached(find)?;
+    Ok(find.query_row([app.as_str()], |row| Ok((num(row.get(0)?), num(row.get(1)?))))?)
 }
 
 /// Counts all of the log anew.

@@ -39,7 +39,12 @@ impl Dead {
     }
 
     pub fn delete(&self, conn: &Connection) -> Result<(), Trouble> {
-        conn.prepare_cached("DELETE FROM dead WHERE n = ?1")?.execute([self.n])?;
+        Self::delete_of(conn, self.n)
+    }
+
+    /// Deletes the row of a run, if there is one.
+    pub fn delete_of(conn: &Connection, n: i64) -> Result<(), Trouble> {
+        conn.prepare_cached("DELETE FROM dead WHERE n = ?1")?.execute([n])?;
         Ok(())
     }
 

@@ -105,6 +105,42 @@ pub(crate) fn delete_expired(conn: &Connection, now: Timestamp, limit: usize) ->
     Ok(delete.execute([us(now), rows(limit)])?)
 }
 
+/// Deletes up to `limit` entries of a space whose keys begin with `prefix`, which ends in `/`.
+pub(crate) fn delete_keys(
+    conn: &Connection,
+    space: &str,
+    prefix: &str,
+    limit: i64,
+) -> Result<usize, Trouble> {
+    let mut delete = conn.prepare_cached(
+        "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE space = ?1 AND key >= ?2 AND key < ?3 LIMIT ?4)",
+    )?;
+    Ok(delete.execute(params![space, prefix, after_all(prefix), limit])?)
+}
+
+/// Deletes up to `limit` entries of the spaces whose names begin with `prefix`, which ends in `/`.
+pub(crate) fn delete_spaces(conn: &Connection, prefix: &str, limit: i64) -> Result<usize, Trouble> {
+    let mut delete = conn.prepare_cached(
+        "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE space >= ?1 AND space < ?2 LIMIT ?3)",
+    )?;
+    Ok(delete.execute(params![prefix, after_all(prefix), limit])?)
+}
+
+/// How many entries the spaces have whose names begin with `prefix`, which ends in `/`, and the bytes of their values.
+pub(crate) fn total(conn: &Connection, prefix: &str) -> Result<(u64, u64), Trouble> {
+    let mut find = conn.prepare_cached(
+        "SELECT count(*), coalesce(sum(length(value)), 0) FROM entries WHERE space >= ?1 AND space < ?2",
+    )?;
+    let found =
+        find.query_row(params![prefix, after_all(prefix)], |row| Ok((num(row.get(0)?), num(row.get(1)?))))?;
+    Ok(found)
+}
+
+/// The first text that sorts after all that begin with `prefix`, which ends in `/`.
+fn after_all(prefix: &str) -> String {
+    format!("{}0", prefix.trim_end_matches('/'))
+}
+
 /// A document of Evoke's own refers to an object by this member.
 #[derive(serde::Deserialize)]
 struct Refers {

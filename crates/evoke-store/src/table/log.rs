@@ -321,9 +321,44 @@ impl Old {
 
     /// Deletes the row and forgets its keys.
     pub fn delete(&self, conn: &Connection) -> Result<(), Trouble> {
-        conn.prepare_cached("DELETE FROM log WHERE seq = ?1")?.execute([self.seq])?;
-        self.keys.chunks(16).try_for_each(|key| seen::forget(conn, key, self.seq))
+        delete(conn, self.seq, &self.keys)
     }
+}
+
+/// What taking away an app's rows needs of each; it goes unverified, as it is only to be deleted.
+pub(crate) struct Place {
+    pub seq: i64,
+    pub app: String,
+    /// `None` for the place of a call.
+    pub ty: Option<String>,
+    /// Of the event.
+    pub bytes: i64,
+    keys: Vec<u8>,
+}
+
+impl Place {
+    /// The `limit` oldest after `after`, of all apps.
+    pub fn after(conn: &Connection, after: i64, limit: i64) -> Result<Vec<Self>, Trouble> {
+        let mut find = conn.prepare_cached(
+            "SELECT seq, app, type, coalesce(length(event), 0), keys FROM log NOT INDEXED
+             WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        )?;
+        let found = find.query_map([after, limit], |row| {
+            let (seq, app, ty) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Self { seq, app, ty, bytes: row.get(3)?, keys: row.get(4)? })
+        })?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Deletes the row and forgets its keys.
+    pub fn delete(&self, conn: &Connection) -> Result<(), Trouble> {
+        delete(conn, self.seq, &self.keys)
+    }
+}
+
+fn delete(conn: &Connection, seq: i64, keys: &[u8]) -> Result<(), Trouble> {
+    conn.prepare_cached("DELETE FROM log WHERE seq = ?1")?.execute([seq])?;
+    keys.chunks(size_of::<seen::Key>()).try_for_each(|key| seen::forget(conn, key, seq))
 }
 
 fn collect(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<Accepted>, Trouble> {

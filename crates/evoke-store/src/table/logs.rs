@@ -35,6 +35,26 @@ pub(crate) fn insert(conn: &Connection, position: i64, queue: i64, line: &LogRec
     row.insert(conn)
 }
 
+/// The queue of a line that is blank: what it said is gone, and it keeps its place, so that a line that is missing is noticed.
+pub(crate) const BLANK: i64 = 0;
+
+/// Makes up to `limit` lines of a queue blank; how many.
+pub(crate) fn blank(conn: &Connection, queue: i64, limit: i64) -> Result<usize, Trouble> {
+    let mut find = conn.prepare_cached("SELECT position, at FROM logs WHERE queue = ?1 LIMIT ?2")?;
+    let found = find.query_map([queue, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found: Vec<(i64, i64)> = found.collect::<rusqlite::Result<_>>()?;
+    let mut update = conn.prepare_cached(
+        "UPDATE logs SET queue = ?2, run = '', attempt = 0, stream = ?3, line = '', crc = ?4 WHERE position = ?1",
+    )?;
+    for (position, at) in &found {
+        let stream = code(LogStream::Platform);
+        let (run, line) = (String::new(), String::new());
+        let row = Line { position: *position, at: *at, queue: BLANK, run, attempt: 0, stream, line };
+        update.execute(params![row.position, BLANK, stream, row.sum()])?;
+    }
+    Ok(found.len())
+}
+
 /// Runs a query that gives [`COLUMNS`].
 pub(crate) fn collect(
     conn: &Connection,
@@ -50,19 +70,19 @@ pub(crate) fn collect(
     Ok(found)
 }
 
-/// Deletes up to `limit` of the oldest lines: those up to a position, and then those before a time.
+/// Deletes up to `limit` of the oldest lines: those up to a position, and then those before a time or blank.
 pub(crate) fn delete_oldest(
     conn: &Connection,
     up_to: i64,
     before: i64,
     limit: i64,
 ) -> Result<usize, Trouble> {
-    let mut find = conn.prepare_cached("SELECT position, at FROM logs ORDER BY position LIMIT ?1")?;
+    let mut find = conn.prepare_cached("SELECT position, at, queue FROM logs ORDER BY position LIMIT ?1")?;
     let mut rows = find.query([limit])?;
     let mut last = None;
     while let Some(row) = rows.next()? {
-        let (position, at): (i64, i64) = (row.get(0)?, row.get(1)?);
-        if position > up_to && at >= before {
+        let (position, at, queue): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if position > up_to && at >= before && queue != BLANK {
             break;
         }
         last = Some(position);

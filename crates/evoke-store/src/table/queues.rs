@@ -1,5 +1,5 @@
-//! `queues`: small numbers for queues: pairs of app and function, and of app and `function/subscription`. Rows stay for good;
-//! there are as many as functions and subscriptions ever.
+//! `queues`: small numbers for queues: pairs of app and function, and of app and `function/subscription`. Rows go
+//! when nothing refers to them (`write/sweep/queues.rs`).
 
 use std::borrow::Cow;
 
@@ -39,6 +39,26 @@ pub(crate) fn find(conn: &Connection, queue: &Queue) -> Result<Option<i64>, Trou
     let Some((id, crc)) = found else { return Ok(None) };
     verify("queues", id, crc, sum(app, function, id))?;
     Ok(Some(id))
+}
+
+/// The `limit` numbers after `after`.
+pub(crate) fn after(conn: &Connection, after: i64, limit: i64) -> Result<Vec<i64>, Trouble> {
+    let mut find = conn.prepare_cached("SELECT id FROM queues WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let found = find.query_map([after, limit], |row| row.get(0))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Whether anything refers to a queue.
+pub(crate) fn is_used(conn: &Connection, id: i64) -> Result<bool, Trouble> {
+    let find = "SELECT EXISTS (SELECT 1 FROM runs WHERE queue = ?1) OR EXISTS (SELECT 1 FROM pending WHERE queue = ?1)
+        OR EXISTS (SELECT 1 FROM logs WHERE queue = ?1)";
+    Ok(conn.prepare_cached(find)?.query_row([id], |row| row.get(0))?)
+}
+
+/// Forgets a queue: nothing may refer to it.
+pub(crate) fn delete(conn: &Connection, id: i64) -> Result<(), Trouble> {
+    conn.prepare_cached("DELETE FROM queues WHERE id = ?1")?.execute([id])?;
+    Ok(())
 }
 
 /// The checksum of a row.

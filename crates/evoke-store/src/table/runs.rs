@@ -208,6 +208,13 @@ fn one(conn: &Connection, sql: &str, params: impl Params) -> Result<Option<Run>,
     conn.prepare_cached(sql)?.query_row(params, |row| Ok(Run::decode(row))).optional()?.transpose()
 }
 
+/// Numbers and states of up to `limit` runs of a function.
+pub(crate) fn of_queue(conn: &Connection, queue: i64, limit: i64) -> Result<Vec<(i64, i64)>, Trouble> {
+    let mut find = conn.prepare_cached("SELECT n, state FROM runs WHERE queue = ?1 LIMIT ?2")?;
+    let found = find.query_map([queue, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
 /// A run's number, state and position.
 pub(crate) fn place(conn: &Connection, id: &str) -> Result<Option<(i64, i64, i64)>, Trouble> {
     let mut find = conn.prepare_cached("SELECT n, state, seq FROM runs WHERE id = ?1")?;

@@ -83,9 +83,10 @@ const RULES: &[Rule] = &[
                 (SELECT n FROM pending WHERE request = 1 UNION ALL SELECT n FROM dead WHERE request = 1)",
     },
     Rule {
+        // A blank line has none.
         place: "logs",
         what: "its queue has no name",
-        wrong: "SELECT position FROM logs WHERE queue NOT IN (SELECT id FROM queues)",
+        wrong: "SELECT position FROM logs WHERE queue <> 0 AND queue NOT IN (SELECT id FROM queues)",
     },
     Rule {
         place: "logs",

@@ -4,6 +4,7 @@ use evoke_core::store::Retention;
 use evoke_core::time::Timestamp;
 
 mod archive;
+mod queues;
 
 use super::Work;
 use super::shrink::shrink;
@@ -32,6 +33,8 @@ impl Work for Sweep {
         tx.counters.forgotten_before = tx.counters.forgotten_before.max(forgotten);
         let entries = entries::delete_expired(tx.conn, self.now, SWEEP_ROWS)?;
         let gone = entries + self.calls(tx)? + self.archive(tx)? + self.runs(tx)? + self.logs(tx)?;
+        Self::queues(tx)?;
+        tx.memory.swept_bytes.retain(|(app, _), _| self.keep.archives.contains_key(app));
         // Only where nothing went, so that one call does not do both.
         let given_back = if gone == 0 { shrink(tx.conn)? } else { 0 };
         Ok((gone + given_back) as u64)

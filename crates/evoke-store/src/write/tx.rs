@@ -27,12 +27,15 @@ pub(crate) struct Tx<'w> {
 #[derive(Default)]
 pub(crate) struct Memory {
     queues: HashMap<Queue, i64>,
-    /// Where the sweeps go on: of the places of calls in the log, of the events by their types and beyond bounds on bytes, and of
-    /// the runs.
+    /// Where the sweeps go on: of the places of calls in the log, of the events by their types and beyond bounds on bytes, of
+    /// the runs and of the queues.
     pub swept_log: i64,
     pub swept_types: Place,
     pub swept_bytes: HashMap<(AppName, Option<TypePattern>), i64>,
     pub swept_runs: i64,
+    pub swept_queues: i64,
+    /// Where taking away what an app has goes on in the log.
+    pub erased: Option<(AppName, i64)>,
 }
 
 /// A position in the log, among the events of a row of `archive`.
@@ -46,6 +49,16 @@ impl Memory {
     /// Forgets what may not be so after a rollback.
     pub fn forget(&mut self) {
         *self = Self::default();
+    }
+
+    /// A queue is gone.
+    pub fn forget_queue(&mut self, id: i64) {
+        self.queues.retain(|_, known| *known != id);
+    }
+
+    /// The queues of an app are gone.
+    pub fn forget_queues(&mut self, app: &AppName) {
+        self.queues.retain(|queue, _| queue.app != *app);
     }
 }
 

@@ -13,6 +13,7 @@ mod opening;
 mod ordered;
 mod page_map;
 mod power;
+mod queues;
 mod recording;
 mod rubbish;
 mod salvage;

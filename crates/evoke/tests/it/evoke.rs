@@ -246,6 +246,13 @@ impl Server {
         Self::start_with(data, &[])
     }
 
+    /// Another one on the data folder of this one, which has ended.
+    pub fn again(mut self) -> Self {
+        let mut next = Self::start_on(&self.data);
+        next._folder = self._folder.take();
+        next
+    }
+
     /// The same, with further options.
     pub fn start_with(data: &Path, options: &[&str]) -> Self {
         let cwd = std::env::temp_dir();

@@ -19,6 +19,7 @@ mod new;
 mod packages;
 mod printed;
 mod provided;
+mod removal;
 mod replay;
 mod reports;
 mod search;
