@@ -154,6 +154,12 @@ export interface Context {
   remainingTimeMs(): number;
   /** Keeps the call open until the promise settles. */
   waitUntil(promise: Promise<unknown>): void;
+  /**
+   * Goes on along the route, in a function that is one of its decorators: with `request`, or as it came. A body that was not
+   * read passes without going through this process. Lambda-style handlers give an event and get a `NextAnswer`.
+   */
+  next(request?: Request, init?: { method?: string; headers?: HeadersInit; body?: BodyInit | null }): Promise<Response>;
+  next(event?: object): Promise<NextAnswer>;
 
   readonly awsRequestId: string;
   readonly functionName: string;
@@ -163,6 +169,17 @@ export interface Context {
   readonly logGroupName: string;
   readonly logStreamName: string;
   getRemainingTimeInMillis(): number;
+}
+
+/** What is next answered, for Lambda-style handlers: to be returned as it is, or with another `body`. */
+export interface NextAnswer {
+  statusCode: number;
+  headers: Record<string, string>;
+  cookies: string[];
+  body?: string | Uint8Array;
+  bytes(): Promise<Uint8Array>;
+  text(): Promise<string>;
+  json(): Promise<unknown>;
 }
 
 /** A web-style function: `export default { … } satisfies Handlers`. */

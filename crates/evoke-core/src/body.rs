@@ -12,6 +12,9 @@ pub enum BodyError {
         /// The limit that was passed.
         limit_bytes: u64,
     },
+    /// A decorator gave it to what follows: the rest goes there.
+    #[error("body was handed on to what is next")]
+    HandedOn,
     /// Whoever sends it went away or failed.
     #[error("body ended early: {0}")]
     Aborted(String),

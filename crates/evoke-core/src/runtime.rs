@@ -134,6 +134,8 @@ pub struct Call {
     pub timeout: Duration,
     /// What to hand to the handler.
     pub input: Input,
+    /// Whether it stands in front of something, so that it may ask for `/v1/next`.
+    pub decorates: bool,
     /// Where the instance reports. Bounded; a full channel slows the guest down.
     pub up: mpsc::Sender<Report>,
     /// Fires when nobody wants the answer any more.

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::effects::Effects;
 use crate::engine::Inner;
+use crate::next::Next;
 use crate::platform::{self, Step};
 use crate::pool::{self, Slot};
 use crate::recorder::Lines;
@@ -62,6 +63,8 @@ pub(crate) struct Attempt {
     pub waits: usize,
     /// It called another function, whose effects are its own.
     pub called: bool,
+    /// What follows it on its route, when it is a decorator.
+    pub next: Option<Next>,
     /// Why its last write under a condition was refused, in the words it was told.
     pub conflict: Option<String>,
     /// The newest position of the log when it began.
@@ -118,6 +121,7 @@ impl Attempt {
             published: 0,
             waits: 0,
             called: false,
+            next: None,
             conflict: None,
             after_seq: inner.waits.newest(),
             written: Lines::default(),
@@ -276,6 +280,7 @@ impl Execution {
             deadline_at: attempt.inner.now().after(attempt.deadline.saturating_duration_since(self.started)),
             timeout: attempt.timeout,
             input,
+            decorates: attempt.next.is_some(),
             up,
             cancel: attempt.cancel.clone(),
         }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{Permit, Refused};
 use crate::attempt::{self, Attempt, Caller, Executed, Head, NoAnswer, Taken};
 use crate::engine::Inner;
+use crate::next::{Next, Onward};
 use crate::route::{App, Target};
 use crate::trace::TraceParent;
 use crate::{Engine, chain, ingest, lifecycle};
@@ -157,11 +158,25 @@ impl Engine {
     /// Calls a function and waits for the head of its response. Dropping the future, or the response's body, cancels
     /// the run. Effects are durable before this returns.
     pub async fn call(&self, call: CallRequest) -> Result<Answered, CallError> {
+        self.call_along(call, None, None).await
+    }
+
+    /// [`Engine::call`] on the way along a route: caused by the decorator before (`from`), and with more to come behind it
+    /// (`next`), for one that is a decorator itself.
+    pub async fn call_along(
+        &self,
+        call: CallRequest,
+        from: Option<Onward>,
+        next: Option<Next>,
+    ) -> Result<Answered, CallError> {
         let CallRequest { app, function, request, trigger, trace, idempotency_key } = call;
         let inner = &self.0;
         let run = inner.new_run_id();
-        let cause = inner.cause_of_arrival(Some(run.as_str()), trace.as_ref());
-        let ask = Ask { app, function, request, trigger, run, cause, deadline: None };
+        let (cause, deadline) = match from {
+            Some(Onward { cause, deadline }) => (cause, Some(deadline)),
+            None => (inner.cause_of_arrival(Some(run.as_str()), trace.as_ref()), None),
+        };
+        let ask = Ask { app, function, request, trigger, run, cause, deadline, next };
         match idempotency_key {
             Some(key) => once::call(inner, ask, key).await,
             None => make(inner, ask, None).await,
@@ -179,6 +194,8 @@ pub(crate) struct Ask {
     pub cause: Cause,
     /// The caller's own, when it has one: the callee has to be done by then.
     pub deadline: Option<Instant>,
+    /// What follows it on its route, when it is a decorator.
+    pub next: Option<Next>,
 }
 
 /// Makes the call. With a key, its answer is remembered in the same transaction as its effects.
@@ -188,7 +205,7 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
         Some(_) => inner.work.token(),
         None => inner.begin().ok_or(CallError::Draining)?,
     };
-    let Ask { app: app_name, function, request, trigger, run, cause, deadline } = ask;
+    let Ask { app: app_name, function, request, trigger, run, cause, deadline, next } = ask;
     let taken = Taken::now(inner);
     let name = (app_name.clone(), function.clone());
     let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause, taken.at);
@@ -207,7 +224,7 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
     let (head, answer) = oneshot::channel();
     let cancel = app.life.ending.child_token();
     let guard = cancel.clone().drop_guard();
-    let task = Running { inner: inner.clone(), app, target, record, deadline, cancel, taken, patience };
+    let task = Running { inner: inner.clone(), app, target, record, deadline, next, cancel, taken, patience };
     let done = inner.work.spawn(task.run(permit, request, head, keyed));
     let answer = answer.await;
     // From here on only a dropped body says that nobody wants the rest.
@@ -283,6 +300,7 @@ struct Running {
     record: RunRecord,
     /// The caller's own.
     deadline: Option<Instant>,
+    next: Option<Next>,
     cancel: CancellationToken,
     taken: Taken,
     patience: Instant,
@@ -290,7 +308,7 @@ struct Running {
 
 impl Running {
     async fn run(self, permit: Permit, request: Request, head: Head, keyed: Option<Keyed>) {
-        let Self { inner, app, target, mut record, deadline, cancel, taken, patience } = self;
+        let Self { inner, app, target, mut record, deadline, next, cancel, taken, patience } = self;
         // The key is in use until this run is over, whether or not its caller is still there.
         let (remember, _in_use) = keyed.map(|keyed| (keyed.remember, keyed.in_use)).unzip();
         let mut again = Again::new(&target, &request, deadline);
@@ -307,7 +325,8 @@ impl Running {
             };
             let (until, found) = (again.begin(), (app.clone(), target.clone()));
             let (timeout, cancel) = (target.settings.timeout, cancel.child_token());
-            let attempt = Attempt::new(&inner, found, &record, again.number(), timeout, until, cancel);
+            let mut attempt = Attempt::new(&inner, found, &record, again.number(), timeout, until, cancel);
+            attempt.next.clone_from(&next);
             let caller = Caller::new(head, remember.clone(), record.clone(), again.is_possible());
             let executed = attempt.execute(slot, taken, Input::Request(request), Some(caller)).await;
             let Executed { record: attempt, called, unanswered, unknown, .. } = executed;

@@ -217,7 +217,9 @@ impl Engine {
         }
         let request = store_request(request, inner.limits.body_bytes).await.map_err(|error| match error {
             BodyError::TooLarge { limit_bytes } => LaterError::BodyTooLarge { limit_bytes },
-            aborted @ BodyError::Aborted(_) => LaterError::BodyAborted(aborted.to_string()),
+            aborted @ (BodyError::Aborted(_) | BodyError::HandedOn) => {
+                LaterError::BodyAborted(aborted.to_string())
+            }
         })?;
         // Only now: a drain does not wait for a client that takes its time.
         let _work = inner.begin().ok_or(LaterError::Draining)?;

@@ -24,6 +24,7 @@ pub mod hook;
 pub mod ingest;
 pub mod later;
 mod lifecycle;
+pub mod next;
 mod place;
 mod platform;
 mod pool;

@@ -6,6 +6,7 @@
 mod events;
 mod functions;
 mod kv;
+mod next;
 mod reply;
 mod waits;
 
@@ -53,6 +54,7 @@ async fn dispatch(attempt: &mut Attempt, request: PlatformRequest) -> Result<Ste
             kv::answer(attempt, &request, &space, key, query).await.map(Step::Now)
         }
         ("functions", rest) if !rest.is_empty() => functions::call(attempt, request.clone(), rest, query),
+        ("next" | "next-body", _) => next::go(attempt, request),
         _ => Err(Problem::unknown_path(&path)),
     }
 }

@@ -43,6 +43,8 @@ pub struct RouteMatch {
     pub methods: Vec<String>,
     /// Which pages of other origins may read the answer.
     pub cors: Option<Arc<Cors>>,
+    /// What it passes before, the outermost first.
+    pub decorators: Arc<[FunctionName]>,
 }
 
 /// Who takes what came to a path.
@@ -260,6 +262,7 @@ struct RouteEntry {
     pattern: String,
     params: Vec<String>,
     cors: Option<Arc<Cors>>,
+    decorators: Arc<[FunctionName]>,
 }
 
 impl RouteTable {
@@ -278,14 +281,15 @@ impl RouteTable {
         let Manifest { app, routes, webhooks, beacons, .. } = &deployment.manifest;
         let routes = routes.iter().map(|route| {
             let cors = route.cors.clone().map(Arc::new);
-            (&route.path, route.methods.clone(), Destination::of(&route.to), cors)
+            let decorators = Arc::from(route.decorators.as_slice());
+            (&route.path, route.methods.clone(), Destination::of(&route.to), cors, decorators)
         });
-        let reported = |path, to| (path, vec!["POST".to_owned()], to, None);
+        let reported = |path, to| (path, vec!["POST".to_owned()], to, None, Arc::default());
         let webhooks = webhooks.iter().enumerate();
         let webhooks = webhooks.map(|(at, webhook)| reported(&webhook.path, Destination::Webhook(at)));
         let beacons = beacons.iter().enumerate();
         let beacons = beacons.map(|(at, beacon)| reported(&beacon.path, Destination::Beacon(at)));
-        for (route, methods, to, cors) in routes.chain(webhooks).chain(beacons) {
+        for (route, methods, to, cors, decorators) in routes.chain(webhooks).chain(beacons) {
             let (path, params) = normalise(route);
             let index = match self.by_path.get(&path) {
                 Some(index) => *index,
@@ -305,7 +309,7 @@ impl RouteTable {
                 return Err(RouteTaken { route: format!("{methods} {route}"), owner: other.app.clone() });
             }
             let (app, pattern) = (app.clone(), route.clone());
-            place.entries.push(RouteEntry { methods, app, to, pattern, params, cors });
+            place.entries.push(RouteEntry { methods, app, to, pattern, params, cors, decorators });
         }
         Ok(())
     }
@@ -336,6 +340,7 @@ impl RouteTable {
             pattern: entry.pattern.clone(),
             methods: entry.methods.clone(),
             cors: entry.cors.clone(),
+            decorators: entry.decorators.clone(),
         })
     }
 }

@@ -25,7 +25,7 @@ use crate::problem::{Refusal, body_too_large, kind};
 /// Chunks on their way from the connection to the function.
 const CHUNKS: usize = 8;
 /// A declared body up to this size is read whole before the call, so that a slow sender holds no instance.
-const WHOLE_BYTES: u64 = 64 << 10;
+pub(crate) const WHOLE_BYTES: u64 = 64 << 10;
 /// A client that is refused while it sends gets so long, and so many bytes, to come to the end: closing the connection
 /// under it would destroy the answer before it is read.
 const LINGER: Duration = Duration::from_secs(2);
@@ -165,7 +165,7 @@ pub(crate) struct Pump {
 }
 
 impl Pump {
-    fn new(moving: impl Future<Output = Option<BodyError>> + Send + 'static) -> Self {
+    pub fn new(moving: impl Future<Output = Option<BodyError>> + Send + 'static) -> Self {
         Self { moving: Some(Box::pin(moving)), error: None }
     }
 

@@ -10,6 +10,7 @@ use evoke_core::runtime;
 use evoke_engine::TraceParent;
 use evoke_engine::call::{Answered, CallRequest};
 use evoke_engine::ingest::{Accepted, LaterCall};
+use evoke_engine::next::Onward;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, StatusCode, Version, request};
 
@@ -42,6 +43,7 @@ pub(crate) async fn answer(
     callee: Callee,
     request: Request<HttpBody>,
     tell: Failures,
+    from: Option<Onward>,
 ) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     let key = idempotency_key(&parts.headers)?;
@@ -71,7 +73,7 @@ pub(crate) async fn answer(
         return Ok(later(&app, shared.engine.call_later(call).await?));
     }
     let call = CallRequest { app, function, request, trigger, trace, idempotency_key: key };
-    match pump.during(Box::pin(shared.engine.call(call))).await? {
+    match pump.during(Box::pin(shared.engine.call_along(call, from, None))).await? {
         Ok(answered) => respond(answered, &parts.method, pump).await,
         // What the function made of a body that broke off is a consequence; the cause is told.
         Err(error) => Err(match pump.error() {
@@ -120,7 +122,7 @@ fn later(app: &AppName, accepted: Accepted) -> Response {
     response
 }
 
-async fn respond(answered: Answered, asked: &Method, mut pump: Pump) -> Result<Response, Refusal> {
+pub(crate) async fn respond(answered: Answered, asked: &Method, mut pump: Pump) -> Result<Response, Refusal> {
     let Answered { run, response, replayed } = answered;
     let runtime::Response { status, mut headers, body } = response;
     if status.is_informational() {
@@ -169,7 +171,7 @@ async fn respond(answered: Answered, asked: &Method, mut pump: Pump) -> Result<R
     Ok(response)
 }
 
-fn name_run(headers: &mut HeaderMap, run: &RunId) {
+pub(crate) fn name_run(headers: &mut HeaderMap, run: &RunId) {
     if let Ok(run) = HeaderValue::from_str(run.as_str()) {
         headers.insert(RUN_HEADER, run);
     }

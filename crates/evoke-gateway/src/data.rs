@@ -6,12 +6,13 @@ use axum::body::Body as HttpBody;
 use axum::response::{IntoResponse, Response};
 use evoke_core::cors::Cors;
 use evoke_core::manifest::Route;
-use evoke_core::redirect::Redirect;
+use evoke_engine::next::Onward;
 use evoke_engine::route::{Destination, NoRoute, RouteMatch};
 use http::header::{ALLOW, ORIGIN};
 use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::call::{self, Callee};
+use crate::decorate::Line;
 use crate::gateway::Shared;
 use crate::problem::{Failures, Refusal, draining, kind};
 use crate::report::{self, Reported};
@@ -19,21 +20,19 @@ use crate::upstream::{self, Behind};
 use crate::{cors, redirect};
 
 /// Answers one request.
-pub(crate) async fn answer(shared: &Shared, request: Request<HttpBody>) -> Response {
+pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<HttpBody>) -> Response {
     let (found, cors) = match find(shared, &request) {
         Ok(found) => found,
         Err(refusal) => return refusal.into_response(),
     };
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = match found {
-        Found::Function(callee) => {
-            let tell = if shared.tell_failures { Failures::Told } else { Failures::Coded };
-            call::answer(shared, callee, request, tell).await
-        }
-        Found::Upstream(behind) => Box::pin(upstream::answer(shared, &behind, request)).await,
-        Found::Redirect(to, params) => redirect::answer(&to, &params, request.uri().query()),
-        Found::Report(to) => report::answer(shared, &to, request).await,
         Found::Answer(response) => Ok(response),
+        Found::Route(route) if route.decorators.is_empty() => reach(shared, route, request, None).await,
+        Found::Route(route) => {
+            let line = Arc::new(Line { shared: shared.clone(), route });
+            line.go(0, request, None).await
+        }
     }
     .unwrap_or_else(Refusal::into_response);
     if let Some(cors) = cors {
@@ -42,13 +41,36 @@ pub(crate) async fn answer(shared: &Shared, request: Request<HttpBody>) -> Respo
     response
 }
 
+/// Answers a request with what is at the end of its route. `from`: the decorator before.
+pub(crate) async fn reach(
+    shared: &Shared,
+    route: RouteMatch,
+    request: Request<HttpBody>,
+    from: Option<Onward>,
+) -> Result<Response, Refusal> {
+    let for_get = answers_for_get(shared, request.method(), &route);
+    let RouteMatch { app, to, params, pattern, .. } = route;
+    match to {
+        Destination::Function(function) => {
+            let method = if for_get { Method::GET } else { request.method().clone() };
+            let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+            let callee = Callee { app, function, params, method, path_and_query };
+            let tell = if shared.tell_failures { Failures::Told } else { Failures::Coded };
+            call::answer(shared, callee, request, tell, from).await
+        }
+        Destination::Upstream(upstream) => {
+            let behind = Behind { app, route: pattern, params, upstream };
+            Box::pin(upstream::answer(shared, &behind, request)).await
+        }
+        Destination::Redirect(redirect) => redirect::answer(&redirect, &params, request.uri().query()),
+        Destination::Webhook(at) => report::answer(shared, &Reported::Webhook { app, at }, request).await,
+        Destination::Beacon(at) => report::answer(shared, &Reported::Beacon { app, at }, request).await,
+    }
+}
+
 enum Found {
-    Function(Callee),
-    Upstream(Behind),
-    /// The client is sent elsewhere, with these parameters of the path.
-    Redirect(Arc<Redirect>, Vec<(String, String)>),
-    /// A webhook or a beacon: a report, or OPTIONS to ask whether one may be sent.
-    Report(Reported),
+    /// Something is behind a route.
+    Route(RouteMatch),
     /// The answer to OPTIONS where nothing behind a route has to give it.
     Answer(Response),
 }
@@ -69,7 +91,7 @@ fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<(Found, Rules), 
         return Ok((Found::Answer(response), None));
     }
     let allowed = match shared.engine.route(method.as_str(), path) {
-        Ok(matched) => return Ok(found(shared, request, matched)),
+        Ok(matched) => return Ok(found(matched)),
         Err(NoRoute::NotFound) => {
             return Err(Refusal::new(kind::NO_ROUTE, format!("no route has the path {path}")));
         }
@@ -79,7 +101,7 @@ fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<(Found, Rules), 
     if method == Method::OPTIONS {
         match shared.engine.route("POST", path) {
             Ok(matched @ RouteMatch { to: Destination::Webhook(_) | Destination::Beacon(_), .. }) => {
-                return Ok(found(shared, request, matched));
+                return Ok(found(matched));
             }
             _ => return Ok((Found::Answer(methods(&allowed)), None)),
         }
@@ -88,21 +110,9 @@ fn find(shared: &Shared, request: &Request<HttpBody>) -> Result<(Found, Rules), 
     Err(Refusal::new(kind::METHOD_NOT_ALLOWED, detail).allow(&allowed))
 }
 
-fn found(shared: &Shared, request: &Request<HttpBody>, matched: RouteMatch) -> (Found, Rules) {
-    let for_get = answers_for_get(shared, request.method(), &matched);
-    let RouteMatch { app, to, params, pattern, cors, .. } = matched;
-    let found = match to {
-        Destination::Function(function) => {
-            let method = if for_get { Method::GET } else { request.method().clone() };
-            let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-            Found::Function(Callee { app, function, params, method, path_and_query })
-        }
-        Destination::Upstream(upstream) => Found::Upstream(Behind { app, route: pattern, params, upstream }),
-        Destination::Redirect(redirect) => Found::Redirect(redirect, params),
-        Destination::Webhook(at) => Found::Report(Reported::Webhook { app, at }),
-        Destination::Beacon(at) => Found::Report(Reported::Beacon { app, at }),
-    };
-    (found, cors)
+fn found(matched: RouteMatch) -> (Found, Rules) {
+    let cors = matched.cors.clone();
+    (Found::Route(matched), cors)
 }
 
 /// What may be asked for.

@@ -18,6 +18,7 @@ mod call;
 mod control;
 mod cors;
 mod data;
+mod decorate;
 mod gateway;
 mod headers;
 mod problem;

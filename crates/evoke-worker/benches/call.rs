@@ -144,6 +144,7 @@ fn call(up: mpsc::Sender<Report>) -> Call {
             client: Some("127.0.0.1:40000".to_owned()),
             body: Body::empty(),
         }),
+        decorates: false,
         up,
         cancel: CancellationToken::new(),
     }

@@ -255,6 +255,7 @@ fn call(up: mpsc::Sender<Report>) -> Call {
             client: None,
             body: Body::empty(),
         }),
+        decorates: false,
         up,
         cancel: CancellationToken::new(),
     }

@@ -302,6 +302,7 @@ fn call(conditions: &Conditions, up: mpsc::Sender<Report>) -> Call {
         deadline_at: Timestamp::from_millis(1_000),
         timeout: TIMEOUT,
         input,
+        decorates: false,
         up,
         cancel: CancellationToken::new(),
     }

@@ -28,6 +28,8 @@ pub const ARCHIVE_TYPES_MAX: usize = 100;
 pub const SCHEDULE_DATA_BYTES_MAX: usize = 64 << 10;
 /// Routes of an app.
 pub const ROUTES_MAX: usize = 1_000;
+/// Decorators of a route. Each that is a function is one invocation more in the chain of what it leads to.
+pub const DECORATORS_MAX: usize = 8;
 /// Bytes of the URL of an upstream or a redirect.
 pub const ROUTE_URL_BYTES_MAX: usize = 2_048;
 /// The longest time that connecting to an upstream may take.

@@ -12,7 +12,7 @@ const LATER_TOP: &[&str] = &["buckets", "secrets", "state", "decorators", "quota
 const LATER_FUNCTION: &[&str] =
     &["class", "state", "buckets", "schedule", "schedules", "decorators", "queue", "webhook"];
 const LATER_ON: &[&str] = &["delay"];
-const LATER_ROUTE: &[&str] = &["decorators", "variants", "shadow"];
+const LATER_ROUTE: &[&str] = &["variants", "shadow"];
 
 /// The whole app: its functions, and the routes that lead to them.
 #[derive(Debug, JsonSchema)]
@@ -351,6 +351,9 @@ pub struct Route {
     pub concurrency: Option<At<i64>>,
     /// Which pages of other origins may read the answers; those of the app when left out.
     pub cors: Option<Cors>,
+    /// What a request passes on its way there, and the answer on its way back, the outermost first: functions of the app.
+    #[schemars(with = "Option<Vec<String>>", extend("examples" = [["defaults", "validate"]], "maxItems" = 8))]
+    pub decorators: Option<At<Vec<At<String>>>>,
 }
 
 /// Where clients are sent.
@@ -692,6 +695,7 @@ impl Route {
             retries: table.number("retries", "1"),
             concurrency: table.number("concurrency", "100"),
             cors: table.table("cors", &cors, Cors::read),
+            decorators: table.texts("decorators", r#"["defaults", "validate"]"#),
         };
         if route.to.is_none() && route.redirect.is_none() {
             table.require(

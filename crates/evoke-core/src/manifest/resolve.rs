@@ -4,6 +4,7 @@ mod archive;
 mod beacon;
 mod chains;
 mod cors;
+mod decorator;
 mod egress;
 mod function;
 mod hook;

@@ -19,6 +19,9 @@ pub struct Route {
     /// Which pages of other origins may read it, the app's rules included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// What a request passes before, the outermost first: names of functions of the app.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decorators: Vec<FunctionName>,
 }
 
 /// Who answers the requests of a route. As JSON, a function is its name and everything else an object.

@@ -130,7 +130,7 @@ impl Execution {
                 self.attempt.cancel.cancel();
             }
             // What the instance ended by says why.
-            Err(BodyError::Aborted(_)) => {}
+            Err(BodyError::Aborted(_) | BodyError::HandedOn) => {}
         }
     }
 

@@ -100,7 +100,7 @@ pub(super) async fn call(inner: &Arc<Inner>, mut ask: Ask, key: String) -> Resul
 async fn keep(request: &mut Request, limit_bytes: u64) -> Result<String, CallError> {
     let body = std::mem::take(&mut request.body).collect(limit_bytes).await.map_err(|error| match error {
         BodyError::TooLarge { limit_bytes } => CallError::BodyTooLarge { limit_bytes },
-        BodyError::Aborted(_) => CallError::BodyAborted(error.to_string()),
+        BodyError::Aborted(_) | BodyError::HandedOn => CallError::BodyAborted(error.to_string()),
     })?;
     let mut hash = Sha256::new();
     for part in [request.method.as_str().as_bytes(), target(&request.uri).as_bytes(), &body] {

@@ -73,6 +73,7 @@ pub(super) fn call(
         run: attempt.inner.new_run_id(),
         cause: attempt.cause_of_children(),
         deadline: Some(attempt.deadline),
+        next: None,
     };
     let inner = attempt.inner.clone();
     let deadline = attempt.deadline;

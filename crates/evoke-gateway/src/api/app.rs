@@ -63,6 +63,9 @@ pub struct Route {
     pub kind: RouteKind,
     /// The function's name, or the URL.
     pub to: String,
+    /// What a request passes before, the outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decorators: Vec<String>,
 }
 
 /// What answers at a route.
@@ -85,7 +88,8 @@ impl From<&manifest::Route> for Route {
             RouteTarget::Upstream(upstream) => (RouteKind::Upstream, upstream.shown()),
             RouteTarget::Redirect(redirect) => (RouteKind::Redirect, redirect.to.to_string()),
         };
-        Self { path: route.path.clone(), methods: route.methods.clone(), kind, to }
+        let decorators = route.decorators.iter().map(ToString::to_string).collect();
+        Self { path: route.path.clone(), methods: route.methods.clone(), kind, to, decorators }
     }
 }
 

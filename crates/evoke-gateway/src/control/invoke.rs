@@ -64,5 +64,5 @@ async fn forward(
     request.headers_mut().remove(AUTHORIZATION);
     let method = request.method().clone();
     let callee = Callee { app, function, params: Vec::new(), method, path_and_query };
-    call::answer(shared, callee, request, Failures::Told).await
+    call::answer(shared, callee, request, Failures::Told, None).await
 }

@@ -412,7 +412,7 @@ impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooLarge { limit_bytes } => body_too_large(BODY_BYTES, limit_bytes),
-            BodyError::Aborted(_) => Self::new(kind::BODY_ABORTED, error.to_string()),
+            BodyError::Aborted(_) | BodyError::HandedOn => Self::new(kind::BODY_ABORTED, error.to_string()),
         }
     }
 }

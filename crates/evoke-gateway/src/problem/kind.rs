@@ -95,6 +95,8 @@ kinds! {
         "The app has queued invocations, events that wait for their time, or waits. Nothing was removed. Let them be done, or say that they are to be dropped: `drop_pending`.";
     ROUTE_TAKEN: CONFLICT, false, None, "route_taken", "route taken",
         "Another app has a route with the same path and method. Nothing was changed.";
+    NEXT_REFUSED: CONFLICT, false, None, "next_refused", "not passed on",
+        "Told to a decorator: the request's body cannot be handed on again, or it has gone on as often as it may. The detail says which.";
     KEY_IN_USE: CONFLICT, true, None, "key_in_use", "idempotency key in use",
         "The first call with this `Idempotency-Key` is still running. Ask again for its answer.";
     TOO_LARGE: PAYLOAD_TOO_LARGE, false, PLATFORM, "too_large", "too large",

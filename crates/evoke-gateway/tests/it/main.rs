@@ -9,6 +9,7 @@ mod connections;
 mod control;
 mod cors;
 mod dead_letters;
+mod decorators;
 mod deploy;
 mod documents;
 mod drain;

@@ -93,6 +93,7 @@ pub async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16
         deadline_at: Timestamp(0),
         timeout,
         input: Input::Event(Event::new("e", "/s", "t")),
+        decorates: false,
         up,
         cancel: CancellationToken::new(),
     };

@@ -136,6 +136,9 @@ pub struct InvokeRequest<'a> {
     pub client: Option<&'a str>,
     /// Whether `BODY` frames follow.
     pub body: bool,
+    /// Whether the function is a decorator here, which may ask for what is next.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub next: bool,
 }
 
 /// The event, or several in an array.

@@ -99,7 +99,7 @@ async fn whole_body(call: &mut Call, limit_bytes: u64) -> Result<bytes::Bytes, E
         body = body.collect(limit_bytes) => body.map_err(|cause| {
             let code = match cause {
                 BodyError::TooLarge { .. } => FailureCode::FunctionError,
-                BodyError::Aborted(_) => FailureCode::Cancelled,
+                BodyError::Aborted(_) | BodyError::HandedOn => FailureCode::Cancelled,
             };
             Ended::Failed(Failure::new(code, format!("request {cause}")))
         }),

@@ -117,6 +117,7 @@ fn call() -> (Call, mpsc::Receiver<evoke_core::runtime::Report>) {
         deadline_at: Timestamp::from_millis(0),
         timeout: TIMEOUT,
         input: Input::Event(Event::new(NAMES.1, NAMES.0, NAMES.1)),
+        decorates: false,
         up,
         cancel: CancellationToken::new(),
     };

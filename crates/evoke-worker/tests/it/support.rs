@@ -312,6 +312,7 @@ pub fn call(input: Input, timeout: Duration) -> (Call, mpsc::Receiver<Report>) {
         deadline_at: Timestamp::from_millis((now + timeout).as_millis() as u64),
         timeout,
         input,
+        decorates: false,
         up,
         cancel: CancellationToken::new(),
     };

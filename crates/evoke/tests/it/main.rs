@@ -5,6 +5,7 @@
 mod app;
 mod bad_input;
 mod commands;
+mod decorators;
 mod delivery;
 mod dev;
 mod doctor;

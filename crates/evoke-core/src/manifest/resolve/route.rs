@@ -40,6 +40,7 @@ impl Resolver<'_, '_> {
                 Some(cors) => self.cors(&format!("{place}: cors"), cors),
                 None => app_cors.clone(),
             };
+            let decorators = self.decorators(&place, raw, declared);
             let (Some(path), Some(methods)) = (path, methods) else { continue };
             if !claims.iter().any(|other| other.path == path.value)
                 && let Err(error) = table.insert(path.value.clone(), ())
@@ -49,7 +50,7 @@ impl Resolver<'_, '_> {
             self.overlap(&place, path, &methods, &claims);
             let line = self.problems.line(&path.span);
             claims.push(Claim { path: path.value.clone(), methods: methods.clone(), line });
-            routes.extend(to.map(|to| Route { path: path.value.clone(), methods, to, cors }));
+            routes.extend(to.map(|to| Route { path: path.value.clone(), methods, to, cors, decorators }));
         }
         routes
     }

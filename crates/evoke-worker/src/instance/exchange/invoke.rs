@@ -40,6 +40,7 @@ impl Exchange<'_> {
                     params: &request.params,
                     client: request.client.as_deref(),
                     body: self.upload.is_open(),
+                    next: call.decorates,
                 });
             }
         }

@@ -65,7 +65,9 @@ impl Upload {
             Some(Err(cause)) => {
                 let reason = logs::clean(cause.to_string().as_bytes(), REASON_BYTES);
                 encoder.frame(Kind::BodyAbort, call, reason.as_bytes());
-                self.cut_short = Some(cause);
+                if cause != BodyError::HandedOn {
+                    self.cut_short = Some(cause);
+                }
                 self.body = None;
             }
             None => {

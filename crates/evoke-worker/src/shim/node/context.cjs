@@ -1,6 +1,8 @@
 // `ctx` of web-style handlers and `context` of Lambda-style ones: one object that has the fields of both.
 "use strict";
 
+const { next, nextPayload } = require("./next.cjs");
+
 class Context {
   #call;
   #init;
@@ -18,6 +20,15 @@ class Context {
     this.revision = init.revision;
     // Bindings for Lambda-style handlers, which get no env.
     Object.defineProperty(this, "env", { value: env });
+  }
+
+  // Goes on along the route, for a function among its decorators. Web style: (request, init), and a Response; Lambda style:
+  // (event), and what can be returned. Without an argument the request goes on as it came.
+  next(input, init) {
+    const call = this.#call;
+    if (call.payload !== undefined) return nextPayload(call, input, call.payload);
+    if (call.request === undefined) return Promise.reject(new TypeError("nothing follows an event: next is for requests"));
+    return next(call, input, init);
   }
 
   // Keeps the call open until the promise settles, also when the response is out already.

@@ -9,6 +9,7 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 async function request(target, call, _env, ctx) {
   const payload = toPayload(call.head, await call.readBody(), ctx);
+  call.payload = payload;
   const { status, headers, body } = toResponse(await invoke(target, payload, ctx));
   const silent = body.length === 0 || call.head.request.method === "HEAD";
   call.respond(status, headers, !silent);
@@ -99,15 +100,17 @@ function toResponse(result) {
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw new TypeError(`the handler returned statusCode ${JSON.stringify(answer.statusCode)}, which is not within 200 to 599`);
   }
+  const body = toBody(answer);
   const headers = [];
   for (const [name, value] of Object.entries(answer.headers ?? {})) {
+    // With a body of its own, the one that came from what is next is not meant.
+    if (body.length > 0 && name.toLowerCase() === "evoke-body") continue;
     if (value !== undefined && value !== null) headers.push([name.toLowerCase(), String(value)]);
   }
   for (const [name, values] of Object.entries(answer.multiValueHeaders ?? {})) {
     for (const value of values ?? []) headers.push([name.toLowerCase(), String(value)]);
   }
   for (const cookie of answer.cookies ?? []) headers.push(["set-cookie", String(cookie)]);
-  const body = toBody(answer);
   if (body.length > 0 && !headers.some(([name]) => name === "content-type")) headers.push(["content-type", "application/json"]);
   return { status, headers, body };
 }

@@ -2,12 +2,14 @@
 "use strict";
 
 const { returnedEvents } = require("./event.cjs");
+const { BODY, INCOMING, incoming, nameOf } = require("./next.cjs");
 
 async function request(target, call, env, ctx, source) {
   if (typeof target.fetch !== "function") {
     throw new TypeError(`the function got a request, but ${source} has no fetch handler: add fetch(request, env, ctx) to its default export`);
   }
-  const response = await target.fetch(toRequest(call), env, ctx);
+  call.request = toRequest(call);
+  const response = await target.fetch(call.request, env, ctx);
   await answer(call, response);
 }
 
@@ -19,9 +21,12 @@ async function event(target, call, env, ctx, source) {
 }
 
 function toRequest(call) {
-  const { method, uri, headers } = call.head.request;
+  const { method, uri, headers, next, body } = call.head.request;
   const init = { method, headers };
-  if (method !== "GET" && method !== "HEAD") {
+  if (next && body && method !== "GET" && method !== "HEAD") {
+    init.body = incoming(call);
+    init.duplex = "half";
+  } else if (method !== "GET" && method !== "HEAD") {
     const whole = call.wholeBody();
     if (whole === null) {
       init.body = new ReadableStream({ pull: (controller) => pull(call, controller) }, { highWaterMark: 0 });
@@ -49,6 +54,10 @@ async function answer(call, response) {
   if (response.body === null || call.head.request.method === "HEAD") {
     await response.body?.cancel();
     return call.respond(response.status, headers, false);
+  }
+  const name = nameOf(response.body);
+  if (name !== null && name !== INCOMING) {
+    return call.respond(response.status, [...headers.filter(([field]) => field !== BODY), [BODY, name]], false);
   }
   const reader = response.body.getReader();
   call.respond(response.status, headers, true);

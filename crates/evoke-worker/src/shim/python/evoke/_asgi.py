@@ -66,7 +66,7 @@ def _scope(call, init, lifespan):
     scheme, host, path, query = split_uri(request["uri"])
     name, _, port = host.rpartition(":")
     server = (name.strip("[]"), int(port)) if name and port.isdigit() else (host, 443 if scheme == "https" else 80)
-    context = Context(call, init)
+    context = Context(call, init, awaits=True)
     return {
         "type": "http",
         "asgi": _VERSIONS,

@@ -9,8 +9,11 @@ class Context:
     client_context = None
     identity = None
 
-    def __init__(self, call, init):
-        head = call.head
+    def __init__(self, call, init, awaits=False):
+        head = self._head = call.head
+        self._call = call
+        self._awaits = awaits
+        self._came = self._target = None
         self.run = self.aws_request_id = head["run"]
         self.attempt = head["attempt"]
         self.cause = head["cause"]
@@ -21,6 +24,28 @@ class Context:
         self.revision = self.function_version = self.log_stream_name = init["revision"]
         self.memory_limit_in_mb = str(init["memory_mib"])
         self.deadline_ms = head["deadline_ms"]
+
+    def next(self, event=None):
+        """Goes on along the route, for a function among its decorators: with `event`, or with the request as it came.
+
+        Returns what can be returned; in a coroutine it is awaited.
+        """
+        from evoke import _next
+
+        if self._came is None:
+            raise TypeError("next is for handlers of requests; an application calls next_request")
+        return self._run(_next.go(self, event, self._came))
+
+    def next_request(self, *, method=None, path=None, headers=None, body=None):
+        """The same for ASGI and WSGI applications: what is None goes on as it came; `headers` are pairs."""
+        from evoke import _next
+
+        return self._run(_next.go_raw(self, method, path, headers, body))
+
+    def _run(self, operation):
+        from evoke import _next
+
+        return (_next.drive_async if self._awaits else _next.drive)(self._call, operation)
 
     @property
     def invoked_function_arn(self):

@@ -26,7 +26,7 @@ def handle(handler, call, init):
     event = call.head.get("event")
     if event is not None:
         return returned_events(handler(event, context))
-    payload = to_payload(call.head, call.read_body(), context)
+    payload = _payload(call, context)
     status, headers, body = to_response(handler(payload, context))
     silent = not body or call.head["request"]["method"] == "HEAD"
     call.respond(status, headers, not silent)
@@ -36,17 +36,47 @@ def handle(handler, call, init):
 
 
 async def handle_async(handler, call, init):
-    context = Context(call, init)
+    context = Context(call, init, awaits=True)
     event = call.head.get("event")
     if event is not None:
         return returned_events(await handler(event, context))
-    payload = to_payload(call.head, await call.read_body_async(), context)
+    # Looking for a body that is not there would hold up the other calls of the loop.
+    if call.head["request"].get("next") and init["concurrency"] == 1:
+        payload = _payload(call, context)
+    else:
+        payload = to_payload(call.head, await call.read_body_async(), context)
+        _came(context, payload)
     status, headers, body = to_response(await handler(payload, context))
     silent = not body or call.head["request"]["method"] == "HEAD"
     call.respond(status, headers, not silent)
     if not silent:
         await call.send_last_async(body)
     return []
+
+
+def _payload(call, context):
+    """The payload of a request. A decorator's body is read when it looks for it."""
+    request = call.head["request"]
+    if not (request.get("next") and request["body"]):
+        payload = to_payload(call.head, call.read_body(), context)
+        _came(context, payload)
+        return payload
+    from evoke import _next
+
+    def read():
+        kind = next((value for name, value in request["headers"] if name == "content-type"), None)
+        return _next.encoded(call.read_body(), kind, encode_body)
+
+    payload = to_payload(call.head, b"", context)
+    del payload["isBase64Encoded"]
+    payload = _next.Request(payload, lambda: {"isBase64Encoded": False} | read())
+    _came(context, payload)
+    return payload
+
+
+def _came(context, payload):
+    context._came = payload
+    context._target = (payload["rawPath"], payload["rawQueryString"])
 
 
 def to_payload(head, body, context):
@@ -130,6 +160,9 @@ def to_response(result):
         headers += [[name.lower(), str(value)] for value in values or ()]
     headers += [["set-cookie", str(cookie)] for cookie in result.get("cookies") or ()]
     body = to_body(result.get("body"), result.get("isBase64Encoded"))
+    if body:
+        # With a body of its own, the one that came from what is next is not meant.
+        headers = [field for field in headers if field[0] != "evoke-body"]
     if body and not any(name == "content-type" for name, _ in headers):
         headers.append(["content-type", "application/json"])
     return status, headers, body

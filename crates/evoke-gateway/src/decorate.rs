@@ -1,0 +1,48 @@
+//! Decorators: what a request passes on its way along a route, and the answer on its way back.
+//!
+//! Each is asked in turn and goes on to the next by itself, or answers. The bodies stay here: a function that goes on without
+//! having read one, or answers with the one it was answered with, only names it (`source`, `next`).
+
+mod function;
+mod next;
+mod source;
+
+use std::sync::Arc;
+
+use axum::body::Body as HttpBody;
+use axum::response::Response;
+use evoke_engine::next::Onward;
+use evoke_engine::route::RouteMatch;
+use futures_util::future::BoxFuture;
+use http::{HeaderName, Request};
+
+use crate::data;
+use crate::gateway::Shared;
+use crate::problem::Refusal;
+
+/// Names a body that is not sent along: `incoming` in a request to `/v1/next`, a number in answers.
+pub(crate) const BODY: HeaderName = HeaderName::from_static("evoke-body");
+
+/// A route that a request goes along.
+pub(crate) struct Line {
+    pub shared: Arc<Shared>,
+    pub route: RouteMatch,
+}
+
+impl Line {
+    /// Goes on from decorator `at`, or to what the route leads to. `from`: the decorator before, when it is a function. Dropping
+    /// the future or the response's body ends all that was begun.
+    pub fn go(
+        self: Arc<Self>,
+        at: usize,
+        request: Request<HttpBody>,
+        from: Option<Onward>,
+    ) -> BoxFuture<'static, Result<Response, Refusal>> {
+        Box::pin(async move {
+            match self.route.decorators.get(at).cloned() {
+                Some(name) => function::answer(&self, at, name, request, from).await,
+                None => data::reach(&self.shared, self.route.clone(), request, from).await,
+            }
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! A decorator that is a function: it is called with the request, and may ask for what is next.
+
+use std::sync::Arc;
+
+use axum::body::Body as HttpBody;
+use axum::response::Response;
+use evoke_core::body::{Body, BodyError};
+use evoke_core::id::FunctionName;
+use evoke_core::record::Trigger;
+use evoke_core::runtime;
+use evoke_engine::TraceParent;
+use evoke_engine::call::CallRequest;
+use evoke_engine::next::Onward;
+use http::Request;
+
+use super::next::Following;
+use super::source::Source;
+use super::{BODY, Line};
+use crate::call::{authority, respond};
+use crate::gateway::Peer;
+use crate::headers::strip;
+use crate::problem::{BODY_BYTES, Failures, Refusal};
+
+/// Calls decorator `at` of the line, the function `name`.
+pub(super) async fn answer(
+    line: &Arc<Line>,
+    at: usize,
+    name: FunctionName,
+    request: Request<HttpBody>,
+    from: Option<Onward>,
+) -> Result<Response, Refusal> {
+    let shared = &line.shared;
+    let (parts, body) = request.into_parts();
+    let head = parts.clone();
+    let authority = authority(&parts)?;
+    let trace = parts.headers.get(TraceParent::NAME);
+    let trace = trace.and_then(|value| TraceParent::parse(value.to_str().ok()?));
+    let trigger =
+        Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
+    let cap = shared.cap(BODY_BYTES, shared.engine.limits().body_bytes);
+    let (source, body, mut pump) = Source::new(&parts.headers, body, cap).await?;
+    let mut headers = parts.headers;
+    strip(&mut headers);
+    headers.remove(BODY);
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = runtime::Request {
+        method: parts.method.clone(),
+        uri: format!("http://{authority}{path}"),
+        headers,
+        params: line.route.params.clone(),
+        client: parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_string()),
+        body,
+    };
+    let following = Arc::new(Following::new(line.clone(), at + 1, head, source));
+    let call = CallRequest {
+        app: line.route.app.clone(),
+        function: name,
+        request,
+        trigger,
+        trace,
+        idempotency_key: None,
+    };
+    let next = following.clone().into_next();
+    let tell = if shared.tell_failures { Failures::Told } else { Failures::Coded };
+    match pump.during(Box::pin(shared.engine.call_along(call, from, Some(next)))).await? {
+        Ok(mut answered) => {
+            let named = answered.response.headers.remove(BODY);
+            // With a body of its own, the one that it could have named is not meant.
+            let is_bare = matches!(&answered.response.body, Body::Full(bytes) if bytes.is_empty());
+            match named.filter(|_| is_bare) {
+                Some(named) => following.hand_out(&named, answered),
+                None => respond(answered, &parts.method, pump).await,
+            }
+        }
+        // What the decorator made of a body that broke off is a consequence; the cause is told.
+        Err(error) => Err(match pump.error() {
+            Some(error @ BodyError::TooLarge { .. }) => error.clone().into(),
+            _ => Refusal::from_call(error, tell),
+        }),
+    }
+}
