@@ -40,7 +40,7 @@ pub(crate) fn decide(
                 }
                 AfterFailure::GiveUp => {
                     let times =
-                        if attempt == 1 { "attempt".to_owned() } else { format!("{attempt} attempts") };
+                        if attempt == 1 { "one attempt".to_owned() } else { format!("{attempt} attempts") };
                     Verdict::DeadLetter { reason: format!("given up after {times}: {}", outcome.reason()) }
                 }
             }

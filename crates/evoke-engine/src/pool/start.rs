@@ -92,7 +92,8 @@ impl Pool {
         };
         let loading = matches!(asked, Asked::Place(_));
         state.loading += usize::from(loading);
-        let starting = Starting { pool: self.clone(), loading, over: false };
+        // A runtime that is being shut down drops it at once, and `state` is locked here.
+        let starting = Starting { pool: self.clone(), loading, over: true };
         inner.work.clone().spawn(starting.run(inner, asked));
         true
     }
@@ -139,7 +140,7 @@ impl Pool {
     }
 }
 
-/// A start under way. Dropping it says that it failed, so that nobody waits for it.
+/// A start. Once it is under way, dropping it says that it failed, so that nobody waits for it.
 struct Starting {
     pool: Arc<Pool>,
     /// It has a place.
@@ -149,6 +150,7 @@ struct Starting {
 
 impl Starting {
     async fn run(mut self, inner: Arc<Inner>, asked: Asked) {
+        self.over = false;
         let place = match asked {
             Asked::Place(place) => place,
             Asked::InLine(granted) => {
