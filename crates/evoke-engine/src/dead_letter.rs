@@ -37,13 +37,13 @@ impl Engine {
                 app: Some(app.clone()),
                 function: selection.function.clone(),
                 run: None,
-                before,
+                before: before.clone(),
                 limit: PAGE.min(looks - looked),
             };
             let page = self.0.store.dead_letters(&query).await?;
             looked += page.len();
             let is_last = page.len() < query.limit;
-            let mut last = None;
+            let mut last = before;
             for letter in page {
                 if chosen.letters.len() == limit {
                     chosen.next = last;

@@ -46,6 +46,34 @@ async fn redrive(world: &World, body: serde_json::Value) -> Reply {
 }
 
 #[tokio::test]
+async fn page_after_page_tells_all_of_them_wherever_a_page_ends() {
+    let world = world().await;
+    for n in 3..110 {
+        world.publish(&format!("o{n}"), "order").await;
+    }
+    for limit in [10, 100, 110, 220, 1000] {
+        loop {
+            let (mut runs, mut before) = (Vec::new(), String::new());
+            loop {
+                let page = list(&world, &format!("?limit={limit}{before}")).await;
+                runs.extend(page.dead_letters.into_iter().map(|letter| letter.run.id));
+                let Some(next) = page.next else { break };
+                before = format!("&before={next}");
+            }
+            let mut each = runs.clone();
+            each.sort_unstable();
+            each.dedup();
+            assert_eq!(each.len(), runs.len(), "in pages of {limit} none comes twice");
+            // Some may still be on their way.
+            if runs.len() == 220 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn dead_letters_show_why_and_what() {
     let world = world().await;
     let all = list(&world, "?limit=4").await;
