@@ -6,6 +6,7 @@
 //! alone.
 
 pub mod declared;
+mod hop;
 mod judge;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{AppName, FunctionName};
 use crate::record::Trigger;
 
+pub use hop::{CDN_LOOP, Hop};
 pub use judge::{ChainLimits, LoopStopped, Passed, judge};
 
 /// The invocations before one, oldest first. Cloning it is cheap.
@@ -111,7 +113,7 @@ impl Edge {
 impl fmt::Display for Edge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http => f.write_str("HTTP"),
+            Self::Http => f.write_str("request"),
             Self::Call => f.write_str("call"),
             Self::Event { ty } => write!(f, "event {ty}"),
             Self::Wait { ty } => write!(f, "wait for {ty}"),

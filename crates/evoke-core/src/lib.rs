@@ -4,7 +4,8 @@
 //! CloudEvents ([`event`]), which of them a subscription takes ([`filter`]) and how they are sent on ([`hook`]), the manifest ([`manifest`]), how an
 //! execution ends ([`outcome`]), when it is tried again ([`retry`]), how often something may be done ([`rate`]), when a schedule
 //! fires ([`schedule`]), what the platform says of itself ([`lifecycle`]), what is remembered of it ([`record`]), where a
-//! route leads that is no function ([`upstream`], [`redirect`]), who may read it ([`cors`]), and the seams behind which the outside
+//! route leads that is no function ([`upstream`], [`redirect`]), who may read it ([`cors`]), which requests come from functions of
+//! the same node ([`origin`]), and the seams behind which the outside
 //! world lies: [`store::Store`], [`runtime::Runtime`], and for proxied requests [`upstream::Forward`].
 //!
 //! **What it is not:** a place for I/O. Nothing here opens a file or a socket, reads a clock or draws a
@@ -32,6 +33,7 @@ pub mod id;
 pub mod lifecycle;
 pub mod limits;
 pub mod manifest;
+pub mod origin;
 pub mod outcome;
 pub mod rate;
 pub mod record;

@@ -24,6 +24,8 @@ pub struct Limits {
     pub delay: Duration,
     /// How long chains of calls and events may be, where the manifest does not say.
     pub chain: ChainLimits,
+    /// Invocations of a function from outside in the same way within a minute, more of which may be a loop.
+    pub loop_rate: u64,
     /// Starts whose invocations are counted at the same time; those with the fewest lately are forgotten first.
     pub chain_starts: usize,
     /// Events of the platform's own about trouble (failing functions, dead letters, loops) for one app in a second.
@@ -145,6 +147,7 @@ impl Default for Limits {
             delayed_events: 100_000,
             delay: Duration::from_secs(366 * 24 * 60 * 60),
             chain: ChainLimits { depth: 16, reentries: 8, invocations: 100_000 },
+            loop_rate: 6_000,
             chain_starts: 10_000,
             lifecycle_events_per_second: 2,
             lifecycle_events_at_once: 100,

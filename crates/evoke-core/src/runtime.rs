@@ -136,6 +136,8 @@ pub struct Call {
     pub input: Input,
     /// Whether it stands in front of something, so that it may ask for `/v1/next`.
     pub decorates: bool,
+    /// `CDN-Loop` (RFC 8586) of the requests it sends by the network, if it may send any: see [`crate::chain::Hop`].
+    pub hops: Option<String>,
     /// Where the instance reports. Bounded; a full channel slows the guest down.
     pub up: mpsc::Sender<Report>,
     /// Fires when nobody wants the answer any more.

@@ -6,10 +6,10 @@
 mod answer;
 mod record;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use evoke_core::chain::{Edge, Link};
+use evoke_core::chain::{CDN_LOOP, Edge, Hop, Link};
 use evoke_core::event::Event;
 use evoke_core::id::RunId;
 use evoke_core::limits::Limits;
@@ -67,6 +67,8 @@ pub(crate) struct Attempt {
     pub next: Option<Next>,
     /// Why its last write under a condition was refused, in the words it was told.
     pub conflict: Option<String>,
+    /// What was said of the first loop that a call of its led to.
+    pub looped: Arc<OnceLock<String>>,
     /// The newest position of the log when it began.
     pub after_seq: u64,
     /// Log lines so far, those that were dropped included.
@@ -123,6 +125,7 @@ impl Attempt {
             called: false,
             next: None,
             conflict: None,
+            looped: Arc::default(),
             after_seq: inner.waits.newest(),
             written: Lines::default(),
             dropped: Lines::default(),
@@ -145,6 +148,9 @@ impl Attempt {
 
     /// Runs the handler to its end. The instance is given back before this returns.
     pub async fn execute(self, slot: Slot, taken: Taken, input: Input, caller: Option<Caller>) -> Executed {
+        if self.target.can_send() {
+            self.inner.spans.enter(self.cause_of_children());
+        }
         let execution = Execution {
             caller,
             beside: FuturesUnordered::new(),
@@ -161,14 +167,32 @@ impl Attempt {
         execution.run(slot, input).await
     }
 
-    /// A handler that let the refusal of a write through failed by that: the refusal's words are in its error.
-    fn name_conflict(&self, failure: Failure) -> Failure {
-        let thrown = failure.code == FailureCode::FunctionError;
-        match &self.conflict {
-            Some(words) if thrown && failure.message.contains(words) => {
-                Failure { code: FailureCode::StateConflict, ..failure }
+    /// `CDN-Loop` of the requests it sends.
+    fn hops(&self, input: &Input) -> String {
+        let before = match input {
+            Input::Request(request) => {
+                let fields = request.headers.get_all(CDN_LOOP).iter().filter_map(|field| field.to_str().ok());
+                fields.collect::<Vec<_>>().join(", ")
             }
-            _ => failure,
+            Input::Event(_) | Input::Events(_) => String::new(),
+        };
+        let hop = Hop { span: self.span.clone(), depth: self.cause.depth + 1 };
+        hop.after(Some(&before), &self.inner.name)
+    }
+
+    /// A handler that let a refusal through failed by that: the refusal's words are in its error. So the end of a loop is told
+    /// as that to all who are part of it.
+    fn name_refusal(&self, failure: Failure) -> Failure {
+        if failure.code != FailureCode::FunctionError {
+            return failure;
+        }
+        let by = |words: Option<&String>| words.filter(|words| failure.message.contains(*words)).cloned();
+        if let Some(message) = by(self.looped.get()) {
+            return Failure { code: FailureCode::LoopDetected, message, ..failure };
+        }
+        match by(self.conflict.as_ref()) {
+            Some(_) => Failure { code: FailureCode::StateConflict, ..failure },
+            None => failure,
         }
     }
 
@@ -263,6 +287,7 @@ impl Execution {
     fn call(&self, input: Input, up: mpsc::Sender<Report>) -> Call {
         let attempt = &self.attempt;
         let cause = Cause { span_id: attempt.span.clone(), ..attempt.cause.clone() };
+        let hops = attempt.target.can_send().then(|| attempt.hops(&input));
         let input = match input {
             Input::Request(mut request) => {
                 if let Ok(traceparent) = TraceParent::header(&cause).parse() {
@@ -281,6 +306,7 @@ impl Execution {
             timeout: attempt.timeout,
             input,
             decorates: attempt.next.is_some(),
+            hops,
             up,
             cancel: attempt.cancel.clone(),
         }
@@ -320,7 +346,7 @@ impl Execution {
                 }
                 Err(failure) => Outcome::Failed(failure),
             },
-            Ended::Failed(failure) => Outcome::Failed(self.attempt.name_conflict(failure)),
+            Ended::Failed(failure) => Outcome::Failed(self.attempt.name_refusal(failure)),
             Ended::TimedOut => Outcome::TimedOut { after_ms: self.attempt.timeout.as_millis() as u64 },
             Ended::Cancelled if self.attempt.inner.ending.is_cancelled() => {
                 Outcome::Rejected(pool::draining())

@@ -17,11 +17,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Permit, Refused};
+use crate::arrival::Arrival;
 use crate::attempt::{self, Attempt, Caller, Executed, Head, NoAnswer, Taken};
 use crate::engine::Inner;
 use crate::next::{Next, Onward};
 use crate::route::{App, Target};
-use crate::trace::TraceParent;
 use crate::{Engine, chain, ingest, lifecycle};
 
 use repeat::Again;
@@ -39,8 +39,8 @@ pub struct CallRequest {
     pub request: Request,
     /// How it came to be.
     pub trigger: Trigger,
-    /// The caller's trace, when it sent one.
-    pub trace: Option<TraceParent>,
+    /// Where it came from.
+    pub from: Arrival,
     /// The caller's `Idempotency-Key`: the same key within a day gets the first answer again.
     pub idempotency_key: Option<String>,
 }
@@ -161,20 +161,20 @@ impl Engine {
         self.call_along(call, None, None).await
     }
 
-    /// [`Engine::call`] on the way along a route: caused by the decorator before (`from`), and with more to come behind it
+    /// [`Engine::call`] on the way along a route: caused by the decorator before (`after`), and with more to come behind it
     /// (`next`), for one that is a decorator itself.
     pub async fn call_along(
         &self,
         call: CallRequest,
-        from: Option<Onward>,
+        after: Option<Onward>,
         next: Option<Next>,
     ) -> Result<Answered, CallError> {
-        let CallRequest { app, function, request, trigger, trace, idempotency_key } = call;
+        let CallRequest { app, function, request, trigger, from, idempotency_key } = call;
         let inner = &self.0;
         let run = inner.new_run_id();
-        let (cause, deadline) = match from {
+        let (cause, deadline) = match after {
             Some(Onward { cause, deadline }) => (cause, Some(deadline)),
-            None => (inner.cause_of_arrival(Some(run.as_str()), trace.as_ref()), None),
+            None => (inner.cause_of_arrival(Some(run.as_str()), &from), None),
         };
         let ask = Ask { app, function, request, trigger, run, cause, deadline, next };
         match idempotency_key {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evoke_core::id::{IdSource, RunId};
 use evoke_core::limits::Limits;
+use evoke_core::origin::Origins;
 use evoke_core::record::LogRecord;
 use evoke_core::runtime::Runtime;
 use evoke_core::store::{Retention, Space, Store, StoreError};
@@ -19,7 +20,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::again::Budgets;
 use crate::call::KeysInUse;
-use crate::chain::Starts;
+use crate::chain::{Rates, Spans, Starts};
 use crate::deploy::Files;
 use crate::hook::Hooks;
 use crate::later::Later;
@@ -54,6 +55,10 @@ pub struct Parts {
     pub seed: u64,
     /// What secrets are sealed with.
     pub secrets_key: SealingKey,
+    /// What this server calls itself to others.
+    pub name: String,
+    /// The connections that functions have open, as the runtime notes them.
+    pub origins: Origins,
 }
 
 /// Why an engine does not start.
@@ -94,6 +99,10 @@ pub(crate) struct Inner {
     pub later: Later,
     pub told: Told,
     pub starts: Starts,
+    pub spans: Spans,
+    pub rates: Rates,
+    pub name: String,
+    pub origins: Origins,
     pub recorder: Recorder,
     pub keys_in_use: KeysInUse,
     pub vault: Vault,
@@ -157,7 +166,7 @@ impl Inner {
 impl Engine {
     /// Loads what is deployed and starts to work off what is queued.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { store, runtime, clock, limits, retention, seed, secrets_key } = parts;
+        let Parts { store, runtime, clock, limits, retention, seed, secrets_key, name, origins } = parts;
         let (recorder, records) = recorder::channel(&limits);
         let inner = Arc::new_cyclic(|me| Inner {
             me: me.clone(),
@@ -172,6 +181,10 @@ impl Engine {
             later: Later::default(),
             told: Told::default(),
             starts: Starts::new(limits.chain_starts),
+            spans: Spans::new(limits.chain_starts),
+            rates: Rates::new(limits.chain_starts),
+            name,
+            origins,
             recorder,
             keys_in_use: KeysInUse::default(),
             vault: Vault::new(secrets_key),

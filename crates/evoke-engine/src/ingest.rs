@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use evoke_core::body::BodyError;
-use evoke_core::chain::Chain;
 use evoke_core::event::{Attribute, CAUSATION_ID, CORRELATION_ID, Event, EventError, EventRef};
 use evoke_core::filter::{Allowance, Decision};
-use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
+use evoke_core::id::{AppName, FunctionName, RunId};
 use evoke_core::lifecycle;
 use evoke_core::manifest::{Subscription, units};
 use evoke_core::record::{Cause, RunRecord, RunState, Trigger};
@@ -16,6 +15,7 @@ use evoke_core::time::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Engine;
+use crate::arrival::Arrival;
 use crate::engine::Inner;
 use crate::route::App;
 use crate::trace::TraceParent;
@@ -94,8 +94,8 @@ pub struct LaterCall {
     pub request: Request,
     /// How it came to be.
     pub trigger: Trigger,
-    /// The caller's trace.
-    pub trace: Option<TraceParent>,
+    /// Where it came from.
+    pub from: Arrival,
     /// The caller's `Idempotency-Key`: the same key within a day names the same run.
     pub idempotency_key: Option<String>,
 }
@@ -154,7 +154,7 @@ impl Engine {
         &self,
         app: &AppName,
         events: Vec<Event>,
-        trace: Option<TraceParent>,
+        from: Arrival,
     ) -> Result<Vec<Published>, PublishError> {
         let inner = &self.0;
         let _work = inner.begin().ok_or(PublishError::Draining)?;
@@ -177,7 +177,7 @@ impl Engine {
                 // With many subscriptions a large batch takes a while; others are not kept waiting for it.
                 tokio::task::yield_now().await;
             }
-            let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), trace.as_ref());
+            let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), &from);
             items.push(append_event(inner, to, event, &cause, &mut allowance, now));
         }
         let names: Vec<EventRef> =
@@ -205,7 +205,7 @@ impl Engine {
 
     /// Accepts a call to be made later. Durable when it returns.
     pub async fn call_later(&self, call: LaterCall) -> Result<Accepted, LaterError> {
-        let LaterCall { app, function, request, trigger, trace, idempotency_key } = call;
+        let LaterCall { app, function, request, trigger, from, idempotency_key } = call;
         let inner = &self.0;
         if inner.stopping.is_cancelled() {
             return Err(LaterError::Draining);
@@ -225,7 +225,7 @@ impl Engine {
         let _work = inner.begin().ok_or(LaterError::Draining)?;
         let now = inner.now();
         let id = inner.new_run_id();
-        let cause = inner.cause_of_arrival(Some(id.as_str()), trace.as_ref());
+        let cause = inner.cause_of_arrival(Some(id.as_str()), &from);
         let (accepted, keyed) = (id.clone(), idempotency_key.is_some());
         let run = queued(id, app.clone(), function.clone(), trigger, cause, now);
         let queue = Queue::calls(app.clone(), function.clone());
@@ -274,19 +274,6 @@ impl Inner {
             checked.map_err(|cause| PublishError::Invalid { index, cause })?;
         }
         Ok(())
-    }
-
-    /// The cause of what comes from outside: part of the sender's correlation and trace where it named them.
-    pub fn cause_of_arrival(&self, correlation: Option<&str>, trace: Option<&TraceParent>) -> Cause {
-        let mut chance = self.chance.lock();
-        let root = match correlation {
-            Some(text) if !text.is_empty() && text.len() <= 256 => text.to_owned(),
-            _ => chance.ids.event(self.now()),
-        };
-        let trace_id = trace.map_or_else(|| chance.ids.trace(), |trace| trace.trace_id.clone());
-        let span_id = trace.map_or_else(|| chance.ids.span(), |trace| trace.span_id.clone());
-        let root = Correlation::from_text(root);
-        Cause { root, parent: None, depth: 0, chain: Chain::default(), trace_id, span_id }
     }
 }
 

@@ -19,10 +19,11 @@ use sha2::{Digest, Sha256};
 
 use tokio::sync::{Mutex, Notify};
 
+use crate::Engine;
+use crate::arrival::Arrival;
 use crate::engine::Inner;
 use crate::ingest::{PublishError, append_event, queues_of};
 use crate::route::{App, Snapshot};
-use crate::{Engine, TraceParent};
 
 /// How often the store is asked at least: another server may have accepted something.
 const LOOK: Duration = Duration::from_secs(5);
@@ -107,7 +108,7 @@ impl Engine {
         app: &AppName,
         events: Vec<Event>,
         when: When,
-        trace: Option<TraceParent>,
+        from: Arrival,
     ) -> Result<(Timestamp, Vec<EventRef>), PublishError> {
         let inner = &self.0;
         let _work = inner.begin().ok_or(PublishError::Draining)?;
@@ -124,7 +125,7 @@ impl Engine {
         let names = events.iter().map(Event::reference).collect();
         let mut writes = Vec::with_capacity(2 * events.len());
         for event in events {
-            let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), trace.as_ref());
+            let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), &from);
             writes.extend(keep(app, event, cause, at, now));
         }
         let written = inner.store.write(writes, now).await;

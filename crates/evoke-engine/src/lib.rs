@@ -11,6 +11,7 @@
 
 mod admission;
 mod again;
+mod arrival;
 mod attempt;
 pub mod call;
 mod chain;
@@ -29,6 +30,7 @@ mod place;
 mod platform;
 mod pool;
 mod queue;
+mod recent;
 mod recorder;
 mod refusal;
 pub mod removal;
@@ -43,6 +45,7 @@ pub mod subscription;
 mod trace;
 mod wait;
 
+pub use arrival::Arrival;
 pub use engine::{Engine, Parts, StartError};
 pub use pool::{Failing, Instances};
 pub use secrets::SealingKey;

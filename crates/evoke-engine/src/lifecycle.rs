@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::arrival::Arrival;
 use crate::engine::Inner;
 use crate::ingest::{append_event, queues_of};
 use crate::route::App;
@@ -60,7 +61,7 @@ fn event(inner: &Inner, app: &App, id: String, ty: &str, subject: &str, data: Va
     let now = inner.now();
     // Marks what it causes, however far away.
     let root = format!("{PREFIX}{}", inner.chance.lock().ids.event(now));
-    let cause = inner.cause_of_arrival(Some(&root), None);
+    let cause = inner.cause_of_arrival(Some(&root), &Arrival::default());
     Some(append_event(inner, app, event, &cause, &mut inner.allowance(), now))
 }
 

@@ -12,6 +12,7 @@ use evoke_core::webhook::{self, Refused};
 use http::HeaderMap;
 
 use crate::Engine;
+use crate::arrival::Arrival;
 use crate::ingest::{PublishError, Published};
 
 /// Why a report was not accepted.
@@ -70,6 +71,7 @@ impl Engine {
         at: usize,
         headers: &HeaderMap,
         body: Bytes,
+        from: Arrival,
     ) -> Result<Vec<Published>, ReportError> {
         let inner = &self.0;
         let webhook = self.webhook(app, at).ok_or_else(|| ReportError::NotFound(app.clone()))?;
@@ -80,7 +82,7 @@ impl Engine {
         let most = inner.limits.publish_events;
         let events = webhook::to_events(&webhook.scheme, &webhook.mapping, headers, body, most, fresh_id)?;
         let made = made.into_inner();
-        self.publish(app, events, None).await.map_err(|error| ReportError::publish(error, made))
+        self.publish(app, events, from).await.map_err(|error| ReportError::publish(error, made))
     }
 
     /// Accepts what a page sent to `beacon`. Durable when it returns.
@@ -90,6 +92,7 @@ impl Engine {
         beacon: &Beacon,
         origin: Option<&str>,
         body: Bytes,
+        from: Arrival,
     ) -> Result<Vec<Published>, ReportError> {
         let mut event = Event::new(self.new_event_id(), &beacon.source, &beacon.event);
         if let Some(origin) = origin {
@@ -106,6 +109,6 @@ impl Engine {
         };
         event.check()?;
         let made = Some(event.id().to_owned());
-        self.publish(app, vec![event], None).await.map_err(|error| ReportError::publish(error, made))
+        self.publish(app, vec![event], from).await.map_err(|error| ReportError::publish(error, made))
     }
 }

@@ -186,6 +186,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Whether it may send requests over the network.
+    pub fn can_send(&self) -> bool {
+        self.settings.hook.is_some() || !self.settings.egress.entries().is_empty()
+    }
+
     /// The subscription of this name, as it is deployed now.
     pub fn subscription(&self, name: &SubscriptionName) -> Option<&Subscription> {
         self.settings.on.iter().find(|on| on.name() == *name)

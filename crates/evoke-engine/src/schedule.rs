@@ -18,6 +18,7 @@ use evoke_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::arrival::Arrival;
 use crate::engine::Inner;
 use crate::ingest::{append_event, queues_of};
 use crate::route::App;
@@ -210,7 +211,7 @@ async fn publish(
     if let Some(data) = &schedule.data {
         event = event.with_data(Data::Json(data.clone()), Some("application/json".to_owned()));
     }
-    let cause = inner.cause_of_arrival(None, None);
+    let cause = inner.cause_of_arrival(None, &Arrival::default());
     let item = append_event(inner, app, event, &cause, &mut inner.allowance(), now);
     let due = queues_of(std::slice::from_ref(&item));
     let waits = inner.waits.before(&[], std::slice::from_ref(&item));

@@ -21,7 +21,7 @@ pub(crate) fn decide(
         // The server is going away: another one, or this one after its restart, makes the attempt.
         Outcome::Rejected(failure) if failure.code == FailureCode::Draining => Verdict::Release,
         // Trying again cannot help until somebody deploys, or changes a bound; the dead letter waits for that.
-        Outcome::Rejected(failure)
+        Outcome::Failed(failure) | Outcome::Rejected(failure)
             if matches!(failure.code, FailureCode::NotDeployed | FailureCode::LoopDetected) =>
         {
             Verdict::DeadLetter { reason: outcome.reason() }

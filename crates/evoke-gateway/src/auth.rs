@@ -75,7 +75,7 @@ impl TokenHash {
     }
 
     /// A name for this server that others do not have, and that says nothing of the token.
-    pub(crate) fn pseudonym(&self) -> String {
+    pub fn pseudonym(&self) -> String {
         let digest = Sha256::new().chain_update("evoke pseudonym\n").chain_update(self.0).finalize();
         digest[..6].iter().fold("evoke-".to_owned(), |name, byte| format!("{name}{byte:02x}"))
     }

@@ -7,7 +7,6 @@ use evoke_core::body::{Body, BodyError};
 use evoke_core::id::{AppName, FunctionName, RunId};
 use evoke_core::record::Trigger;
 use evoke_core::runtime;
-use evoke_engine::TraceParent;
 use evoke_engine::call::{Answered, CallRequest};
 use evoke_engine::ingest::{Accepted, LaterCall};
 use evoke_engine::next::Onward;
@@ -20,7 +19,6 @@ use crate::gateway::{Peer, Shared};
 use crate::headers::{RESPOND_ASYNC, idempotency_key, strip, take_respond_async};
 use crate::problem::{BODY_BYTES, Failures, Refusal, kind};
 
-const TRACEPARENT: &str = "traceparent";
 const REPLAYED: &str = "evoke-replayed";
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -43,11 +41,12 @@ pub(crate) async fn answer(
     callee: Callee,
     request: Request<HttpBody>,
     tell: Failures,
-    from: Option<Onward>,
+    after: Option<Onward>,
 ) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     let key = idempotency_key(&parts.headers)?;
-    let trace = parts.headers.get(TRACEPARENT).and_then(|value| TraceParent::parse(value.to_str().ok()?));
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let from = shared.engine.arrival(&parts.headers, peer);
     let authority = authority(&parts)?;
     let trigger =
         Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
@@ -64,16 +63,16 @@ pub(crate) async fn answer(
     };
 
     strip(&mut parts.headers);
-    let client = parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_string());
+    let client = peer.map(|peer| peer.ip().to_string());
     let Callee { app, function, params, method, path_and_query } = callee;
     let uri = format!("http://{authority}{path_and_query}");
     let request = runtime::Request { method, uri, headers: parts.headers, params, client, body };
     if asynchronously {
-        let call = LaterCall { app: app.clone(), function, request, trigger, trace, idempotency_key: key };
+        let call = LaterCall { app: app.clone(), function, request, trigger, from, idempotency_key: key };
         return Ok(later(&app, shared.engine.call_later(call).await?));
     }
-    let call = CallRequest { app, function, request, trigger, trace, idempotency_key: key };
-    match pump.during(Box::pin(shared.engine.call_along(call, from, None))).await? {
+    let call = CallRequest { app, function, request, trigger, from, idempotency_key: key };
+    match pump.during(Box::pin(shared.engine.call_along(call, after, None))).await? {
         Ok(answered) => respond(answered, &parts.method, pump).await,
         // What the function made of a body that broke off is a consequence; the cause is told.
         Err(error) => Err(match pump.error() {

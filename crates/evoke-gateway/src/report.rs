@@ -10,6 +10,7 @@ use axum::body::Body as HttpBody;
 use axum::response::{IntoResponse, Response};
 use evoke_core::id::AppName;
 use evoke_core::manifest::{Beacon, Webhook};
+use evoke_engine::Arrival;
 use evoke_engine::report::ReportError;
 use http::header::{ALLOW, ORIGIN};
 use http::request::Parts;
@@ -69,7 +70,7 @@ async fn receive(
 ) -> Result<Response, Refusal> {
     let _held = shared.hold(&body, webhook.body_bytes)?;
     let body = whole(&parts.headers, body, shared.cap("webhook_bytes", webhook.body_bytes)).await?;
-    match shared.engine.report(app, at, &parts.headers, body).await {
+    match shared.engine.report(app, at, &parts.headers, body, arrival(shared, &parts)).await {
         Ok(_) => Ok(StatusCode::ACCEPTED.into_response()),
         Err(error) => {
             if let ReportError::Refused(_) | ReportError::Invalid(_) = error {
@@ -109,7 +110,7 @@ async fn take(
     let _held = shared.hold(&body, beacon.body_bytes)?;
     let body = whole(&parts.headers, body, shared.cap("beacon_bytes", beacon.body_bytes)).await?;
     let named = origin.as_ref().and_then(|origin| origin.to_str().ok());
-    shared.engine.report_page(app, beacon, named, body).await?;
+    shared.engine.report_page(app, beacon, named, body, arrival(shared, &parts)).await?;
     Ok(readable(StatusCode::NO_CONTENT.into_response(), origin))
 }
 
@@ -145,6 +146,10 @@ fn readable(mut response: Response, origin: Option<HeaderValue>) -> Response {
         cors::vary(response.headers_mut(), cors::BY_ORIGIN);
     }
     response
+}
+
+fn arrival(shared: &Shared, parts: &Parts) -> Arrival {
+    shared.engine.arrival(&parts.headers, parts.extensions.get::<Peer>().map(|peer| peer.0))
 }
 
 fn client(parts: &Parts) -> String {

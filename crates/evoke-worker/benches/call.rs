@@ -145,6 +145,7 @@ fn call(up: mpsc::Sender<Report>) -> Call {
             body: Body::empty(),
         }),
         decorates: false,
+        hops: None,
         up,
         cancel: CancellationToken::new(),
     }

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use evoke_core::egress::{AddressPolicy, AllowList, Destination};
 use evoke_core::limits::Limits;
+use evoke_core::origin::{Origins, Present};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -45,6 +46,7 @@ const TOLD_MAX: usize = 50;
 pub(crate) struct Node {
     policy: AddressPolicy,
     resolver: Resolver,
+    origins: Origins,
     /// Look-ups under way.
     lookups: Arc<Semaphore>,
     /// Connections of all functions.
@@ -58,12 +60,14 @@ impl Node {
     pub(crate) fn new(
         policy: AddressPolicy,
         resolver: Resolver,
+        origins: Origins,
         limits: Limits,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         Arc::new(Self {
             policy,
             resolver,
+            origins,
             lookups: Arc::new(Semaphore::new(limits.egress_lookups)),
             connections: Arc::new(Semaphore::new(limits.egress_connections_all)),
             limits,
@@ -83,6 +87,7 @@ impl Node {
 struct Namespace {
     node: Arc<Node>,
     allowed: AllowList,
+    present: Arc<Present>,
     names: Mutex<Names>,
     connections: Arc<Semaphore>,
     refusals: mpsc::Sender<Refusal>,
@@ -121,6 +126,7 @@ impl Egress {
         let namespace = Arc::new(Namespace {
             node: Arc::clone(node),
             allowed,
+            present: Arc::default(),
             names: Mutex::new(Names::new(node.limits.egress_names)),
             connections: Arc::new(Semaphore::new(node.limits.egress_connections)),
             refusals,
@@ -140,6 +146,11 @@ impl Egress {
         }
         let _ends_with = ended.drop_guard();
         Ok(Self { namespace, function, arrived, unheard, told: HashSet::new(), _ends_with })
+    }
+
+    /// The calls that run in the namespace.
+    pub(crate) fn present(&self) -> Arc<Present> {
+        Arc::clone(&self.namespace.present)
     }
 
     /// Forgets what was told: each call hears for itself what it was refused.

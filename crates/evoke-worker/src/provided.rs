@@ -85,6 +85,7 @@ impl Instance for ProvidedInstance {
         parts.output.drain(|stream, line| between.line(stream, &line));
         parts.output.finish(|stream, line| between.line(stream, &line));
         parts.output.begin_call();
+        let _running = parts.output.enter(&call);
         let (ended, idle) = call::run(call, parts, identity, *bounds, std::mem::take(early)).await;
         self.idle = idle;
         ended

@@ -97,6 +97,7 @@ impl ProcessRuntime {
             python,
             addresses,
             resolver,
+            origins,
             sandbox,
             registries,
         } = options;
@@ -153,7 +154,7 @@ impl ProcessRuntime {
             shims,
             scratch: Scratch::new(&dir),
             numbers: Numbers::default(),
-            egress: egress::Node::new(addresses, resolver, limits.clone(), tasks.clone()),
+            egress: egress::Node::new(addresses, resolver, origins, limits.clone(), tasks.clone()),
             zygotes: Zygotes::new(&limits, tasks.clone()),
             ahead: Ahead::new(&limits, tasks.clone()),
             wasm,

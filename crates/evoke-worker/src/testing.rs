@@ -303,6 +303,7 @@ fn call(conditions: &Conditions, up: mpsc::Sender<Report>) -> Call {
         timeout: TIMEOUT,
         input,
         decorates: false,
+        hops: None,
         up,
         cancel: CancellationToken::new(),
     }

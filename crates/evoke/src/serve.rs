@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use evoke_core::egress::{AddressPolicy, Cidr};
 use evoke_core::limits::Limits;
+use evoke_core::origin::Origins;
 use evoke_core::record::LogRecord;
 use evoke_core::store::{Retention, Store};
 use evoke_core::time::Clock;
@@ -101,7 +102,9 @@ impl Server {
         let token =
             auth::load_or_create(store.as_ref(), &options.data, clock.now()).await.map_err(failure::token)?;
         let secrets_key = key::load_or_create(&options.data).map_err(failure::key)?;
+        let origins = Origins::default();
         let workers = evoke_worker::Options {
+            origins: origins.clone(),
             limits: limits.clone(),
             sandbox: options.sandbox,
             addresses: AddressPolicy { opened: options.egress_allow.clone() },
@@ -119,6 +122,8 @@ impl Server {
             retention: Retention::default(),
             seed: seed::random(),
             secrets_key,
+            name: token.hash.pseudonym(),
+            origins,
         };
         let engine = Engine::start(parts).await.map_err(failure::engine)?;
 

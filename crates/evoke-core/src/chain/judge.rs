@@ -36,7 +36,7 @@ pub struct LoopStopped {
     pub cycle: Option<String>,
     /// What led to this invocation, in words: `event order_placed of c`.
     pub edge: String,
-    /// The bound: `depth`, `reentries` or `invocations`.
+    /// The bound: `depth`, `reentries`, `invocations` or `rate`.
     pub limit: &'static str,
     /// Its value.
     pub allowed: u64,
@@ -89,6 +89,7 @@ impl fmt::Display for LoopStopped {
         match *limit {
             "depth" => write!(f, "a chain may have {allowed} invocations before one")?,
             "reentries" => write!(f, "a chain may come back to this function {allowed} times")?,
+            "rate" => write!(f, "{allowed} invocations a minute may come from outside in the same way")?,
             _ => write!(f, "one start may cause {allowed} invocations")?,
         }
         write!(f, ", and it would be one more by the {edge}: {path}")?;

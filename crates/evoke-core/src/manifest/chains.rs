@@ -27,6 +27,9 @@ pub struct ChainBounds {
     /// Invocations that one start may cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocations: Option<u64>,
+    /// Invocations from outside of the same function by the same event type, or by requests, within a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
 }
 
 /// What becomes of a deployment whose functions can call each other in a circle, as far as its manifest tells.

@@ -86,6 +86,10 @@ pub struct Chain {
     /// otherwise.
     #[schemars(range(min = 1, max = 10_000_000), extend("examples" = [100_000]))]
     pub invocations: Option<At<i64>>,
+    /// Invocations within a minute that may come from outside by the same event type, or by requests, 1 to 10000000; for
+    /// loops through services that strip what requests say of where they come from. Not bounded without it.
+    #[schemars(range(min = 1, max = 10_000_000), extend("examples" = [600]))]
+    pub rate: Option<At<i64>>,
 }
 
 /// How the packages of requirements.txt and package.json are installed.
@@ -549,6 +553,7 @@ impl Chain {
             depth: table.number("depth", "16"),
             reentries: table.number("reentries", "8"),
             invocations: table.number("invocations", "100000"),
+            rate: table.number("rate", "600"),
         };
         table.finish(&[]);
         chain

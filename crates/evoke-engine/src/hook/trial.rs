@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
+use crate::arrival::Arrival;
 use crate::attempt::{Attempt, Caller, Taken};
 use crate::engine::Inner;
 use crate::route::{App, Target};
@@ -128,7 +129,7 @@ impl Trial {
 
 fn record(inner: &Inner, target: &Target, taken: Taken) -> RunRecord {
     let id = inner.new_run_id();
-    let cause = inner.cause_of_arrival(Some(id.as_str()), None);
+    let cause = inner.cause_of_arrival(Some(id.as_str()), &Arrival::default());
     let path = format!("/v1/apps/{}/hooks/{}/test", target.app, target.name);
     let trigger = Trigger::Http { method: "POST".to_owned(), path };
     ingest::queued(id, target.app.clone(), target.name.clone(), trigger, cause, taken.at)

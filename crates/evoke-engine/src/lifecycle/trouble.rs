@@ -65,9 +65,11 @@ pub(crate) fn loop_stopped(inner: &Inner, app: &App, run: &RunRecord, stopped: &
     about_loop(inner, app, run, ("stopped", LOOP_STOPPED), members(data));
 }
 
-/// `evoke.loop.suspected`: the chain of `run` comes back to its function for the first time, by `cycle`.
-pub(crate) fn loop_suspected(inner: &Inner, app: &App, run: &RunRecord, cycle: &str) {
-    about_loop(inner, app, run, ("suspected", LOOP_SUSPECTED), members(json!({ "cycle": cycle })));
+/// `evoke.loop.suspected`: the chain of `run` comes back to its function for the first time, by `cycle`; without one there is
+/// only a reason to think so.
+pub(crate) fn loop_suspected(inner: &Inner, app: &App, run: &RunRecord, cycle: Option<&str>, reason: &str) {
+    let data = json!({ "cycle": cycle, "reason": reason });
+    about_loop(inner, app, run, ("suspected", LOOP_SUSPECTED), members(data));
 }
 
 fn about_loop(

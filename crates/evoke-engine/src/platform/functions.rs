@@ -76,10 +76,13 @@ pub(super) fn call(
         next: None,
     };
     let inner = attempt.inner.clone();
-    let deadline = attempt.deadline;
+    let (deadline, looped) = (attempt.deadline, attempt.looped.clone());
     Ok(Step::Later(Box::pin(async move {
         let answered = async {
-            let answered = call::make(&inner, ask, None).await.map_err(|error| problem(&error))?;
+            let answered = call::make(&inner, ask, None).await.map_err(|error| {
+                loop_of(&error).map(|words| looped.set(words));
+                problem(&error)
+            })?;
             let response = answered.response;
             let body = response.body.collect(limit).await;
             let body: Bytes = body.map_err(|error| {
@@ -101,10 +104,21 @@ pub(super) fn call(
 /// The callee is ended at the same deadline and says so itself; this is only for a callee that cannot.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// What is said of the loop that a call was, or led to.
+fn loop_of(error: &CallError) -> Option<String> {
+    match error {
+        CallError::Loop { stopped, .. } => Some(stopped.to_string()),
+        CallError::Failed { failure, .. } if failure.code == FailureCode::LoopDetected => {
+            Some(failure.message.clone())
+        }
+        _ => None,
+    }
+}
+
 fn problem(error: &CallError) -> Problem {
     let (status, code) = match error {
         CallError::NotFound { .. } => (StatusCode::NOT_FOUND, "unknown_function"),
-        CallError::Loop { .. } => (StatusCode::LOOP_DETECTED, "loop_detected"),
+        error if loop_of(error).is_some() => (StatusCode::LOOP_DETECTED, "loop_detected"),
         CallError::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
         CallError::Failed { failure, .. } if failure.code == FailureCode::Overloaded => {
             (StatusCode::TOO_MANY_REQUESTS, "overloaded")
@@ -115,6 +129,7 @@ fn problem(error: &CallError) -> Problem {
             (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
         }
         CallError::Failed { .. }
+        | CallError::Loop { .. }
         | CallError::BodyAborted(_)
         | CallError::KeyInUse { .. }
         | CallError::KeyReused { .. } => (StatusCode::BAD_GATEWAY, "function_failed"),

@@ -9,6 +9,7 @@ use evoke_core::store::{
 use super::documents::{document, write};
 use super::{Replay, State};
 use crate::TraceParent;
+use crate::arrival::Arrival;
 use crate::engine::Inner;
 use crate::ingest::{queued, queues_of};
 
@@ -53,7 +54,8 @@ pub(super) async fn step(inner: &Inner, mut replay: Replay, revision: u64) -> Re
         .map(|stored| {
             let event = &stored.event;
             let trace = event.extension_str(TraceParent::NAME).and_then(TraceParent::parse);
-            let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), trace.as_ref());
+            let from = Arrival::traced(trace);
+            let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), &from);
             let reference: EventRef = event.reference();
             let trigger = Trigger::Event { event: reference, ty: event.ty().to_owned(), subscription: at };
             let (app, function) = (replay.app.clone(), replay.function.clone());

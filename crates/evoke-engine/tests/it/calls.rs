@@ -1,3 +1,4 @@
+use evoke_engine::Arrival;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -237,7 +238,8 @@ async fn a_request_carries_the_span_of_its_attempt() {
     let call = world.request("a", "");
     let (trigger, request) = (call.trigger, call.request);
     let (app, function) = (call.app, call.function);
-    let later = LaterCall { app, function, request, trigger, trace: None, idempotency_key: None };
+    let later =
+        LaterCall { app, function, request, trigger, from: Arrival::default(), idempotency_key: None };
     let run = world.engine.call_later(later).await.unwrap().run;
     assert_eq!(world.ended(&run).await.state, RunState::Completed);
 }

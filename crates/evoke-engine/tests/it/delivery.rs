@@ -1,5 +1,6 @@
 //! Delivery policies: order by key, batches, limits of a subscription's own, pauses, queues.
 
+use evoke_engine::Arrival;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,7 +34,7 @@ async fn publish(world: &World, id: &str, subject: &str) -> Published {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let event =
         Event::new(id, "/test", "placed").with_subject(subject).with_json(serde_json::json!({ "id": id }));
-    world.engine.publish(&app(), vec![event], None).await.unwrap().remove(0)
+    world.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap().remove(0)
 }
 
 async fn until(what: impl Fn() -> bool) {
@@ -95,7 +96,10 @@ async fn events_of_a_key_never_overlap_however_many_instances_there_are() {
     let mut runs = Vec::new();
     for n in 0..20 {
         let event = Event::new(format!("e{n}"), "/test", "placed").with_json(serde_json::json!({ "id": 7 }));
-        runs.push(world.engine.publish(&app(), vec![event], None).await.unwrap().remove(0).runs[0].clone());
+        runs.push(
+            world.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap().remove(0).runs[0]
+                .clone(),
+        );
     }
     for run in &runs {
         assert_eq!(world.ended(run).await.state, RunState::Completed);
@@ -265,7 +269,7 @@ async fn a_message_becomes_visible_again_and_is_a_dead_letter_after_its_last_rec
     assert_eq!((run.state, run.attempts.len()), (RunState::DeadLettered, 3));
     assert!(begun.elapsed() >= Duration::from_secs(40));
     let event = Event::new("m2", "/test", "queue.mali");
-    let refused = world.engine.publish(&app(), vec![event], None).await.unwrap_err();
+    let refused = world.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap_err();
     assert!(matches!(refused, PublishError::Invalid { .. }), "{refused}");
     assert_eq!(refused.to_string(), "event 0: app shop has no queue.mali");
 }

@@ -1,3 +1,4 @@
+use evoke_engine::Arrival;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -156,7 +157,7 @@ async fn events_that_break_the_specification_are_refused_with_their_position() {
     let world = World::new().await;
     world.deploy(&[("a", ON_ORDER)]).await;
     let events = vec![Event::new("1", "/s", "order"), Event::new("", "/s", "order")];
-    let error = world.engine.publish(&app(), events, None).await.unwrap_err();
+    let error = world.engine.publish(&app(), events, Arrival::default()).await.unwrap_err();
     assert!(matches!(error, PublishError::Invalid { index: 1, .. }), "{error}");
     assert!(world.runs().await.is_empty());
 }
@@ -170,7 +171,7 @@ async fn a_call_for_later_is_made_and_the_same_key_names_the_same_run() {
         function: function("a"),
         request: request("body"),
         trigger: Trigger::Http { method: "POST".to_owned(), path: "/".to_owned() },
-        trace: None,
+        from: Arrival::default(),
         idempotency_key: key.map(str::to_owned),
     };
     let first = world.engine.call_later(later(Some("k"))).await.unwrap();
@@ -195,7 +196,7 @@ async fn a_server_error_of_a_later_call_is_a_failure_and_a_client_error_is_an_an
             function: function("a"),
             request: request(""),
             trigger,
-            trace: None,
+            from: Arrival::default(),
             idempotency_key: None,
         };
         let accepted = world.engine.call_later(call).await.unwrap();
@@ -331,12 +332,12 @@ async fn no_event_is_mistaken_for_a_call_with_a_key() {
         function: function("a"),
         request: request(""),
         trigger,
-        trace: None,
+        from: Arrival::default(),
         idempotency_key: Some("k".to_owned()),
     };
     let run = world.engine.call_later(call).await.unwrap().run;
     let event = Event::new("k", "call:a", "order");
-    let published = world.engine.publish(&app(), vec![event], None).await.unwrap().remove(0);
+    let published = world.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap().remove(0);
     assert!(!published.duplicate);
     assert_ne!(published.runs, [run]);
 }

@@ -1,5 +1,6 @@
 //! Which subscriptions get an event, when there are many of them or their filters are dear.
 
+use evoke_engine::Arrival;
 use std::sync::Arc;
 
 use evoke_core::event::Event;
@@ -72,7 +73,7 @@ async fn the_events_of_one_publish_share_what_filters_may_take() {
     let world = World::with(Arc::new(MemoryStore::new()), limits).await;
     world.deploy(&[("dear", &format!("on = [{{ event = \"order\", where = \"{}\" }}]", dear()))]).await;
     let events = (0..20).map(|n| Event::new(format!("e{n}"), "/test", "order")).collect();
-    let published = world.engine.publish(&app(), events, None).await.unwrap();
+    let published = world.engine.publish(&app(), events, Arrival::default()).await.unwrap();
     let mut undecided = 0;
     for run in published.iter().flat_map(|one| &one.runs) {
         let run = world.ended(run).await;

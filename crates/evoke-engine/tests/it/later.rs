@@ -1,3 +1,4 @@
+use evoke_engine::Arrival;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ fn named(id: &str) -> EventRef {
 }
 
 async fn send(world: &World, id: &str, when: When) -> Timestamp {
-    world.engine.publish_later(&app(), vec![event(id)], when, None).await.unwrap().0
+    world.engine.publish_later(&app(), vec![event(id)], when, Arrival::default()).await.unwrap().0
 }
 
 /// Ids of the accepted events with the second they were accepted at, counted from `since`, oldest first.
@@ -136,7 +137,7 @@ async fn how_far_away_and_how_many_is_bounded() {
     let world = World::with(Arc::new(MemoryStore::new()), limits).await;
     world.deploy(&[("a", ON_ALL)]).await;
     let app = app();
-    let later = |id: &str, when| world.engine.publish_later(&app, vec![event(id)], when, None);
+    let later = |id: &str, when| world.engine.publish_later(&app, vec![event(id)], when, Arrival::default());
     let far = later("far", When::In(400 * 24 * HOUR)).await.unwrap_err();
     assert_eq!(far.to_string(), "an event may be delivered at most 366d from now");
     for id in ["1", "2"] {

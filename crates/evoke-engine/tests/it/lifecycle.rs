@@ -1,5 +1,6 @@
 //! What the platform says of itself, to whom, and that this never goes round in circles.
 
+use evoke_engine::Arrival;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -220,7 +221,7 @@ async fn a_dead_letter_and_its_event_are_one_transaction() {
         store.fail_at(store.mutations() + at, Fault::CrashAfter);
         let event = Event::new("1", "/test", "e");
         // The first crash is that of the publish itself.
-        drop(world.engine.publish(&app(), vec![event], None).await);
+        drop(world.engine.publish(&app(), vec![event], Arrival::default()).await);
         tokio::time::sleep(Duration::from_secs(2)).await;
         let letters = DeadLetterQuery { limit: 9, ..DeadLetterQuery::default() };
         let told =
@@ -264,11 +265,12 @@ async fn nobody_else_publishes_such_events() {
     world.settled().await;
     let before = world.told().await.len();
     for event in [Event::new("1", "/x", "evoke.node.stopping"), Event::new("1", "/evoke", "order")] {
-        let refused = world.engine.publish(&app(), vec![event.clone()], None).await.unwrap_err();
+        let refused =
+            world.engine.publish(&app(), vec![event.clone()], Arrival::default()).await.unwrap_err();
         assert!(matches!(&refused, PublishError::Invalid { index: 0, .. }), "{refused}");
         assert!(refused.to_string().contains("the platform's own"), "{refused}");
         let later = When::In(Duration::from_secs(1));
-        assert!(world.engine.publish_later(&app(), vec![event], later, None).await.is_err());
+        assert!(world.engine.publish_later(&app(), vec![event], later, Arrival::default()).await.is_err());
     }
     world.runtime.script("a", |guest| async move {
         let body = r#"{"type":"evoke.node.stopping"}"#;

@@ -1,3 +1,4 @@
+use evoke_engine::Arrival;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ fn order(name: &str) -> Order {
 async fn publish(world: &World, count: usize) {
     for first in (0..count).step_by(100) {
         let events = (first..count.min(first + 100)).map(|n| Event::new(format!("e{n}"), "/test", "order"));
-        world.engine.publish(&app(), events.collect(), None).await.unwrap();
+        world.engine.publish(&app(), events.collect(), Arrival::default()).await.unwrap();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Webhooks, beacons and the secrets they need.
 
+use evoke_engine::Arrival;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,12 @@ async fn a_signed_report_starts_its_subscribers_once_however_often_it_is_deliver
     let body = r#"{"type":"invoice.paid","data":{"amount":7}}"#;
     let report = async |id: &str| {
         let headers = signed(&world, "whsec_b2xk", id, body);
-        world.engine.report(&app(), 0, &headers, Bytes::from(body)).await.unwrap().remove(0)
+        world
+            .engine
+            .report(&app(), 0, &headers, Bytes::from(body), Arrival::default())
+            .await
+            .unwrap()
+            .remove(0)
     };
     let first = report("msg_1").await;
     assert_eq!((first.id.as_str(), first.source.as_str()), ("msg_1", "/webhooks/hooks/pay"));
@@ -73,16 +79,26 @@ async fn a_report_that_was_taken_before_a_restart_is_known_after_it_and_too_old_
     let first = deployed(World::with(store.clone(), Limits::default()).await).await;
     let body = r#"{"type":"invoice.paid","data":{"amount":7}}"#;
     let headers = signed(&first, "whsec_b2xk", "msg_1", body);
-    let taken = first.engine.report(&app(), 0, &headers, Bytes::from(body)).await.unwrap().remove(0);
+    let taken = first
+        .engine
+        .report(&app(), 0, &headers, Bytes::from(body), Arrival::default())
+        .await
+        .unwrap()
+        .remove(0);
     first.ended(&taken.runs[0]).await;
     first.engine.drain(Duration::from_secs(1)).await.unwrap();
     store.reopen();
     let clock = first.clock.clone();
     let second = World::on(store, Limits::default(), ScriptedRuntime::new(), clock, 2).await;
-    let again = second.engine.report(&app(), 0, &headers, Bytes::from(body)).await.unwrap().remove(0);
+    let again = second
+        .engine
+        .report(&app(), 0, &headers, Bytes::from(body), Arrival::default())
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!((again.duplicate, again.runs), (true, taken.runs));
     tokio::time::sleep(Duration::from_secs(5 * 60 + 1)).await;
-    let replayed = second.engine.report(&app(), 0, &headers, Bytes::from(body)).await;
+    let replayed = second.engine.report(&app(), 0, &headers, Bytes::from(body), Arrival::default()).await;
     assert!(matches!(replayed, Err(ReportError::Refused(_))), "{replayed:?}");
 }
 
@@ -96,7 +112,7 @@ async fn a_page_whose_report_may_have_been_kept_is_told_so() {
     let beacon = world.engine.beacon(&app(), 0).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     store.fail_next(Fault::After);
-    let answer = world.engine.report_page(&app(), &beacon, None, Bytes::from("{}")).await;
+    let answer = world.engine.report_page(&app(), &beacon, None, Bytes::from("{}"), Arrival::default()).await;
     let Err(ReportError::Unknown { id }) = answer else { panic!("{answer:?}") };
     assert!(world.engine.event(&app(), &id, None).await.is_ok(), "it is there under the id it got");
 }
@@ -107,7 +123,7 @@ async fn a_secret_is_replaced_without_a_gap() {
     let body = r#"{"type":"invoice.paid"}"#;
     let report = async |secret: &str, id: &str| {
         let headers = signed(&world, secret, id, body);
-        world.engine.report(&app(), 0, &headers, Bytes::from(body)).await
+        world.engine.report(&app(), 0, &headers, Bytes::from(body), Arrival::default()).await
     };
     assert!(matches!(report("whsec_bmV3", "1").await, Err(ReportError::Refused(Refused::Signature))));
     world.engine.set_secret(&app(), &name("NEW"), &value("whsec_bmV3")).await.unwrap();

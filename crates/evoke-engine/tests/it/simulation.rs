@@ -5,6 +5,7 @@
 
 mod shop;
 
+use evoke_engine::Arrival;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -196,7 +197,7 @@ impl Story {
 
     async fn publish(&self, order: u32) -> bool {
         let event = Event::new(format!("order-{order}"), "/shop", "order");
-        self.world.engine.publish(&app(), vec![event], None).await.is_ok()
+        self.world.engine.publish(&app(), vec![event], Arrival::default()).await.is_ok()
     }
 
     /// A client asks with its key and may lose patience. The answer, if there was one.

@@ -1,5 +1,6 @@
 //! An engine with everything around it scripted.
 
+use evoke_engine::Arrival;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use evoke_core::body::Body;
 use evoke_core::event::Event;
 use evoke_core::id::{AppName, FunctionName, RunId};
 use evoke_core::limits::Limits;
+use evoke_core::origin::Origins;
 use evoke_core::record::{RunRecord, RunState, Trigger};
 use evoke_core::runtime::Request;
 use evoke_core::store::{DeadLetter, DeadLetterQuery, Retention, RunQuery, Space, Store};
@@ -87,6 +89,8 @@ impl World {
             retention: Retention::default(),
             seed,
             secrets_key: SealingKey::new([7; 32]),
+            name: "evoke-test".to_owned(),
+            origins: Origins::default(),
         };
         let engine = Engine::start(parts).await.unwrap();
         Self { engine, runtime, store, clock }
@@ -102,7 +106,7 @@ impl World {
             function: function(name),
             request: request(body),
             trigger: Trigger::Http { method: "POST".to_owned(), path: "/".to_owned() },
-            trace: None,
+            from: Arrival::default(),
             idempotency_key: None,
         }
     }
@@ -115,7 +119,7 @@ impl World {
 
     pub async fn publish(&self, id: &str, ty: &str) -> Published {
         let event = Event::new(id, "/test", ty).with_json(serde_json::json!({ "id": id }));
-        self.engine.publish(&app(), vec![event], None).await.unwrap().remove(0)
+        self.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap().remove(0)
     }
 
     /// Busy and idle instances of a function.

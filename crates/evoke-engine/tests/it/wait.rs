@@ -1,3 +1,4 @@
+use evoke_engine::Arrival;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,7 +104,7 @@ async fn order(world: &World, id: &str) -> RunRecord {
 }
 
 async fn close(world: &World, event: Event) {
-    world.engine.publish(&app(), vec![event], None).await.unwrap();
+    world.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap();
 }
 
 async fn open(world: &World) -> Vec<Wait> {
@@ -172,7 +173,7 @@ async fn one_event_ends_several_waits_and_a_wait_ends_once() {
         order(&world, id).await;
     }
     let events = vec![ticket("c1", 17), ticket("c2", 17)];
-    world.engine.publish(&app(), events, None).await.unwrap();
+    world.engine.publish(&app(), events, Arrival::default()).await.unwrap();
     close(&world, ticket("c3", 17)).await;
     tokio::time::sleep(2 * HOUR).await;
     assert_eq!(told.data().len(), 3);
@@ -314,7 +315,7 @@ async fn a_store_that_fails_at_any_moment_neither_loses_nor_doubles_the_end() {
             store.fail_at(store.mutations() + at, fault);
             // The sender repeats what was not acknowledged.
             for event in [Event::new("e1", "/test", "order"), ticket("c17", 17)] {
-                while world.engine.publish(&app(), vec![event.clone()], None).await.is_err() {}
+                while world.engine.publish(&app(), vec![event.clone()], Arrival::default()).await.is_err() {}
                 tokio::time::sleep(Duration::from_secs(60)).await;
             }
             assert_eq!(told.data().len(), 1, "{fault:?} at {at}");

@@ -8,7 +8,6 @@ use axum::extract::{Request, State};
 use evoke_core::event::{EventRef, http as binding};
 use evoke_core::id::{AppName, Correlation};
 use evoke_core::store::EventQuery;
-use evoke_engine::TraceParent;
 use evoke_engine::later::When;
 use http::StatusCode;
 use serde::Deserialize;
@@ -19,7 +18,7 @@ use crate::api::{
     CloudEvent, DelayedEventList, EventList, Explanation, Published, PublishedEvent, StoredEvent, Time,
 };
 use crate::body::whole;
-use crate::gateway::Shared;
+use crate::gateway::{Peer, Shared};
 use crate::problem::{BODY_BYTES, Refusal, kind};
 
 /// When the events are to be delivered; at once without either.
@@ -65,14 +64,15 @@ pub(super) async fn publish(
     let body = whole(&parts.headers, body, shared.cap(BODY_BYTES, limits.body_bytes)).await?;
     let incoming = binding::decode(&parts.headers, body, limits.publish_events)
         .map_err(|error| Refusal::new(kind::INVALID_EVENT, error.to_string()))?;
-    let trace = parts.headers.get("traceparent").and_then(|value| TraceParent::parse(value.to_str().ok()?));
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let from = shared.engine.arrival(&parts.headers, peer);
     let events = match when {
         None => {
-            let published = shared.engine.publish(&app, incoming.events, trace).await?;
+            let published = shared.engine.publish(&app, incoming.events, from).await?;
             published.into_iter().map(Into::into).collect()
         }
         Some(when) => {
-            let (at, events) = shared.engine.publish_later(&app, incoming.events, when, trace).await?;
+            let (at, events) = shared.engine.publish_later(&app, incoming.events, when, from).await?;
             events.into_iter().map(|event| PublishedEvent::later(event, at)).collect()
         }
     };

@@ -90,6 +90,10 @@ fn unknown(run: &RunId, keyed: bool, when: &str) -> Refusal {
 fn failed(run: &RunId, function: &FunctionName, failure: &Failure, tell: Failures) -> Refusal {
     let kind = kind_of(failure.code);
     let detail = match tell {
+        // The platform's own words, and whoever is part of a loop has to know which.
+        _ if failure.code == FailureCode::LoopDetected => {
+            format!("function {function} is part of a loop that was stopped: {}", failure.message)
+        }
         Failures::Told => format!("function {function} failed: {failure}"),
         Failures::Coded => {
             format!("function {function} failed: {}; run {run} has the details", failure.code.as_str())

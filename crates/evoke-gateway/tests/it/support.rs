@@ -9,6 +9,7 @@ use bytes::Bytes;
 use evoke_core::body::Body;
 use evoke_core::id::{AppName, RunId};
 use evoke_core::limits::Limits;
+use evoke_core::origin::Origins;
 use evoke_core::record::{RunRecord, RunState};
 use evoke_core::runtime::{Ended, Input, Report, Request as GuestRequest, Response as GuestResponse};
 use evoke_core::store::{Retention, RunQuery, Store};
@@ -165,6 +166,8 @@ impl World {
             retention: Retention::default(),
             seed: 1,
             secrets_key: SealingKey::new([7; 32]),
+            name: "evoke-test".to_owned(),
+            origins: Origins::default(),
         };
         let engine = Engine::start(parts).await.unwrap();
         let token = Token::generate().unwrap();

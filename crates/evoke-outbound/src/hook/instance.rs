@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evoke_core::body::Body;
+use evoke_core::chain::CDN_LOOP;
 use evoke_core::event::Event;
 use evoke_core::hook::{Hook, Judged, Message, judge, message};
 use evoke_core::outcome::{Failure, FailureCode};
-use evoke_core::record::{Cause, LogStream};
+use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Input, Instance, InstanceSpec, Report, Response};
 use evoke_core::secret::{SecretName, SecretValue};
 use evoke_core::webhook::standard;
@@ -23,8 +24,6 @@ use crate::excerpt::Excerpt;
 
 /// What requests call their sender.
 const AGENT: &str = concat!("Evoke/", env!("CARGO_PKG_VERSION"));
-/// The name this software has in `CDN-Loop` (RFC 8586).
-const LOOP_NAME: &str = "evoke";
 
 /// Where the deliveries of a hook go, with its secrets open.
 pub(super) struct Endpoint {
@@ -53,7 +52,6 @@ impl Endpoint {
         }
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.insert(HeaderName::from_static("cdn-loop"), HeaderValue::from_static(LOOP_NAME));
         let mut put = |field: &str, value: Result<HeaderValue, _>| {
             let found = HeaderName::from_bytes(field.as_bytes()).ok().zip(value.ok());
             let (field, value) = found
@@ -74,7 +72,8 @@ impl Endpoint {
         Ok(Self { hook, uri, secrets, headers })
     }
 
-    fn request(&self, message: Message, run: &str, cause: &Cause) -> Request<Full<Bytes>> {
+    fn request(&self, message: Message, call: &Call) -> Request<Full<Bytes>> {
+        let cause = &call.cause;
         let Message { headers, body } = message;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -83,7 +82,9 @@ impl Endpoint {
         fields.extend(self.headers.clone());
         fields.extend(headers);
         let traceparent = format!("00-{}-{}-01", cause.trace_id, cause.span_id);
-        for (name, value) in [("traceparent", traceparent.as_str()), ("evoke-run", run)] {
+        let hops = call.hops.as_deref().map(|hops| (CDN_LOOP, hops));
+        let named = [("traceparent", traceparent.as_str()), ("evoke-run", call.run.as_str())];
+        for (name, value) in named.into_iter().chain(hops) {
             if let Ok(value) = HeaderValue::from_str(value) {
                 fields.insert(HeaderName::from_static(name), value);
             }
@@ -111,7 +112,7 @@ impl HookInstance {
             Ok(message) => message,
             Err(error) => return failed(FailureCode::FunctionError, error.to_string(), None),
         };
-        let request = self.endpoint.request(message, call.run.as_str(), &call.cause);
+        let request = self.endpoint.request(message, call);
         let begun = Instant::now();
         let sent = tokio::select! {
             biased;

@@ -94,6 +94,7 @@ pub async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16
         timeout,
         input: Input::Event(Event::new("e", "/s", "t")),
         decorates: false,
+        hops: None,
         up,
         cancel: CancellationToken::new(),
     };

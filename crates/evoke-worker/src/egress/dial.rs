@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use evoke_core::egress::{AddressPolicy, Destination, Reach};
 use evoke_core::limits::Limits;
+use evoke_core::origin::Origins;
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +19,7 @@ pub struct Dialler(Arc<Node>);
 impl Dialler {
     /// One by itself. That of a server is [`crate::ProcessRuntime::dialler`].
     pub fn new(policy: AddressPolicy, resolver: Resolver, limits: Limits) -> Self {
-        Self(Node::new(policy, resolver, limits, TaskTracker::new()))
+        Self(Node::new(policy, resolver, Origins::default(), limits, TaskTracker::new()))
     }
 
     pub(crate) fn of(node: &Arc<Node>) -> Self {

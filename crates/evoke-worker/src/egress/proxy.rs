@@ -47,6 +47,8 @@ async fn serve_one(guest: TcpStream, namespace: Arc<Namespace>) {
     let destination = namespace.meant(to);
     match open(&destination, &namespace).await {
         Ok((there, _permits)) => {
+            let from = there.local_addr().ok();
+            let _noted = from.map(|from| namespace.node.origins.opened(from, &namespace.present));
             namespace.traffic.connections.fetch_add(1, Ordering::Relaxed);
             pass::both_ways(guest, there, &namespace.traffic, namespace.node.limits.egress_idle).await;
         }

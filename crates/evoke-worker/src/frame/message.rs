@@ -49,6 +49,8 @@ pub struct Init<'a> {
     pub zygote: bool,
     /// Calls it is to run at once.
     pub concurrency: u32,
+    /// It may send requests over the network.
+    pub sends: bool,
 }
 
 /// Bounds a well-behaved worker keeps, so that it never meets the host's.
@@ -113,6 +115,9 @@ pub struct Invoke<'a> {
     pub deadline_ms: u64,
     /// Who caused it.
     pub cause: &'a Cause,
+    /// `CDN-Loop` of the requests it sends, if it may send any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hops: Option<&'a str>,
     /// The request, for a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<InvokeRequest<'a>>,

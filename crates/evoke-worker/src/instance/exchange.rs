@@ -12,6 +12,7 @@ mod upload;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use evoke_core::origin::Running;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Input, Report, Response};
@@ -42,6 +43,8 @@ pub(super) struct Exchange<'a> {
     /// Of a call that has the process not for itself.
     among: Option<Entry>,
     call: Call,
+    /// It can be known by the connections of its process.
+    _running: Option<Running>,
     parts: &'a mut Parts,
     bounds: Bounds,
     /// The `source` of returned events that name none.
@@ -83,8 +86,21 @@ impl<'a> Exchange<'a> {
     ) -> Self {
         let reports = Reports::new(call.up.clone(), early);
         let (upload, download) = invoke::split(&mut call);
-        let answers = Answers::default();
-        Self { id, among: None, call, parts, bounds, source, reports, upload, download, answers, end: None }
+        let (answers, _running) = (Answers::default(), parts.output.enter(&call));
+        Self {
+            id,
+            among: None,
+            call,
+            _running,
+            parts,
+            bounds,
+            source,
+            reports,
+            upload,
+            download,
+            answers,
+            end: None,
+        }
     }
 
     /// A call among others in the same process.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use evoke_core::origin::Present;
 use evoke_core::record::LogStream;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -36,6 +37,8 @@ struct Shared {
     /// Calls under way. `None`: nobody listens to this one any more.
     calls: Mutex<HashMap<u32, Option<Lane>>>,
     last_call: AtomicU32,
+    /// The calls that run in the network of the process.
+    present: Option<Arc<Present>>,
     /// Why the process was ended, if a call of it is to blame.
     ended_by: OnceLock<String>,
 }
@@ -59,7 +62,7 @@ impl Hub {
     /// Takes charge of a process.
     pub(super) fn start(parts: Parts, function: String, tasks: &TaskTracker) -> Self {
         let (to_process, from_lanes) = mpsc::channel(PORTIONS);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { present: parts.output.present(), ..Shared::default() });
         tasks.spawn(
             Own { parts, between: Between::new(function), shared: Arc::clone(&shared) }.run(from_lanes),
         );
@@ -69,7 +72,11 @@ impl Hub {
     /// What a lane has of the process before its first call: it can end it, and see that it ended.
     pub(super) fn lane(&self, process: Process) -> Parts {
         let (frames, lines) = (mpsc::channel(1).1, mpsc::channel(1).1);
-        Parts { process, link: Link::lane(frames, self.to_process.clone()), output: Output::passed_on(lines) }
+        Parts {
+            process,
+            link: Link::lane(frames, self.to_process.clone()),
+            output: Output::passed_on(lines, None),
+        }
     }
 
     /// The next call. From now on `parts` are those of this call.
@@ -80,7 +87,7 @@ impl Hub {
         let (lines, its_lines) = mpsc::channel(FRAMES);
         self.shared.calls.lock().insert(id, Some(Lane { frames, lines }));
         parts.link = Link::lane(its_frames, self.to_process.clone());
-        parts.output = Output::passed_on(its_lines);
+        parts.output = Output::passed_on(its_lines, self.shared.present.clone());
         Entry { id, hub: self.clone(), over: false }
     }
 

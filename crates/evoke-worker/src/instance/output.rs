@@ -6,7 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use evoke_core::origin::{Present, Running};
 use evoke_core::record::LogStream;
+use evoke_core::runtime::Call;
 use parking_lot::Mutex;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
@@ -31,6 +33,8 @@ pub(crate) struct Output {
     egress: Option<Egress>,
     /// Of a forked process: the network is that of all instances of its zygote. Whose call ends first is told.
     shared: Option<Arc<Mutex<Egress>>>,
+    /// The calls that run in that network.
+    present: Option<Arc<Present>>,
     tail: VecDeque<String>,
     buffer: Box<[u8]>,
 }
@@ -61,6 +65,7 @@ impl Output {
         Ok(Self {
             pipes: [pipe(LogStream::Stdout, stdout)?, pipe(LogStream::Stderr, stderr)?],
             passed_on: None,
+            present: egress.as_ref().map(Egress::present),
             egress,
             shared: None,
             tail: VecDeque::new(),
@@ -69,13 +74,17 @@ impl Output {
     }
 
     /// Without pipes: somebody else reads them, and passes the lines on.
-    pub(super) fn passed_on(lines: mpsc::Receiver<(LogStream, String)>) -> Self {
+    pub(super) fn passed_on(
+        lines: mpsc::Receiver<(LogStream, String)>,
+        present: Option<Arc<Present>>,
+    ) -> Self {
         let pipe = |stream| Pipe { stream, pipe: None, lines: Lines::new(0) };
         Self {
             pipes: [pipe(LogStream::Stdout), pipe(LogStream::Stderr)],
             passed_on: Some(lines),
             egress: None,
             shared: None,
+            present,
             tail: VecDeque::new(),
             buffer: Box::default(),
         }
@@ -83,8 +92,21 @@ impl Output {
 
     /// With the network of others, which is told about when a call ends.
     pub(crate) fn sharing(mut self, egress: Option<Arc<Mutex<Egress>>>) -> Self {
+        self.present = egress.as_ref().map(|egress| egress.lock().present());
         self.shared = egress;
         self
+    }
+
+    /// The calls that run in the network of the process, if it has one.
+    pub(super) fn present(&self) -> Option<Arc<Present>> {
+        self.present.clone()
+    }
+
+    /// Notes that a call runs, until the returned value is dropped.
+    pub(crate) fn enter(&self, call: &Call) -> Option<Running> {
+        // Of one that may send nothing there is nothing to know.
+        call.hops.as_ref()?;
+        self.present.as_ref().map(|present| present.enter(&call.cause.span_id))
     }
 
     /// For those who are to share it.

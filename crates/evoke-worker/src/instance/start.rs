@@ -103,6 +103,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         variables: variables.as_deref(),
         zygote,
         concurrency: spec.instance_concurrency,
+        sends: !spec.egress.entries().is_empty(),
     };
     parts.link.encoder.json(Kind::Init, 0, &init).map_err(|cause| verdict::violation(&cause))?;
     let loaded = tokio::time::timeout(spec.start_timeout, load(&mut parts, &mut early)).await;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use evoke_core::egress::AddressPolicy;
 use evoke_core::limits::Limits;
+use evoke_core::origin::Origins;
 
 use crate::egress::Resolver;
 use crate::sandbox::Policy;
@@ -28,6 +29,8 @@ pub struct Options {
     pub addresses: AddressPolicy,
     /// Who knows the addresses of names that functions connect to.
     pub resolver: Resolver,
+    /// Where the connections of functions are noted.
+    pub origins: Origins,
     /// Whether to run with less than all layers of the sandbox.
     pub sandbox: Policy,
     /// Environment variables that say where packages come from, as pip and npm know them; others are left out.
@@ -56,6 +59,7 @@ impl Options {
             python: None,
             addresses: AddressPolicy::default(),
             resolver: Resolver::default(),
+            origins: Origins::default(),
             sandbox: Policy::Auto,
             registries: crate::packages::of_this_process(),
         }

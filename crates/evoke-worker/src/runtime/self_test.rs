@@ -118,6 +118,7 @@ fn call() -> (Call, mpsc::Receiver<evoke_core::runtime::Report>) {
         timeout: TIMEOUT,
         input: Input::Event(Event::new(NAMES.1, NAMES.0, NAMES.1)),
         decorates: false,
+        hops: None,
         up,
         cancel: CancellationToken::new(),
     };

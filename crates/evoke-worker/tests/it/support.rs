@@ -313,6 +313,7 @@ pub fn call(input: Input, timeout: Duration) -> (Call, mpsc::Receiver<Report>) {
         timeout,
         input,
         decorates: false,
+        hops: None,
         up,
         cancel: CancellationToken::new(),
     };

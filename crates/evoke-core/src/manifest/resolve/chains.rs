@@ -36,6 +36,7 @@ impl Resolver<'_, '_> {
             invocations: self
                 .bound(&place, "invocations", raw.invocations.as_ref(), 1..=CHAIN_INVOCATIONS_MAX)
                 .map(u64::from),
+            rate: self.bound(&place, "rate", raw.rate.as_ref(), 1..=CHAIN_INVOCATIONS_MAX),
         }
     }
 

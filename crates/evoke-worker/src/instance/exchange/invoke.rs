@@ -26,6 +26,7 @@ impl Exchange<'_> {
             attempt: call.attempt,
             deadline_ms: call.deadline_at.as_millis(),
             cause: &call.cause,
+            hops: call.hops.as_deref(),
             request: None,
             event: None,
         };

@@ -82,6 +82,7 @@ async function begin(message) {
   try {
     // In a process that was forked it is loaded.
     if (loaded === null) {
+      if (init.sends) require("./outgoing.cjs").mark(running);
       const zygote = init.zygote ? await Zygote.prepare() : null;
       loaded = await load(init);
       if (zygote !== null && (await fork(zygote))) return; // what is to be loaded, each instance is told once more

@@ -32,6 +32,10 @@ def main():
     # Bundles are read-only.
     sys.dont_write_bytecode = True
     try:
+        if init["sends"]:
+            from evoke import _outgoing
+
+            _outgoing.mark(lambda: channel.running())
         contract, target, module = _load.load(init)
         is_async = contract == "asgi" or _load.is_async(target)
         if init["concurrency"] > 1:

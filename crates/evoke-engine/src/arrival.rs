@@ -1,0 +1,78 @@
+//! Where a request came from: outside, or a function of this node that sent it by the network.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use evoke_core::chain::{CDN_LOOP, Chain, Hop};
+use evoke_core::id::Correlation;
+use evoke_core::record::Cause;
+use http::HeaderMap;
+
+use crate::Engine;
+use crate::engine::Inner;
+use crate::trace::TraceParent;
+
+/// What a request says of where it came from, and the address it came from. By default it came from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Arrival {
+    /// Its `traceparent`.
+    pub trace: Option<TraceParent>,
+    /// The newest entry of this server in its `CDN-Loop`.
+    pub hop: Option<Hop>,
+    /// The other end of the connection.
+    pub peer: Option<SocketAddr>,
+}
+
+impl Arrival {
+    /// Of what carries nothing but a trace.
+    pub fn traced(trace: Option<TraceParent>) -> Self {
+        Self { trace, ..Self::default() }
+    }
+}
+
+impl Engine {
+    /// Reads where a request came from. What breaks its specification says nothing.
+    pub fn arrival(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Arrival {
+        let text = |name: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        let trace = text(TraceParent::NAME).next().and_then(TraceParent::parse);
+        let hop = text(CDN_LOOP).filter_map(|field| Hop::last(field, &self.0.name)).next_back();
+        Arrival { trace, hop, peer }
+    }
+}
+
+impl Inner {
+    /// The cause of what arrived. `correlation` is what its sender named, if it came from outside.
+    pub fn cause_of_arrival(&self, correlation: Option<&str>, arrival: &Arrival) -> Cause {
+        if let Some(cause) = self.sender(arrival) {
+            return Cause::clone(&cause);
+        }
+        let Arrival { trace, hop, .. } = arrival;
+        let mut chance = self.chance.lock();
+        let root = match correlation {
+            Some(text) if !text.is_empty() && text.len() <= 256 => text.to_owned(),
+            _ => chance.ids.event(self.now()),
+        };
+        let trace_id = trace.as_ref().map_or_else(|| chance.ids.trace(), |trace| trace.trace_id.clone());
+        let span_id = trace.as_ref().map_or_else(|| chance.ids.span(), |trace| trace.span_id.clone());
+        // Whoever invents a depth brings nothing but an earlier end upon himself.
+        let depth = hop.as_ref().map_or(0, |hop| hop.depth);
+        let root = Correlation::from_text(root);
+        Cause { root, parent: None, depth, chain: Chain::default(), trace_id, span_id }
+    }
+
+    /// The attempt that sent it. One of this node cannot be denied: what it says only chooses among those that run in the
+    /// network the connection came from, and if it says nothing, the longest chain is meant.
+    fn sender(&self, arrival: &Arrival) -> Option<Arc<Cause>> {
+        let hop = arrival.hop.as_ref().map(|hop| hop.span.as_str());
+        let trace = arrival.trace.as_ref().map(|trace| trace.span_id.as_str());
+        let mut said = [hop, trace].into_iter().flatten();
+        let present = arrival.peer.and_then(|peer| self.origins.spans(peer)).unwrap_or_default();
+        let mut running = present.iter().filter_map(|span| self.spans.find(span)).collect::<Vec<_>>();
+        if running.is_empty() {
+            return said.find_map(|span| self.spans.find(span));
+        }
+        let named = said.find_map(|span| running.iter().position(|cause| cause.span_id == span));
+        let deepest = || (0..running.len()).max_by_key(|at| running[*at].depth);
+        named.or_else(deepest).map(|at| running.swap_remove(at))
+    }
+}
