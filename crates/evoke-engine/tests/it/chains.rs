@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use evoke_core::chain::Hop;
+use evoke_core::limits::Limits;
+use evoke_core::origin::Present;
 use evoke_core::outcome::{FailureCode, Outcome};
 use evoke_core::record::{RunRecord, RunState};
 use evoke_core::runtime::Ended;
-use evoke_engine::call::CallError;
+use evoke_core::testing::store::MemoryStore;
+use evoke_engine::call::{CallError, CallRequest};
 use evoke_engine::deploy::DeployError;
+use evoke_engine::{Arrival, TraceParent};
 use http::Method;
 
 use crate::support::{World, app, bundle, manifest};
@@ -215,4 +220,131 @@ async fn whoever_waits_for_a_stopped_call_gets_the_loop_as_its_error() {
     let answered = world.call("a", "").await;
     assert!(!matches!(answered, Err(CallError::Loop { .. })), "who comes from outside is not part of it");
     assert_eq!(answered.unwrap().0.response.status.as_u16(), 508);
+}
+
+/// What a request brings along that a function sent over the network.
+fn sent(hop: Option<(&str, u32)>, trace: Option<&str>, peer: Option<&str>) -> Arrival {
+    Arrival {
+        hop: hop.map(|(span, depth)| Hop { span: span.to_owned(), depth }),
+        trace: trace.map(|span| TraceParent { trace_id: "1".repeat(32), span_id: span.to_owned() }),
+        peer: peer.map(|peer| peer.parse().unwrap()),
+    }
+}
+
+/// Two functions: `a` tells its span and waits until it is told to end, `b` does nothing.
+async fn two(
+    world: &World,
+) -> (tokio::sync::mpsc::UnboundedReceiver<(String, u32)>, Arc<tokio::sync::Notify>) {
+    world
+        .deploy(&[
+            ("a", "egress = [\"example.com:443\"]\nconcurrency = 9\non = [{ event = \"start\" }]"),
+            ("b", ""),
+        ])
+        .await;
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let end = Arc::new(tokio::sync::Notify::new());
+    let ends = end.clone();
+    world.runtime.script("a", move |guest| {
+        tell.send((guest.call.cause.span_id.clone(), guest.call.cause.depth)).unwrap();
+        let ends = ends.clone();
+        async move {
+            ends.notified().await;
+            Ended::Returned { events: Vec::new() }
+        }
+    });
+    world.runtime.script("b", |guest| async move {
+        guest.respond(200, "").await;
+        Ended::Returned { events: Vec::new() }
+    });
+    (told, end)
+}
+
+async fn called(world: &World, from: Arrival) -> RunRecord {
+    let answered = world.engine.call(CallRequest { from, ..world.request("b", "") }).await.unwrap();
+    world.ended(&answered.run).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_back_goes_on_with_the_chain_of_the_attempt_that_sent_it() {
+    let world = World::new().await;
+    let (mut told, end) = two(&world).await;
+    world.publish("e1", "start").await;
+    let (span, _) = told.recv().await.unwrap();
+    for from in [sent(Some((&span, 1)), None, None), sent(None, Some(&span), Some("192.0.2.1:999"))] {
+        let run = called(&world, from).await;
+        assert_eq!(run.cause.depth, 1);
+        assert_eq!(run.cause.chain.links()[0].function.as_str(), "a");
+        assert!(run.cause.parent.is_some());
+    }
+    // Later too: it may have been told to somebody who takes his time.
+    end.notify_one();
+    settled(&world).await;
+    assert_eq!(called(&world, sent(Some((&span, 1)), None, None)).await.cause.depth, 1);
+    // What nobody knows comes from outside, but for the depth it owns up to.
+    assert_eq!(called(&world, sent(None, Some("00000000000000aa"), None)).await.cause.depth, 0);
+    let owned = called(&world, sent(Some(("00000000000000aa", 5)), None, None)).await;
+    assert_eq!((owned.cause.depth, owned.cause.chain.is_empty()), (5, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_a_function_cannot_be_denied_to_be_that() {
+    let world = World::new().await;
+    let (mut told, end) = two(&world).await;
+    let network = Arc::new(Present::default());
+    let peer = "127.0.0.1:4001";
+    let _open = world.origins.opened(peer.parse().unwrap(), &network);
+    world.publish("e1", "start").await;
+    let (first, _) = told.recv().await.unwrap();
+    let _first = network.enter(&first);
+    // It says nothing, or names what it is not.
+    for from in [
+        sent(None, None, Some(peer)),
+        sent(Some(("00000000000000aa", 0)), Some("00000000000000bb"), Some(peer)),
+    ] {
+        assert_eq!(called(&world, from).await.cause.chain.links().len(), 1);
+    }
+    // Of several the one it names, and the deepest if it names none.
+    let deep = sent(Some((&first, 1)), None, None);
+    let second = CallRequest { from: deep, ..world.request("a", "") };
+    let (engine, call) = (world.engine.clone(), second);
+    let _calling = tokio::task::JoinSet::from_iter([async move { engine.call(call).await.is_ok() }]);
+    let (span, depth) = told.recv().await.unwrap();
+    assert_eq!(depth, 1);
+    let _second = network.enter(&span);
+    assert_eq!(called(&world, sent(None, None, Some(peer))).await.cause.depth, 2);
+    assert_eq!(called(&world, sent(None, Some(&first), Some(peer))).await.cause.depth, 1);
+    end.notify_waiters();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_from_outside_is_bounded_where_it_is_set_and_told_where_it_is_unusual() {
+    let limits = Limits { loop_rate: 3, ..Limits::default() };
+    let world = World::with(Arc::new(MemoryStore::new()), limits).await;
+    let sends = "egress = [\"example.com:443\"]\non = [{ event = \"ticket\" }]";
+    world
+        .deploy(&[
+            ("free", sends),
+            ("bound", &format!("{sends}\nchain = {{ rate = 4 }}")),
+            ("deaf", "on = [{ event = \"ticket\" }]"),
+        ])
+        .await;
+    for name in ["free", "bound", "deaf"] {
+        world.runtime.script(name, |_| async { Ended::Returned { events: Vec::new() } });
+    }
+    for n in 0..6 {
+        world.publish(&format!("t{n}"), "ticket").await;
+    }
+    settled(&world).await;
+    let letters = world.dead_letters().await;
+    let stopped: Vec<&str> = letters.iter().map(|letter| letter.run.function.as_str()).collect();
+    assert_eq!(stopped, ["bound", "bound"]);
+    assert!(
+        letters[0].reason.contains("4 invocations a minute may come from outside"),
+        "{}",
+        letters[0].reason
+    );
+    tokio::time::sleep(std::time::Duration::from_secs(61)).await;
+    world.publish("t7", "ticket").await;
+    settled(&world).await;
+    assert_eq!(world.dead_letters().await.len(), 2, "the next minute is another");
 }

@@ -1,5 +1,6 @@
 //! Apps that are removed: what goes, what stays, who is waited for, and that it is seen through.
 
+use evoke_engine::Arrival;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,11 +77,12 @@ async fn fill(world: &World) {
     world.engine.pause(&app(), &function("held"), &SubscriptionName::from_text("p")).await.unwrap();
     for id in ["e1", "e2"] {
         let event = Event::new(id, "/test", "e").with_subject("one");
-        let published = world.engine.publish(&app(), vec![event], None).await.unwrap().remove(0);
+        let published =
+            world.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap().remove(0);
         world.ended(&published.runs[0]).await;
     }
     let later = Event::new("later", "/test", "e");
-    world.engine.publish_later(&app(), vec![later], When::In(HOUR), None).await.unwrap();
+    world.engine.publish_later(&app(), vec![later], When::In(HOUR), Arrival::default()).await.unwrap();
     let mut call = world.request("f", "");
     call.idempotency_key = Some("once".to_owned());
     world.engine.call(call).await.unwrap();
@@ -142,7 +144,7 @@ async fn another_app_keeps_what_it_has_and_is_told() {
         .await
         .unwrap();
     let event = Event::new("mine", "/test", "e");
-    world.engine.publish(&other(), vec![event], None).await.unwrap();
+    world.engine.publish(&other(), vec![event], Arrival::default()).await.unwrap();
     remove(&world, drop_pending()).await;
     let query = EventQuery { app: Some(other()), after: Some(0), limit: 10, ..EventQuery::default() };
     let events = world.store.events(&query).await.unwrap();
@@ -157,7 +159,7 @@ async fn an_app_with_work_to_do_is_not_removed_unless_that_is_to_be_dropped() {
     let world = World::new().await;
     world.deploy(&[("f", "on = [{ event = \"e\" }]")]).await;
     let later = Event::new("later", "/test", "e");
-    world.engine.publish_later(&app(), vec![later], When::In(HOUR), None).await.unwrap();
+    world.engine.publish_later(&app(), vec![later], When::In(HOUR), Arrival::default()).await.unwrap();
     let refused = world.engine.remove_app(&app(), RemovalOrder::default()).await;
     let Err(error @ RemovalError::Pending { .. }) = refused else { panic!("{refused:?}") };
     assert!(error.to_string().contains("1 event that waits for its time"), "{error}");

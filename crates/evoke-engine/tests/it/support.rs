@@ -27,6 +27,7 @@ pub struct World {
     pub runtime: ScriptedRuntime,
     pub store: Arc<dyn Store>,
     pub clock: Arc<TokioClock>,
+    pub origins: Origins,
 }
 
 pub fn app() -> AppName {
@@ -81,6 +82,7 @@ impl World {
         clock: Arc<TokioClock>,
         seed: u64,
     ) -> Self {
+        let origins = Origins::default();
         let parts = Parts {
             store: store.clone(),
             runtime: Arc::new(runtime.clone()),
@@ -90,10 +92,10 @@ impl World {
             seed,
             secrets_key: SealingKey::new([7; 32]),
             name: "evoke-test".to_owned(),
-            origins: Origins::default(),
+            origins: origins.clone(),
         };
         let engine = Engine::start(parts).await.unwrap();
-        Self { engine, runtime, store, clock }
+        Self { engine, runtime, store, clock, origins }
     }
 
     pub async fn deploy(&self, functions: &[(&str, &str)]) {

@@ -8,7 +8,6 @@ use evoke_core::body::{Body, BodyError};
 use evoke_core::id::FunctionName;
 use evoke_core::record::Trigger;
 use evoke_core::runtime;
-use evoke_engine::TraceParent;
 use evoke_engine::call::CallRequest;
 use evoke_engine::next::Onward;
 use http::Request;
@@ -33,8 +32,8 @@ pub(super) async fn answer(
     let (parts, body) = request.into_parts();
     let head = parts.clone();
     let authority = authority(&parts)?;
-    let trace = parts.headers.get(TraceParent::NAME);
-    let trace = trace.and_then(|value| TraceParent::parse(value.to_str().ok()?));
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let arrival = shared.engine.arrival(&parts.headers, peer);
     let trigger =
         Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
     let cap = shared.cap(BODY_BYTES, shared.engine.limits().body_bytes);
@@ -48,7 +47,7 @@ pub(super) async fn answer(
         uri: format!("http://{authority}{path}"),
         headers,
         params: line.route.params.clone(),
-        client: parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_string()),
+        client: peer.map(|peer| peer.ip().to_string()),
         body,
     };
     let following = Arc::new(Following::new(line.clone(), at + 1, head, source));
@@ -57,7 +56,7 @@ pub(super) async fn answer(
         function: name,
         request,
         trigger,
-        trace,
+        from: arrival,
         idempotency_key: None,
     };
     let next = following.clone().into_next();

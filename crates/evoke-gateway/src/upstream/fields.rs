@@ -67,11 +67,12 @@ impl Hop<'_> {
     }
 }
 
-/// Whether the request has been here before.
+/// Whether the request has passed through here before. That it comes from a function of this server, which is known by its
+/// span, does not count: that is another thing, and has bounds of its own ([`evoke_core::chain`]).
 pub(super) fn has_passed(headers: &HeaderMap, pseudonym: &str) -> bool {
     let values = headers.get_all(CDN_LOOP).iter().filter_map(|value| value.to_str().ok());
-    let mut ids = values.flat_map(|value| value.split(',')).map(|id| id.split(';').next().unwrap_or(id));
-    ids.any(|id| id.trim().eq_ignore_ascii_case(pseudonym))
+    let mut entries = values.flat_map(|value| value.split(','));
+    entries.any(|entry| entry.trim().eq_ignore_ascii_case(pseudonym))
 }
 
 /// Whether the client wants to know what follows a body.
