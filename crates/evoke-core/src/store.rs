@@ -126,6 +126,9 @@ pub trait Store: Send + Sync + 'static {
     /// app says so ([`TypeRule::even_if_needed`](crate::archive::TypeRule)) its invocations are given up instead, but never
     /// one that is leased: their runs end as [`RunState::Failed`] by [`RunRecord::expire`].
     ///
+    /// Beyond the bounds on number and bytes the oldest go, but not an ended run that is still asked for: that of a call with a
+    /// de-duplication entry, and one that has a wait (`sys/waits`). Dead letters have not ended.
+    ///
     /// An event that goes before its duplicates are forgotten leaves its attributes behind until then; one whose invocations
     /// were given up, until their runs go.
     async fn sweep(&self, keep: &Retention, now: Timestamp) -> Result<u64, StoreError>;
@@ -773,6 +776,14 @@ pub struct Retention {
     pub logs_max: u64,
     /// Ended runs at most, whatever their age.
     pub runs_max: u64,
+    /// Bytes of ended runs at most, of all apps; of each the size of its record in JSON.
+    pub runs_bytes: u64,
+    /// The same, of an app.
+    pub app_runs_bytes: u64,
+    /// Bytes of the text of log lines at most, of all apps.
+    pub logs_bytes: u64,
+    /// The same, of an app.
+    pub app_logs_bytes: u64,
     /// What apps say of their own events.
     pub archives: BTreeMap<AppName, Archive>,
     /// Events that are needed by what the store does not know.
@@ -800,6 +811,10 @@ impl Default for Retention {
             logs: 3 * day,
             logs_max: 1_000_000,
             runs_max: 1_000_000,
+            runs_bytes: 2 << 30,
+            app_runs_bytes: 1 << 30,
+            logs_bytes: 2 << 30,
+            app_logs_bytes: 1 << 30,
             archives: BTreeMap::new(),
             held: Vec::new(),
         }

@@ -7,6 +7,7 @@
 mod archive;
 mod deployments;
 mod queue_checksums;
+mod usage;
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -47,7 +48,8 @@ const MIGRATIONS: &[Migration] =
 
 const TO_3: &[Step] = {
     let [add, count] = archive::STEPS;
-    &[deployments::STEP, add, count]
+    let [add_usage, count_usage] = usage::STEPS;
+    &[deployments::STEP, add, count, add_usage, count_usage]
 };
 
 /// The note of a migration under way.

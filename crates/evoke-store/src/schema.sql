@@ -36,6 +36,16 @@ CREATE INDEX log_by_root ON log (root, seq) WHERE root IS NOT NULL;
 
 CREATE INDEX log_of_calls ON log (seq) WHERE type IS NULL;
 
+-- How many ended runs and log lines each queue has, and the bytes of `runs.body` and `logs.line`.
+CREATE TABLE usage (
+    queue INTEGER PRIMARY KEY,
+    runs INTEGER NOT NULL,
+    run_bytes INTEGER NOT NULL,
+    lines INTEGER NOT NULL,
+    line_bytes INTEGER NOT NULL,
+    crc INTEGER NOT NULL
+);
+
 -- How many events of each type there are, and the bytes of `log.event`.
 CREATE TABLE archive (
     id INTEGER PRIMARY KEY,

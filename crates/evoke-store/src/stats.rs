@@ -73,8 +73,12 @@ pub struct App {
     pub dead: i64,
     /// Runs that are over.
     pub ended: i64,
+    /// Bytes of their records.
+    pub ended_bytes: i64,
     /// Log lines.
     pub log_lines: i64,
+    /// Bytes of their text.
+    pub log_line_bytes: i64,
     /// Keys of its state.
     pub entries: i64,
     /// Bytes of their values.
@@ -222,11 +226,15 @@ impl Stats {
         for (app, count) in rows::<String, i64>(conn, &of_queues("runs", "t.state = 4"), [])? {
             self.app(app).dead = count;
         }
-        for (app, count) in rows::<String, i64>(conn, &of_queues("runs", "t.state IN (2, 3)"), [])? {
-            self.app(app).ended = count;
-        }
-        for (app, count) in rows::<String, i64>(conn, &of_queues("logs", "1"), [])? {
-            self.app(app).log_lines = count;
+        let mut find = conn.prepare(
+            "SELECT q.app, sum(u.runs), sum(u.run_bytes), sum(u.lines), sum(u.line_bytes)
+             FROM usage u JOIN queues q ON q.id = u.queue GROUP BY q.app",
+        )?;
+        let mut read = find.query([])?;
+        while let Some(row) = read.next()? {
+            let app = self.app(row.get(0)?);
+            (app.ended, app.ended_bytes) = (row.get(1)?, row.get(2)?);
+            (app.log_lines, app.log_line_bytes) = (row.get(3)?, row.get(4)?);
         }
         let spaces = "SELECT space, count(*) FROM entries WHERE space GLOB 'app/*' GROUP BY space";
         for (space, count) in rows::<String, i64>(conn, spaces, [])? {

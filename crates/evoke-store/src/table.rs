@@ -13,6 +13,7 @@ pub(crate) mod queues;
 pub(crate) mod requests;
 pub(crate) mod runs;
 pub(crate) mod seen;
+pub(crate) mod usage;
 
 use rusqlite::Row;
 
@@ -33,6 +34,7 @@ pub(crate) struct Table {
 pub(crate) const ALL: &[Table] = &[
     counters::TABLE,
     queues::TABLE,
+    usage::TABLE,
     log::TABLE,
     archive::TABLE,
     runs::TABLE,

@@ -2,6 +2,7 @@
 
 mod apps;
 mod dlq;
+mod keep;
 mod replay;
 mod store;
 
@@ -17,6 +18,7 @@ use evoke_core::time::Timestamp;
 use crate::exit::AFTER_HELP;
 pub use apps::{AppsVerb, RmArgs};
 pub use dlq::{DeadLetterArgs, DlqVerb, HowArgs};
+pub use keep::KeepArgs;
 pub use replay::{Moment, ReplayArgs, ReplaysVerb};
 pub use store::StoreVerb;
 
@@ -175,6 +177,10 @@ pub struct ListenArgs {
     /// given.
     #[arg(long, value_name = "SIZE", env = "EVOKE_INSTANCE_MEMORY", value_parser = parse_size)]
     pub instance_memory: Option<u64>,
+
+    /// How much is kept.
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 /// What `--sandbox` can be.

@@ -61,6 +61,8 @@ pub struct Options {
     pub instances: Option<u32>,
     /// Memory of all instances together, where it is not a share of the machine's.
     pub instance_memory: Option<u64>,
+    /// How long things are kept, and how much of them.
+    pub retention: Retention,
 }
 
 impl Options {
@@ -119,7 +121,7 @@ impl Server {
             runtime: Arc::new(Runtimes { processes: runtime, hooks }),
             clock,
             limits,
-            retention: Retention::default(),
+            retention: options.retention.clone(),
             seed: seed::random(),
             secrets_key,
             name: token.hash.pseudonym(),

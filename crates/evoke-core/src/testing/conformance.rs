@@ -102,7 +102,8 @@ macro_rules! store_conformance {
                 a_lease_of_an_app_that_is_erased_is_no_longer_held, what_comes_afterwards_is_new,
                 lines_of_others_keep_their_positions, an_app_without_anything_is_erased_at_once;
             retention: expired_keys_go, forgotten_duplicates_are_new, events_stay_while_they_are_needed,
-                ended_runs_go_by_age_and_number, logs_go_by_age_and_number, a_fresh_store_has_nothing_to_sweep;
+                ended_runs_go_by_age_and_number, logs_go_by_age_and_number,
+                ended_runs_go_by_bytes, logs_go_by_bytes, what_is_asked_for_is_spared_by_bounds, a_fresh_store_has_nothing_to_sweep;
         }
     };
     (@cases $subject:expr; $($module:ident: $($case:ident),+;)+) => {

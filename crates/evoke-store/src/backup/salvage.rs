@@ -23,7 +23,7 @@ use crate::table::dead::Dead;
 use crate::table::log::Keys;
 use crate::table::pending::Pending;
 use crate::table::runs::{COMPLETED, DEAD, FAILED, QUEUED, Run};
-use crate::table::{self, Table, archive, logs, order, queues};
+use crate::table::{self, Table, archive, logs, order, queues, usage};
 use crate::trouble::Trouble;
 use crate::verify::{Report, objects, scan};
 
@@ -41,7 +41,8 @@ pub fn salvage(dir: &Path, target: &Path, now: Timestamp) -> Result<Report, Back
         let mut conn = schema::writer(&database)?;
         schema::create(&mut conn)?;
         let tx = conn.transaction()?;
-        for table in table::ALL.iter().filter(|table| !matches!(table.name, "counters" | "archive")) {
+        for table in table::ALL.iter().filter(|table| !matches!(table.name, "counters" | "archive" | "usage"))
+        {
             rows(&rest.conn, &tx, table, &mut report)?;
         }
         mend(&tx, &mut report, now)?;
@@ -174,7 +175,8 @@ fn mend(conn: &Connection, report: &mut Report, now: Timestamp) -> Result<(), Tr
         report.damage("logs", None, format!("{lines} lines of functions whose names were lost"));
     }
     archive::recount(conn)?;
-    logs::close_gaps(conn)
+    logs::close_gaps(conn)?;
+    usage::recount(conn)
 }
 
 /// As many as there are now, and beyond all numbers that were given.

@@ -1,5 +1,7 @@
 //! `logs`: the lines that runs wrote.
 
+use std::collections::BTreeMap;
+
 use evoke_core::id::RunId;
 use evoke_core::record::{LogRecord, LogStream};
 use evoke_core::store::Queue;
@@ -38,21 +40,27 @@ pub(crate) fn insert(conn: &Connection, position: i64, queue: i64, line: &LogRec
 /// The queue of a line that is blank: what it said is gone, and it keeps its place, so that a line that is missing is noticed.
 pub(crate) const BLANK: i64 = 0;
 
-/// Makes up to `limit` lines of a queue blank; how many.
-pub(crate) fn blank(conn: &Connection, queue: i64, limit: i64) -> Result<usize, Trouble> {
-    let mut find = conn.prepare_cached("SELECT position, at FROM logs WHERE queue = ?1 LIMIT ?2")?;
-    let found = find.query_map([queue, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let found: Vec<(i64, i64)> = found.collect::<rusqlite::Result<_>>()?;
-    let mut update = conn.prepare_cached(
-        "UPDATE logs SET queue = ?2, run = '', attempt = 0, stream = ?3, line = '', crc = ?4 WHERE position = ?1",
+/// Positions of up to `limit` of the oldest lines of a queue, and the bytes of their text.
+pub(crate) fn oldest(conn: &Connection, queue: i64, limit: i64) -> Result<Vec<(i64, i64)>, Trouble> {
+    let mut find = conn.prepare_cached(
+        "SELECT position, octet_length(line) FROM logs WHERE queue = ?1 ORDER BY position LIMIT ?2",
     )?;
-    for (position, at) in &found {
-        let stream = code(LogStream::Platform);
-        let (run, line) = (String::new(), String::new());
-        let row = Line { position: *position, at: *at, queue: BLANK, run, attempt: 0, stream, line };
-        update.execute(params![row.position, BLANK, stream, row.sum()])?;
-    }
-    Ok(found.len())
+    let found = find.query_map([queue, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Makes the line at a position blank.
+pub(crate) fn blank(conn: &Connection, position: i64) -> Result<(), Trouble> {
+    let mut find = conn.prepare_cached("SELECT at FROM logs WHERE position = ?1")?;
+    let at = find.query_row([position], |row| row.get(0))?;
+    let stream = code(LogStream::Platform);
+    let (run, line) = (String::new(), String::new());
+    let row = Line { position, at, queue: BLANK, run, attempt: 0, stream, line };
+    conn.prepare_cached(
+        "UPDATE logs SET queue = ?2, run = '', attempt = 0, stream = ?3, line = '', crc = ?4 WHERE position = ?1",
+    )?
+    .execute(params![position, BLANK, stream, row.sum()])?;
+    Ok(())
 }
 
 /// Runs a query that gives [`COLUMNS`].
@@ -70,25 +78,41 @@ pub(crate) fn collect(
     Ok(found)
 }
 
-/// Deletes up to `limit` of the oldest lines: those up to a position, and then those before a time or blank.
+/// What is too old, or too much.
+pub(crate) struct Over {
+    /// Up to this position.
+    pub up_to: i64,
+    /// Before this time.
+    pub before: i64,
+    /// So many bytes.
+    pub bytes: i64,
+}
+
+/// Deletes up to `limit` of the oldest lines, as long as they are over one of the bounds or blank. How many of each queue, and
+/// their bytes.
 pub(crate) fn delete_oldest(
     conn: &Connection,
-    up_to: i64,
-    before: i64,
+    mut over: Over,
     limit: i64,
-) -> Result<usize, Trouble> {
-    let mut find = conn.prepare_cached("SELECT position, at, queue FROM logs ORDER BY position LIMIT ?1")?;
+) -> Result<BTreeMap<i64, (i64, i64)>, Trouble> {
+    let mut find = conn.prepare_cached(
+        "SELECT position, at, queue, octet_length(line) FROM logs ORDER BY position LIMIT ?1",
+    )?;
     let mut rows = find.query([limit])?;
-    let mut last = None;
+    let (mut last, mut gone) = (0, BTreeMap::<i64, (i64, i64)>::new());
     while let Some(row) = rows.next()? {
         let (position, at, queue): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if position > up_to && at >= before && queue != BLANK {
+        if position > over.up_to && at >= over.before && over.bytes <= 0 && queue != BLANK {
             break;
         }
-        last = Some(position);
+        let bytes: i64 = row.get(3)?;
+        over.bytes -= bytes;
+        last = position;
+        let of_queue = gone.entry(queue).or_default();
+        *of_queue = (of_queue.0 + 1, of_queue.1 + bytes);
     }
-    let Some(last) = last else { return Ok(0) };
-    Ok(conn.prepare_cached("DELETE FROM logs WHERE position <= ?1")?.execute([last])?)
+    conn.prepare_cached("DELETE FROM logs WHERE position <= ?1")?.execute([last])?;
+    Ok(gone)
 }
 
 /// Moves lines down so that there is one at every position up to the last. Only for a store that is being made.

@@ -80,6 +80,13 @@ pub(crate) fn matching(
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The numbers of all queues, with their apps.
+pub(crate) fn by_app(conn: &Connection) -> Result<Vec<(String, i64)>, Trouble> {
+    let mut find = conn.prepare_cached("SELECT app, id FROM queues ORDER BY app, id")?;
+    let found = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Reads a queue from its columns `id`, `app`, `function` and `crc`, which begin at `first`.
 pub(crate) fn decode(row: &Row<'_>, first: usize) -> Result<Queue, Trouble> {
     let id: i64 = row.get(first)?;

@@ -2,7 +2,7 @@
 
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
 use evoke_core::record::{RunRecord, RunState};
-use evoke_core::store::Queue;
+use evoke_core::store::{Queue, Space};
 use evoke_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
@@ -208,10 +208,35 @@ fn one(conn: &Connection, sql: &str, params: impl Params) -> Result<Option<Run>,
     conn.prepare_cached(sql)?.query_row(params, |row| Ok(Run::decode(row))).optional()?.transpose()
 }
 
-/// Numbers and states of up to `limit` runs of a function.
-pub(crate) fn of_queue(conn: &Connection, queue: i64, limit: i64) -> Result<Vec<(i64, i64)>, Trouble> {
-    let mut find = conn.prepare_cached("SELECT n, state FROM runs WHERE queue = ?1 LIMIT ?2")?;
-    let found = find.query_map([queue, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+/// Whether somebody may still ask for an ended run: by the `Idempotency-Key` of the call it is, or because it waits for an event.
+pub(crate) fn is_needed(conn: &Connection, n: i64, forgotten_before: i64) -> Result<bool, Trouble> {
+    let find = "SELECT EXISTS (SELECT 1 FROM runs r JOIN log l ON l.seq = r.seq
+            WHERE r.n = ?1 AND l.type IS NULL AND length(l.keys) > 0 AND l.accepted_at >= ?2)
+        OR EXISTS (SELECT 1 FROM runs r JOIN queues q ON q.id = r.queue JOIN entries e ON e.space = ?3
+            AND e.key >= q.app || '/' || r.id || '.w' AND e.key < q.app || '/' || r.id || '.x' WHERE r.n = ?1)";
+    let waits = Space::waits().0;
+    Ok(conn.prepare_cached(find)?.query_row(params![n, forgotten_before, waits], |row| row.get(0))?)
+}
+
+/// Ids, numbers and bytes of up to `limit` of the oldest runs of a function in a state.
+pub(crate) fn oldest(
+    conn: &Connection,
+    queue: i64,
+    state: i64,
+    limit: i64,
+) -> Result<Vec<(String, i64, i64)>, Trouble> {
+    let mut find = conn.prepare_cached(
+        "SELECT id, n, length(body) FROM runs WHERE queue = ?1 AND state = ?2 ORDER BY id LIMIT ?3",
+    )?;
+    let found = find.query_map([queue, state, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Numbers, states and bytes of up to `limit` runs of a function.
+pub(crate) fn of_queue(conn: &Connection, queue: i64, limit: i64) -> Result<Vec<(i64, i64, i64)>, Trouble> {
+    let mut find =
+        conn.prepare_cached("SELECT n, state, length(body) FROM runs WHERE queue = ?1 LIMIT ?2")?;
+    let found = find.query_map([queue, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -236,16 +261,19 @@ pub(crate) struct Old {
     pub state: i64,
     pub created_at: i64,
     pub ended_at: Option<i64>,
+    pub queue: i64,
+    pub bytes: i64,
 }
 
 impl Old {
     /// The `limit` oldest after `after`.
     pub fn after(conn: &Connection, after: i64, limit: i64) -> Result<Vec<Self>, Trouble> {
         let mut find = conn.prepare_cached(
-            "SELECT n, state, created_at, ended_at FROM runs WHERE n > ?1 ORDER BY n LIMIT ?2",
+            "SELECT n, state, created_at, ended_at, queue, length(body) FROM runs WHERE n > ?1 ORDER BY n LIMIT ?2",
         )?;
         let rows = find.query_map([after, limit], |row| {
-            Ok(Self { n: row.get(0)?, state: row.get(1)?, created_at: row.get(2)?, ended_at: row.get(3)? })
+            let (n, state, created_at, ended_at) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok(Self { n, state, created_at, ended_at, queue: row.get(4)?, bytes: row.get(5)? })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }

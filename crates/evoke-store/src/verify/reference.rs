@@ -126,6 +126,22 @@ const RULES: &[Rule] = &[
                 WHERE a.events IS NOT l.events OR a.bytes IS NOT l.bytes",
     },
     Rule {
+        place: "usage",
+        what: "it has another number of ended runs, or of their bytes, than there are",
+        wrong: "SELECT coalesce(u.queue, r.queue) FROM usage u FULL JOIN
+                (SELECT queue, count(*) AS runs, sum(length(body)) AS bytes FROM runs
+                 WHERE state IN (:completed, :failed) GROUP BY queue) r ON r.queue = u.queue
+                WHERE coalesce(u.runs, 0) <> coalesce(r.runs, 0) OR coalesce(u.run_bytes, 0) <> coalesce(r.bytes, 0)",
+    },
+    Rule {
+        place: "usage",
+        what: "it has another number of log lines, or of their bytes, than there are",
+        wrong: "SELECT coalesce(u.queue, l.queue) FROM usage u FULL JOIN
+                (SELECT queue, count(*) AS lines, sum(octet_length(line)) AS bytes FROM logs
+                 WHERE queue <> 0 GROUP BY queue) l ON l.queue = u.queue
+                WHERE coalesce(u.lines, 0) <> coalesce(l.lines, 0) OR coalesce(u.line_bytes, 0) <> coalesce(l.bytes, 0)",
+    },
+    Rule {
         place: "runs",
         what: "it has no state",
         wrong: "SELECT id FROM runs WHERE state NOT BETWEEN 0 AND 4",

@@ -54,12 +54,14 @@ impl Erase {
     fn runs(&self, tx: &mut Tx<'_>, queues: &[i64]) -> Result<bool, Trouble> {
         let mut budget = SWEEP_ROWS;
         for queue in queues {
-            for (n, state) in runs::of_queue(tx.conn, *queue, rows(budget))? {
+            for (n, state, bytes) in runs::of_queue(tx.conn, *queue, rows(budget))? {
                 Pending::delete_of(tx.conn, n)?;
                 Dead::delete_of(tx.conn, n)?;
                 requests::delete(tx.conn, n)?;
                 Run::delete(tx.conn, n)?;
-                tx.counters.ended_runs -= i64::from(runs::is_ended(state));
+                if runs::is_ended(state) {
+                    tx.ended(*queue, -1, -bytes);
+                }
                 budget -= 1;
             }
             if budget == 0 {
@@ -69,9 +71,14 @@ impl Erase {
         Ok(budget < SWEEP_ROWS)
     }
 
-    fn lines(&self, tx: &Tx<'_>, queues: &[i64]) -> Result<bool, Trouble> {
+    fn lines(&self, tx: &mut Tx<'_>, queues: &[i64]) -> Result<bool, Trouble> {
         for queue in queues {
-            if logs::blank(tx.conn, *queue, rows(SWEEP_ROWS))? > 0 {
+            let lines = logs::oldest(tx.conn, *queue, rows(SWEEP_ROWS))?;
+            for (position, bytes) in &lines {
+                logs::blank(tx.conn, *position)?;
+                tx.line(*queue, -1, -bytes);
+            }
+            if !lines.is_empty() {
                 return Ok(true);
             }
         }

@@ -8,6 +8,7 @@ use evoke_core::store::Queue;
 use super::Work;
 use super::inbox::Inbox;
 use super::tx::Tx;
+use crate::number::rows;
 use crate::table::logs;
 use crate::table::runs::{Encoded, Run, is_ended};
 use crate::trouble::{Stop, Trouble};
@@ -54,6 +55,7 @@ impl Work for Record {
             let queue = tx.queue(&Queue::calls(line.app.clone(), line.function.clone()))?;
             tx.counters.log_lines += 1;
             logs::insert(tx.conn, tx.counters.log_lines, queue, line)?;
+            tx.line(queue, 1, rows(line.line.len()));
         }
         Ok(())
     }
@@ -72,13 +74,18 @@ impl Work for Flush {
 pub(crate) fn upsert(tx: &mut Tx<'_>, record: &Encoded) -> Result<(), Trouble> {
     let Some(mut run) = Run::find(tx.conn, &record.id)? else {
         let (n, queue) = (tx.counters.next(), tx.queue(&record.queue)?);
-        tx.counters.ended_runs += i64::from(is_ended(record.state));
+        if is_ended(record.state) {
+            tx.ended(queue, 1, rows(record.size()));
+        }
         return record.row(n, queue, 0).insert(tx.conn);
     };
     if run.seq != 0 && !is_ended(run.state) {
         return Ok(());
     }
-    tx.counters.ended_runs += i64::from(is_ended(record.state)) - i64::from(is_ended(run.state));
+    if is_ended(run.state) {
+        tx.ended(run.queue, -1, -rows(run.body.len()));
+    }
     run.replace(record);
+    tx.count_ended(&run);
     run.update(tx.conn)
 }

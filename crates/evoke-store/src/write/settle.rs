@@ -9,7 +9,7 @@ use super::{Work, record, state};
 use crate::number::{int, us};
 use crate::table::dead::Dead;
 use crate::table::pending::Pending;
-use crate::table::runs::{self, Encoded, Run};
+use crate::table::runs::{Encoded, Run};
 use crate::table::{order, requests};
 use crate::trouble::{Stop, Trouble};
 
@@ -105,7 +105,7 @@ impl End {
         if let Some(key) = key.filter(|_| !waits) {
             order::leave(tx, row.queue, &key, row.n)?;
         }
-        tx.counters.ended_runs += i64::from(runs::is_ended(run.state));
+        tx.count_ended(&run);
         run.update(tx.conn)
     }
 }

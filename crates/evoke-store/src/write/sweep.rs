@@ -1,9 +1,12 @@
 //! Deleting what nobody asks to keep, a little at a time.
 
+use std::collections::BTreeMap;
+
 use evoke_core::store::Retention;
 use evoke_core::time::Timestamp;
 
 mod archive;
+mod bytes;
 mod queues;
 
 use super::Work;
@@ -13,8 +16,12 @@ use crate::limit::SWEEP_ROWS;
 use crate::number::{int, rows, us};
 use crate::table::log::{Old, Which};
 use crate::table::runs::{self, Run};
+use crate::table::usage::Usage;
 use crate::table::{entries, logs};
 use crate::trouble::{Stop, Trouble};
+
+/// What each queue has.
+type AllUsage = BTreeMap<i64, Usage>;
 
 /// One round.
 pub(crate) struct Sweep {
@@ -32,7 +39,9 @@ impl Work for Sweep {
         let forgotten = us(self.now.before(self.keep.dedup));
         tx.counters.forgotten_before = tx.counters.forgotten_before.max(forgotten);
         let entries = entries::delete_expired(tx.conn, self.now, SWEEP_ROWS)?;
-        let gone = entries + self.calls(tx)? + self.archive(tx)? + self.runs(tx)? + self.logs(tx)?;
+        let usage = tx.usage()?;
+        let gone = entries + self.calls(tx)? + self.archive(tx)?;
+        let gone = gone + self.runs(tx, &usage)? + self.logs(tx, &usage)?;
         Self::queues(tx)?;
         tx.memory.swept_bytes.retain(|(app, _), _| self.keep.archives.contains_key(app));
         // Only where nothing went, so that one call does not do both.
@@ -59,22 +68,30 @@ impl Sweep {
         Ok(gone)
     }
 
-    fn runs(&self, tx: &mut Tx<'_>) -> Result<usize, Trouble> {
+    fn runs(&self, tx: &mut Tx<'_>, usage: &AllUsage) -> Result<usize, Trouble> {
+        let mut gone = self.runs_of_apps(tx, usage)?;
         let horizon = us(self.now.before(self.keep.runs));
+        let bytes: i64 = usage.values().map(|usage| usage.run_bytes).sum();
         let mut over = tx.counters.ended_runs - int(self.keep.runs_max);
+        // What has just gone is counted in the next call.
+        let mut over_bytes = if gone == 0 { bytes - int(self.keep.runs_bytes) } else { 0 };
         let old = runs::Old::after(tx.conn, tx.memory.swept_runs, rows(SWEEP_ROWS))?;
-        let mut gone = 0;
         let mut through = old.len() < SWEEP_ROWS;
         for row in &old {
-            if row.created_at >= horizon && over <= 0 {
+            let too_much = over > 0 || over_bytes > 0;
+            if row.created_at >= horizon && !too_much {
                 through = true;
                 break;
             }
+            if !runs::is_ended(row.state) {
+                continue;
+            }
             let aged = row.ended_at.is_some_and(|at| at < horizon);
-            if runs::is_ended(row.state) && (aged || over > 0) {
+            if aged || too_much && !runs::is_needed(tx.conn, row.n, tx.counters.forgotten_before)? {
                 Run::delete(tx.conn, row.n)?;
-                tx.counters.ended_runs -= 1;
+                tx.ended(row.queue, -1, -row.bytes);
                 over -= 1;
+                over_bytes -= row.bytes;
                 gone += 1;
             }
         }
@@ -82,8 +99,20 @@ impl Sweep {
         Ok(gone)
     }
 
-    fn logs(&self, tx: &Tx<'_>) -> Result<usize, Trouble> {
-        let too_many = tx.counters.log_lines - int(self.keep.logs_max);
-        logs::delete_oldest(tx.conn, too_many, us(self.now.before(self.keep.logs)), rows(SWEEP_ROWS))
+    fn logs(&self, tx: &mut Tx<'_>, usage: &AllUsage) -> Result<usize, Trouble> {
+        let mut gone = self.lines_of_apps(tx, usage)?;
+        let bytes: i64 = usage.values().map(|usage| usage.line_bytes).sum();
+        let over = logs::Over {
+            up_to: tx.counters.log_lines - int(self.keep.logs_max),
+            before: us(self.now.before(self.keep.logs)),
+            bytes: if gone == 0 { bytes - int(self.keep.logs_bytes) } else { 0 },
+        };
+        for (queue, (lines, bytes)) in logs::delete_oldest(tx.conn, over, rows(SWEEP_ROWS))? {
+            if queue != logs::BLANK {
+                tx.line(queue, -lines, -bytes);
+            }
+            gone += usize::try_from(lines).unwrap_or(0);
+        }
+        Ok(gone)
     }
 }

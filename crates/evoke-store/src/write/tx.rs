@@ -7,8 +7,10 @@ use evoke_core::manifest::TypePattern;
 use evoke_core::store::{Queue, Space};
 use rusqlite::Connection;
 
-use crate::number::num;
+use crate::number::{num, rows};
 use crate::table::counters::Counters;
+use crate::table::runs::{Run, is_ended};
+use crate::table::usage::{self, Usage};
 use crate::table::{archive, queues};
 use crate::trouble::Trouble;
 
@@ -21,6 +23,8 @@ pub(crate) struct Tx<'w> {
     touched: Vec<(Space, u64)>,
     /// Events of each type that came and went, and their bytes.
     archived: BTreeMap<(String, String), (i64, i64)>,
+    /// Ended runs and lines of each queue that came and went.
+    used: BTreeMap<i64, Usage>,
 }
 
 /// What the writer remembers between transactions.
@@ -64,7 +68,8 @@ impl Memory {
 
 impl<'w> Tx<'w> {
     pub fn new(conn: &'w Connection, counters: Counters, memory: &'w mut Memory) -> Self {
-        Self { conn, counters, before: counters, memory, touched: Vec::new(), archived: BTreeMap::new() }
+        let (touched, archived, used) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self { conn, counters, before: counters, memory, touched, archived, used }
     }
 
     /// A queue's number.
@@ -90,6 +95,36 @@ impl<'w> Tx<'w> {
         of_app.map(|(_, (_, bytes))| bytes).sum()
     }
 
+    /// Notes that runs of a queue ended, or that ended ones went (below 0), with their bytes.
+    pub fn ended(&mut self, queue: i64, runs: i64, run_bytes: i64) {
+        self.counters.ended_runs += runs;
+        let used = self.used.entry(queue).or_default();
+        *used = used.and(Usage { runs, run_bytes, ..Usage::default() });
+    }
+
+    /// Notes that a run has ended, if it has.
+    pub fn count_ended(&mut self, run: &Run) {
+        if is_ended(run.state) {
+            self.ended(run.queue, 1, rows(run.body.len()));
+        }
+    }
+
+    /// Notes that lines of a queue came or went, with their bytes.
+    pub fn line(&mut self, queue: i64, lines: i64, line_bytes: i64) {
+        let used = self.used.entry(queue).or_default();
+        *used = used.and(Usage { lines, line_bytes, ..Usage::default() });
+    }
+
+    /// What each queue has now.
+    pub fn usage(&self) -> Result<BTreeMap<i64, Usage>, Trouble> {
+        let mut all = usage::all(self.conn)?;
+        for (queue, more) in &self.used {
+            let one = all.entry(*queue).or_default();
+            *one = one.and(*more);
+        }
+        Ok(all)
+    }
+
     /// Notes that a space was written.
     pub fn touch(&mut self, space: &Space, revision: i64) {
         match self.touched.iter_mut().find(|(touched, _)| touched == space) {
@@ -103,6 +138,11 @@ impl<'w> Tx<'w> {
         for ((app, ty), (events, bytes)) in &self.archived {
             if (*events, *bytes) != (0, 0) {
                 archive::add(self.conn, app, ty, *events, *bytes)?;
+            }
+        }
+        for (queue, more) in &self.used {
+            if *more != Usage::default() {
+                usage::add(self.conn, *queue, *more)?;
             }
         }
         if self.counters != self.before {

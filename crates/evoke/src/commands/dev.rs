@@ -30,8 +30,17 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
     serve::log_to_stderr()?;
     let mut signals = Signals::listen()?;
     let data = args.data.unwrap_or_else(|| folder.join(context::DATA_FOLDER));
-    let ListenArgs { listen, admin, grace, sandbox, mut egress_allow, ca_file, instances, instance_memory } =
-        args.listen;
+    let ListenArgs {
+        listen,
+        admin,
+        grace,
+        sandbox,
+        mut egress_allow,
+        ca_file,
+        instances,
+        instance_memory,
+        keep,
+    } = args.listen;
     if egress_allow.is_empty() {
         egress_allow = this_machine();
         format.talk(words::faint(
@@ -49,6 +58,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
         ca_file,
         instances,
         instance_memory,
+        retention: keep.into(),
     };
     let server = tokio::select! {
         started = Server::start(options) => started?,

@@ -12,7 +12,7 @@ use crate::signals::Signals;
 pub async fn run(args: ServeArgs, format: Format) -> Result {
     serve::log_to_stderr()?;
     let mut signals = Signals::listen()?;
-    let ListenArgs { listen, admin, grace, sandbox, egress_allow, ca_file, instances, instance_memory } =
+    let ListenArgs { listen, admin, grace, sandbox, egress_allow, ca_file, instances, instance_memory, keep } =
         args.listen;
     let options = serve::Options {
         data: args.data,
@@ -25,6 +25,7 @@ pub async fn run(args: ServeArgs, format: Format) -> Result {
         ca_file,
         instances,
         instance_memory,
+        retention: keep.into(),
     };
     let server = tokio::select! {
         started = Server::start(options) => started?,

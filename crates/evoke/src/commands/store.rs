@@ -163,7 +163,8 @@ fn archives(counted: &Stats, now: Timestamp) -> Result<()> {
 fn print(counted: &Stats) -> Result<()> {
     let now = SystemClock.now();
     let mut apps = Table::new(&[
-        "APP", "EVENTS", "OLDEST", "NEWEST", "PENDING", "DUE", "DEAD", "ENDED", "LINES", "KEYS", "BYTES",
+        "APP", "EVENTS", "OLDEST", "NEWEST", "PENDING", "DUE", "DEAD", "ENDED", "BYTES", "LINES", "BYTES",
+        "KEYS", "BYTES",
     ]);
     let at =
         |time: Option<i64>| time.map_or(String::new(), |us| words::age(Timestamp(us.unsigned_abs()), now));
@@ -177,7 +178,9 @@ fn print(counted: &Stats) -> Result<()> {
             at(app.earliest_due).into(),
             app.dead.to_string().into(),
             app.ended.to_string().into(),
+            app.ended_bytes.to_string().into(),
             app.log_lines.to_string().into(),
+            app.log_line_bytes.to_string().into(),
             app.entries.to_string().into(),
             app.entry_bytes.to_string().into(),
         ]);

@@ -247,8 +247,13 @@ impl Server {
     }
 
     /// Another one on the data folder of this one, which has ended.
-    pub fn again(mut self) -> Self {
-        let mut next = Self::start_on(&self.data);
+    pub fn again(self) -> Self {
+        self.again_with(&[])
+    }
+
+    /// The same, with further options.
+    pub fn again_with(mut self, options: &[&str]) -> Self {
+        let mut next = Self::start_with(&self.data, options);
         next._folder = self._folder.take();
         next
     }
@@ -282,6 +287,23 @@ impl Server {
 
     pub fn token(&self) -> String {
         std::fs::read_to_string(self.data.join("admin.token")).unwrap().trim().to_owned()
+    }
+
+    /// Accepts a batch of events, a JSON array.
+    pub fn publish(&self, app: &str, batch: &str) {
+        let address = self.admin_url.strip_prefix("http://").unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let (token, length) = (self.token(), batch.len());
+        write!(
+            stream,
+            "POST /v1/apps/{app}/events HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+             connection: close\r\ncontent-type: application/cloudevents-batch+json\r\n\
+             content-length: {length}\r\n\r\n{batch}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     }
 
     /// A request to the data listener.

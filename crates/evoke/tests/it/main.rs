@@ -23,6 +23,7 @@ mod provided;
 mod removal;
 mod replay;
 mod reports;
+mod retention;
 mod search;
 mod store;
 mod subscriptions;

@@ -1,14 +1,12 @@
 //! `evoke apps rm`: what it asks and shows, and that a server that is killed while it removes an app goes on.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::app::served;
-use crate::evoke::{Server, command, eventually, run};
+use crate::evoke::{command, eventually, run};
 
 /// Events that are accepted before the app goes, each with a run: many more than a transaction takes away.
 const EVENTS: usize = 12_000;
@@ -47,7 +45,7 @@ fn a_removal_goes_on_after_each_kill_and_the_store_stays_sound() {
     let event = |n: usize| json!({ "specversion": "1.0", "id": n.to_string(), "source": "/t", "type": "doom", "data": n });
     for first in (0..EVENTS).step_by(BATCH) {
         let batch: Vec<Value> = (first..first + BATCH).map(event).collect();
-        publish(&server, &json!(batch).to_string());
+        server.publish("plain", &json!(batch).to_string());
     }
     let data = server.data.clone();
     let mut asking = server.command(app.path(), &["apps", "rm", "plain", "--yes", "--drop-pending"]);
@@ -82,22 +80,6 @@ fn a_removal_goes_on_after_each_kill_and_the_store_stays_sound() {
     server.running.wait();
     let verified = run(command(&data).args(["store", "verify", "--data"]).arg(&data));
     assert_eq!(verified.code, 0, "{verified:?}");
-}
-
-/// Accepts a batch of events.
-fn publish(server: &Server, batch: &str) {
-    let address = server.admin_url.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    let (token, length) = (server.token(), batch.len());
-    write!(
-        stream,
-        "POST /v1/apps/plain/events HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
-         connection: close\r\ncontent-type: application/cloudevents-batch+json\r\ncontent-length: {length}\r\n\r\n{batch}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
 }
 
 /// Rows of the store that are of the app: events and runs.

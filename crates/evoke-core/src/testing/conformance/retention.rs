@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::Subject;
 use super::samples::*;
-use crate::record::{LogRecord, RunState};
+use crate::record::{LogRecord, RunRecord, RunState};
 use crate::store::{
-    DeadLetterQuery, EventQuery, Expect, LogQuery, Retention, RunQuery, Store, StoredInput, Verdict, Write,
+    Append, DeadLetterQuery, Dedup, EventQuery, Expect, LogQuery, NewInvocation, Retention, RunQuery, Space,
+    Store, StoredInput, Verdict, Write,
 };
 use crate::time::Timestamp;
 
@@ -108,6 +109,78 @@ pub async fn logs_go_by_age_and_number(subject: &mut dyn Subject) {
     assert!(log_lines(&*store).await.is_empty());
     store.record(Vec::new(), vec![line(1, "f", "new", at(1_000_000))]).await.expect("record");
     assert!(log_lines(&*store).await[0].0 > before[9].0, "positions are not given twice");
+}
+
+/// Of the app that has too much, and of all when there is too much together.
+pub async fn ended_runs_go_by_bytes(subject: &mut dyn Subject) {
+    let store = subject.store();
+    let recorded = (1..=40).map(|n| {
+        let mut run = ended(n, if n % 4 == 0 { "f" } else { "g" }, RunState::Completed);
+        run.app = app_named(if n > 20 { "shop" } else { "other" });
+        run
+    });
+    let recorded: Vec<RunRecord> = recorded.collect();
+    let one = serde_json::to_vec(&recorded[0]).expect("JSON").len() as u64;
+    store.record(recorded, Vec::new()).await.expect("record");
+    // About ten, and less than eleven.
+    let bound = one * 21 / 2;
+    sweep(&*store, &Retention { app_runs_bytes: bound, ..keep() }, at(1)).await;
+    let (left, of_shop): (Vec<u64>, Vec<u64>) =
+        run_numbers(&*store).await.into_iter().partition(|n| *n <= 20);
+    assert_eq!((left, of_shop), ((11..=20).rev().collect(), (31..=40).rev().collect()));
+    sweep(&*store, &Retention { runs_bytes: bound, ..keep() }, at(1)).await;
+    assert_eq!(run_numbers(&*store).await, (31..=40).rev().collect::<Vec<_>>());
+    sweep(&*store, &Retention { runs_bytes: 0, ..keep() }, at(1)).await;
+    assert!(run_numbers(&*store).await.is_empty());
+}
+
+/// The same of lines.
+pub async fn logs_go_by_bytes(subject: &mut dyn Subject) {
+    let store = subject.store();
+    let lines = (1..=40_u64).map(|n| {
+        let name = if n % 2 == 0 { "f" } else { "g" };
+        LogRecord {
+            app: app_named(if n > 20 { "shop" } else { "other" }),
+            ..line(1, name, "ten bytes.", at(n))
+        }
+    });
+    store.record(Vec::new(), lines.collect()).await.expect("record");
+    let positions =
+        async || -> Vec<u64> { log_lines(&*store).await.into_iter().map(|(position, _)| position).collect() };
+    sweep(&*store, &Retention { app_logs_bytes: 105, ..keep() }, at(50)).await;
+    assert_eq!(positions().await, (11..=20).chain(31..=40).collect::<Vec<_>>());
+    sweep(&*store, &Retention { logs_bytes: 105, ..keep() }, at(50)).await;
+    assert_eq!(positions().await, (31..=40).collect::<Vec<_>>());
+    sweep(&*store, &Retention { logs_bytes: 0, ..keep() }, at(50)).await;
+    assert!(positions().await.is_empty());
+}
+
+/// That of a call with a de-duplication entry until this is forgotten, one with a wait, and dead letters.
+pub async fn what_is_asked_for_is_spared_by_bounds(subject: &mut dyn Subject) {
+    let store = subject.store();
+    let call = NewInvocation { request: Some(request()), ..delivery(1, "f") };
+    let dedup = Some(Dedup { scope: "call".to_owned(), id: "key".to_owned() });
+    let call = Append { app: app(), dedup, event: None, invocations: vec![call], version: None, again: None };
+    store
+        .append(vec![call, append("a", 2, "f"), append("b", 3, "g"), append("c", 4, "f")], START)
+        .await
+        .expect("append");
+    let wait =
+        Write { space: Space::waits(), ..put(&format!("shop/{}.w1", run_id(4)), "1", Expect::Anything) };
+    store.write(vec![wait.clone()], START).await.expect("write");
+    for leased in lease_all(&store, "f", START).await {
+        store.settle(complete(&leased.lease), START).await.expect("settle");
+    }
+    let dead = lease_one(&store, "g", START).await;
+    let verdict = Verdict::DeadLetter { reason: "no".to_owned() };
+    store.settle(settlement(&dead.lease, verdict), START).await.expect("settle");
+    for bound in [Retention { runs_max: 0, ..keep() }, Retention { app_runs_bytes: 0, ..keep() }] {
+        sweep(&*store, &Retention { runs_bytes: 0, ..bound }, at(1)).await;
+        assert_eq!(run_numbers(&*store).await, [4, 3, 1]);
+    }
+    store.write(vec![Write { value: None, ..wait }], at(2)).await.expect("write");
+    sweep(&*store, &Retention { runs_bytes: 0, ..keep() }, START.after(HOUR).after(HOUR / 60)).await;
+    assert_eq!(run_numbers(&*store).await, [3]);
 }
 
 /// Nor has one that was just swept.

@@ -1,12 +1,16 @@
 //! What can be looked at afterwards: dead letters, events, runs, logs; and how long.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 
 use super::All;
 use super::queue::{Accepted, Place};
+use crate::id::{AppName, RunId};
 use crate::record::{LogRecord, RunRecord, RunState};
-use crate::store::{DeadLetter, DeadLetterQuery, EventQuery, LogQuery, Retention, RunQuery, StoredEvent};
+use crate::store::{
+    DeadLetter, DeadLetterQuery, EventQuery, LogQuery, Retention, RunQuery, Space, StoredEvent,
+};
 use crate::time::Timestamp;
 
 impl All {
@@ -115,17 +119,10 @@ impl All {
         self.entries.retain(|_, entry| entry.expires_at.is_none_or(|at| at > now));
         self.runs
             .retain(|_, run| !(is_over(run) && older(run.ended_at.unwrap_or(run.created_at), keep.runs)));
-        let mut over = self.runs.values().filter(|run| is_over(run)).count() as u64;
-        self.runs.retain(|_, run| {
-            let goes = is_over(run) && over > keep.runs_max;
-            over -= u64::from(goes);
-            !goes
-        });
-        while self.logs.front().is_some_and(|(_, line)| older(line.at, keep.logs))
-            || self.logs.len() as u64 > keep.logs_max
-        {
+        while self.logs.front().is_some_and(|(_, line)| older(line.at, keep.logs)) {
             self.logs.pop_front();
         }
+        self.sweep_over(keep);
         (before - self.size()) as u64 + archived
     }
 
@@ -145,6 +142,52 @@ impl All {
         let objects = &self.objects;
         self.idle.retain(|digest, _| objects.contains_key(digest));
         (before - objects.len()) as u64
+    }
+
+    /// The oldest go beyond bounds on number and bytes.
+    fn sweep_over(&mut self, keep: &Retention) {
+        let (mut count, mut all) = (0_u64, 0_u64);
+        let mut own: BTreeMap<AppName, u64> = BTreeMap::new();
+        let mut ended = Vec::new();
+        for run in self.runs.values().filter(|run| is_over(run)) {
+            let bytes = serde_json::to_vec(run).map_or(0, |body| body.len() as u64);
+            count += 1;
+            all += bytes;
+            *own.entry(run.app.clone()).or_default() += bytes;
+            ended.push((run.id.clone(), run.app.clone(), bytes));
+        }
+        for (run, app, bytes) in ended {
+            let of_app = own.get(&app).copied().unwrap_or(0);
+            let too_much = count > keep.runs_max || all > keep.runs_bytes || of_app > keep.app_runs_bytes;
+            if too_much && !self.is_asked_for(&app, &run) {
+                self.runs.remove(&run);
+                count -= 1;
+                all -= bytes;
+                own.insert(app, of_app - bytes);
+            }
+        }
+        let apps: BTreeSet<AppName> = self.logs.iter().map(|(_, line)| line.app.clone()).collect();
+        for app in apps {
+            let own = self.logs.iter().filter(|(_, line)| line.app == app);
+            let mut own: u64 = own.map(|(_, line)| line.line.len() as u64).sum();
+            self.logs.retain(|(_, line)| {
+                let goes = line.app == app && own > keep.app_logs_bytes;
+                own -= if goes { line.line.len() as u64 } else { 0 };
+                !goes
+            });
+        }
+        let mut all: u64 = self.logs.iter().map(|(_, line)| line.line.len() as u64).sum();
+        while self.logs.len() as u64 > keep.logs_max || all > keep.logs_bytes {
+            all -= self.logs.pop_front().map_or(0, |(_, line)| line.line.len() as u64);
+        }
+    }
+
+    /// Whether an ended run is that of a call with a de-duplication entry, or has a wait.
+    fn is_asked_for(&self, app: &AppName, run: &RunId) -> bool {
+        let caused = self.log.iter().find(|(_, one)| one.event.is_none() && one.caused().any(|of| of == run));
+        let waits = format!("{app}/{run}.w");
+        caused.is_some_and(|(seq, _)| self.seen.values().any(|of| of == seq))
+            || self.entries.keys().any(|(space, key)| *space == Space::waits() && key.starts_with(&waits))
     }
 
     fn size(&self) -> usize {
