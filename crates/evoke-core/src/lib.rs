@@ -24,6 +24,7 @@ pub mod body;
 pub mod chain;
 pub mod cors;
 pub mod dead_letter;
+pub mod decorator;
 pub mod egress;
 pub mod event;
 pub mod filter;

@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::Archive;
 use crate::cors;
+use crate::decorator::BuiltIn;
 use crate::egress::AllowList;
 use crate::event::{Data, Event};
 use crate::filter::cesql::Expression;
@@ -69,6 +70,9 @@ pub struct Manifest {
     pub archive: Archive,
     /// Its functions by name, and its hooks, which are functions that Evoke brings along: they have [`Function::hook`].
     pub functions: BTreeMap<FunctionName, Function>,
+    /// Its decorators that need no code, by name. No function has the name of one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decorators: BTreeMap<FunctionName, BuiltIn>,
     /// Its routes, in file order.
     pub routes: Vec<Route>,
     /// Its webhooks, in file order.

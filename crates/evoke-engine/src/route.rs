@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evoke_core::cors::Cors;
+use evoke_core::decorator::Decorator;
 use evoke_core::event::Event;
 use evoke_core::filter::{Allowance, Decision};
 use evoke_core::id::{AppName, FunctionName, SubscriptionName};
@@ -44,7 +45,7 @@ pub struct RouteMatch {
     /// Which pages of other origins may read the answer.
     pub cors: Option<Arc<Cors>>,
     /// What it passes before, the outermost first.
-    pub decorators: Arc<[FunctionName]>,
+    pub decorators: Arc<[Decorator]>,
 }
 
 /// Who takes what came to a path.
@@ -267,7 +268,7 @@ struct RouteEntry {
     pattern: String,
     params: Vec<String>,
     cors: Option<Arc<Cors>>,
-    decorators: Arc<[FunctionName]>,
+    decorators: Arc<[Decorator]>,
 }
 
 impl RouteTable {
@@ -283,10 +284,14 @@ impl RouteTable {
     }
 
     fn add(&mut self, deployment: &Deployment) -> Result<(), RouteTaken> {
-        let Manifest { app, routes, webhooks, beacons, .. } = &deployment.manifest;
+        let Manifest { app, routes, webhooks, beacons, decorators: built_ins, .. } = &deployment.manifest;
+        let decorator = |name: &FunctionName| match built_ins.get(name) {
+            Some(rule) => Decorator::BuiltIn(name.clone(), rule.clone()),
+            None => Decorator::Function(name.clone()),
+        };
         let routes = routes.iter().map(|route| {
             let cors = route.cors.clone().map(Arc::new);
-            let decorators = Arc::from(route.decorators.as_slice());
+            let decorators = route.decorators.iter().map(decorator).collect::<Arc<[_]>>();
             (&route.path, route.methods.clone(), Destination::of(&route.to), cors, decorators)
         });
         let reported = |path, to| (path, vec!["POST".to_owned()], to, None, Arc::default());

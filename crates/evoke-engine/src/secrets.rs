@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use evoke_core::decorator::{BuiltIn, Check, Credential};
 use evoke_core::id::AppName;
 use evoke_core::manifest::Manifest;
 use evoke_core::secret::{SecretName, SecretValue};
@@ -18,11 +19,19 @@ use evoke_core::store::{Expect, ListQuery, SettleError, Space, StoreError, Write
 use evoke_core::time::Timestamp;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
 use tokio::sync::watch;
 
 use crate::deploy::{self, json_value, read_json};
 use crate::engine::Inner;
 use crate::{Engine, StartError};
+
+/// Nothing, where it is not hex; that is like no digest.
+fn from_hex(text: &str) -> Vec<u8> {
+    let byte = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    (0..text.len()).step_by(2).map_while(byte).collect()
+}
 
 const NONCE_BYTES: usize = 24;
 
@@ -152,7 +161,12 @@ impl Vault {
         let functions = manifest.functions.values().flat_map(|function| &function.secrets).filter(unset);
         let webhooks = manifest.webhooks.iter().map(|webhook| &webhook.secrets);
         let webhooks = webhooks.filter(|names| names.iter().all(|name| unset(&name))).flatten();
-        let mut missing: Vec<SecretName> = functions.chain(webhooks).cloned().collect();
+        let checks = manifest.decorators.values().filter_map(|rule| match rule {
+            BuiltIn::Check(check) => Some(check),
+            _ => None,
+        });
+        let checks = checks.flat_map(Check::secrets).filter(unset);
+        let mut missing: Vec<SecretName> = functions.chain(webhooks).chain(checks).cloned().collect();
         missing.sort();
         missing.dedup();
         missing
@@ -160,6 +174,23 @@ impl Vault {
 }
 
 impl Engine {
+    /// Whether `presented` is one of `known`. Takes as long whichever it is, or none.
+    pub fn admits(&self, app: &AppName, known: &[Credential], presented: &str) -> bool {
+        let presented = Sha256::digest(presented);
+        let is_it = |credential: &Credential| {
+            let digest = match credential {
+                Credential::Secret(name) => {
+                    let value = self.0.vault.get(app, name);
+                    // One without a value admits nobody.
+                    value.map(|value| Sha256::digest(value.reveal()).to_vec()).unwrap_or_default()
+                }
+                Credential::Sha256(hex) => from_hex(hex),
+            };
+            presented.as_slice().ct_eq(&digest)
+        };
+        known.iter().fold(Choice::from(0), |found, credential| found | is_it(credential)).into()
+    }
+
     /// Sets a secret of an app, which need not be deployed yet. Functions that use it get fresh instances.
     pub async fn set_secret(
         &self,

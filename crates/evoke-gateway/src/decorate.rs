@@ -3,6 +3,7 @@
 //! Each is asked in turn and goes on to the next by itself, or answers. The bodies stay here: a function that goes on without
 //! having read one, or answers with the one it was answered with, only names it (`source`, `next`).
 
+pub(crate) mod builtin;
 mod function;
 mod next;
 mod source;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
 use axum::response::Response;
+use evoke_core::decorator::Decorator;
 use evoke_engine::next::Onward;
 use evoke_engine::route::RouteMatch;
 use futures_util::future::BoxFuture;
@@ -40,7 +42,10 @@ impl Line {
     ) -> BoxFuture<'static, Result<Response, Refusal>> {
         Box::pin(async move {
             match self.route.decorators.get(at).cloned() {
-                Some(name) => function::answer(&self, at, name, request, from).await,
+                Some(Decorator::Function(name)) => function::answer(&self, at, name, request, from).await,
+                Some(Decorator::BuiltIn(name, rule)) => {
+                    builtin::answer(&self, at, (&name, &rule), request, from).await
+                }
                 None => data::reach(&self.shared, self.route.clone(), request, from).await,
             }
         })

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::TokenHash;
 use crate::body::Cap;
+use crate::decorate::builtin::Limiters;
 use crate::problem::{Refusal, kind};
 use crate::report::Rates;
 
@@ -104,6 +105,8 @@ pub(crate) struct Shared {
     pub followers: Arc<Semaphore>,
     pub deployments: Arc<Semaphore>,
     pub rates: Rates,
+    /// The rates of decorators.
+    pub limiters: Limiters,
     held_kib: Semaphore,
 }
 
@@ -123,6 +126,7 @@ impl Shared {
             followers: Arc::new(Semaphore::new(bounds.followers)),
             deployments: Arc::new(Semaphore::new(bounds.deployments)),
             rates: Rates::default(),
+            limiters: Limiters::default(),
             held_kib: Semaphore::new(held_kib.min(Semaphore::MAX_PERMITS)),
             bounds,
         }

@@ -20,7 +20,7 @@ use crate::body::whole;
 use crate::cors;
 use crate::gateway::{Peer, Shared};
 use crate::problem::{Refusal, kind};
-pub(crate) use rates::Rates;
+pub(crate) use rates::{Rates, network};
 
 const REQUEST_ORIGIN: &str = "webhook-request-origin";
 const REQUEST_RATE: &str = "webhook-request-rate";

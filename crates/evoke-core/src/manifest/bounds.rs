@@ -30,6 +30,20 @@ pub const SCHEDULE_DATA_BYTES_MAX: usize = 64 << 10;
 pub const ROUTES_MAX: usize = 1_000;
 /// Decorators of a route. Each that is a function is one invocation more in the chain of what it leads to.
 pub const DECORATORS_MAX: usize = 8;
+/// Decorators of an app that need no code.
+pub const BUILT_INS_MAX: usize = 100;
+/// Header fields that a decorator changes.
+pub const FIELD_CHANGES_MAX: usize = 64;
+/// Passwords, tokens or keys of a decorator.
+pub const CREDENTIALS_MAX: usize = 100;
+/// The most bytes that a decorator may bound bodies to.
+pub const DECORATED_BODY_MAX: u64 = 1 << 30;
+/// The most requests of a rate.
+pub const RATE_MAX: u32 = 1_000_000;
+/// The shortest time of a rate.
+pub const RATE_PER_MIN: Duration = Duration::from_secs(1);
+/// The longest time of a rate.
+pub const RATE_PER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bytes of the URL of an upstream or a redirect.
 pub const ROUTE_URL_BYTES_MAX: usize = 2_048;
 /// The longest time that connecting to an upstream may take.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use super::table::{At, Located, Table};
 
 /// Keys the design knows and this version does not.
-const LATER_TOP: &[&str] = &["buckets", "secrets", "state", "decorators", "quotas"];
+const LATER_TOP: &[&str] = &["buckets", "secrets", "state", "quotas"];
 const LATER_FUNCTION: &[&str] =
     &["class", "state", "buckets", "schedule", "schedules", "decorators", "queue", "webhook"];
 const LATER_ON: &[&str] = &["delay"];
@@ -34,6 +34,9 @@ pub struct File {
     /// Which requests on the data listener start which function.
     #[schemars(with = "Option<Vec<Route>>")]
     pub routes: Vec<Route>,
+    /// Decorators by name that need no code. Each has the key of one kind.
+    #[schemars(with = "Option<BTreeMap<String, Decorator>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
+    pub decorators: Vec<(At<String>, Decorator)>,
     /// Queues by name. A message for one is an event of the type queue.NAME.
     #[schemars(with = "Option<BTreeMap<String, Queue>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
     pub queues: Vec<(At<String>, Queue)>,
@@ -355,9 +358,61 @@ pub struct Route {
     pub concurrency: Option<At<i64>>,
     /// Which pages of other origins may read the answers; those of the app when left out.
     pub cors: Option<Cors>,
-    /// What a request passes on its way there, and the answer on its way back, the outermost first: functions of the app.
+    /// What a request passes on its way there, and the answer on its way back, the outermost first: functions and
+    /// decorators of the app.
     #[schemars(with = "Option<Vec<String>>", extend("examples" = [["defaults", "validate"]], "maxItems" = 8))]
     pub decorators: Option<At<Vec<At<String>>>>,
+}
+
+/// A decorator that needs no code, of one of these kinds: request and response (header fields), defaults, max_body,
+/// basic, bearer, api_key, rate.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Decorator {
+    /// Header fields of requests that are set and removed.
+    pub request: Option<FieldChanges>,
+    /// Header fields of answers that are set and removed.
+    pub response: Option<FieldChanges>,
+    /// Members that a JSON object in a request's body is given if it lacks them.
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>", extend("examples" = [{"currency": "EUR"}]))]
+    pub defaults: Option<Located>,
+    /// Bytes that a request's body may have, up to 1GiB.
+    #[schemars(regex(pattern = SIZE_PATTERN), extend("examples" = ["64KiB"]))]
+    pub max_body: Option<At<String>>,
+    /// Who passes with a name and a password (Authorization: Basic): users, and for each the name of a secret, or sha256: and the
+    /// digest of the password.
+    #[schemars(with = "Option<BTreeMap<String, String>>", extend("examples" = [{"ada": "ADA_PASSWORD"}]))]
+    pub basic: Vec<(At<String>, At<String>)>,
+    /// Who passes with a token (Authorization: Bearer): names of secrets, or sha256: and the digest of a token.
+    #[schemars(with = "Option<Vec<String>>", extend("examples" = [["API_TOKEN"]]))]
+    pub bearer: Option<At<Vec<At<String>>>>,
+    /// Who passes with a key in a field of its own: names of secrets, or sha256: and the digest of a key.
+    #[schemars(with = "Option<Vec<String>>", extend("examples" = [["PARTNER_KEY"]]))]
+    pub api_key: Option<At<Vec<At<String>>>>,
+    /// The field of api_key.
+    #[schemars(extend("default" = "x-api-key"))]
+    pub header: Option<At<String>>,
+    /// Requests that pass, 1 to 1000000, also at once; one more is refused with 429.
+    #[schemars(range(min = 1, max = 1_000_000), extend("examples" = [60]))]
+    pub rate: Option<At<i64>>,
+    /// The time of rate, 1s to 1d.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("default" = "1m"))]
+    pub per: Option<At<String>>,
+    /// Who counts as one for rate: client (an address), all, or header:NAME (a value of that field).
+    #[schemars(regex(pattern = "^(client|all|header:.+)$"), extend("default" = "client"))]
+    pub by: Option<At<String>>,
+}
+
+/// Changes of header fields: first those that are removed, then those that are set.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct FieldChanges {
+    /// Fields and their new values.
+    #[schemars(with = "Option<BTreeMap<String, String>>", extend("examples" = [{"X-Frame-Options": "DENY"}]))]
+    pub set: Vec<(At<String>, At<String>)>,
+    /// Fields that go.
+    #[schemars(with = "Option<Vec<String>>", extend("examples" = [["Server"]]))]
+    pub remove: Option<At<Vec<At<String>>>>,
 }
 
 /// Where clients are sent.
@@ -523,6 +578,7 @@ impl File {
             archive: table.table("archive", "archive", Archive::read),
             functions: table.named_tables("functions", "function", Function::read),
             routes: table.tables("routes", "routes", |_, nth| format!("route {nth}"), Route::read),
+            decorators: table.named_tables("decorators", "decorator", Decorator::read),
             queues: table.named_tables("queues", "queue", Queue::read),
             webhooks: table.tables("webhooks", "webhooks", |_, nth| format!("webhook {nth}"), Webhook::read),
             beacons: table.tables("beacons", "beacons", |_, nth| format!("beacon {nth}"), Beacon::read),
@@ -710,6 +766,38 @@ impl Route {
         }
         table.finish(LATER_ROUTE);
         route
+    }
+}
+
+impl Decorator {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let (request, response) = (format!("{}: request", table.place), format!("{}: response", table.place));
+        let decorator = Self {
+            request: table.table("request", &request, FieldChanges::read),
+            response: table.table("response", &response, FieldChanges::read),
+            defaults: table.json("defaults"),
+            max_body: table.text("max_body", r#""64KiB""#),
+            basic: table.text_map("basic", r#"{ ada = "ADA_PASSWORD" }"#),
+            bearer: table.texts("bearer", r#"["API_TOKEN"]"#),
+            api_key: table.texts("api_key", r#"["PARTNER_KEY"]"#),
+            header: table.text("header", r#""x-api-key""#),
+            rate: table.number("rate", "60"),
+            per: table.text("per", r#""1m""#),
+            by: table.text("by", r#""client""#),
+        };
+        table.finish(&[]);
+        decorator
+    }
+}
+
+impl FieldChanges {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let changes = Self {
+            set: table.text_map("set", r#"{ X-Frame-Options = "DENY" }"#),
+            remove: table.texts("remove", r#"["Server"]"#),
+        };
+        table.finish(&[]);
+        changes
     }
 }
 

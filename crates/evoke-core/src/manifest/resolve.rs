@@ -2,6 +2,7 @@
 
 mod archive;
 mod beacon;
+mod built_in;
 mod chains;
 mod cors;
 mod decorator;
@@ -84,8 +85,14 @@ impl Resolver<'_, '_> {
             }
         }
         self.hooks(&file.hooks, &mut functions, &file.functions);
-        let routes =
-            self.routes(&file.routes, &declared, file.app.as_ref().and_then(|app| app.cors.as_ref()));
+        let decorators = self.built_ins(&file.decorators, &declared);
+        let standing: Vec<&str> =
+            declared.iter().copied().chain(decorators.keys().map(FunctionName::as_str)).collect();
+        let routes = self.routes(
+            &file.routes,
+            (&declared, &standing),
+            file.app.as_ref().and_then(|app| app.cors.as_ref()),
+        );
         self.queues(&file.queues, &mut functions, &declared);
         let webhooks = self.webhooks(&file.webhooks, &routes);
         let beacons = self.beacons(&file.beacons, &routes, &webhooks);
@@ -94,7 +101,18 @@ impl Resolver<'_, '_> {
         let archive = file.archive.as_ref().map(|archive| self.archive(archive)).unwrap_or_default();
         let schedules = self.schedules(&file.schedules, &file.functions, &file.hooks);
         let app = app?;
-        Some(Manifest { app, chains, install, archive, functions, routes, webhooks, beacons, schedules })
+        Some(Manifest {
+            app,
+            chains,
+            install,
+            archive,
+            functions,
+            decorators,
+            routes,
+            webhooks,
+            beacons,
+            schedules,
+        })
     }
 
     fn edition(&mut self, file: &raw::File) {

@@ -62,19 +62,25 @@ pub(super) async fn answer(
     let next = following.clone().into_next();
     let tell = if shared.tell_failures { Failures::Told } else { Failures::Coded };
     match pump.during(Box::pin(shared.engine.call_along(call, from, Some(next)))).await? {
-        Ok(mut answered) => {
-            let named = answered.response.headers.remove(BODY);
-            // With a body of its own, the one that it could have named is not meant.
-            let is_bare = matches!(&answered.response.body, Body::Full(bytes) if bytes.is_empty());
-            match named.filter(|_| is_bare) {
-                Some(named) => following.hand_out(&named, answered),
-                None => respond(answered, &parts.method, pump).await,
+        Ok(mut answered) => match answered.response.headers.remove(BODY) {
+            Some(named) => {
+                let is_bare = pump.during(is_empty(&mut answered.response.body)).await?;
+                following.hand_out(&named, answered, is_bare)
             }
-        }
+            None => respond(answered, &parts.method, pump).await,
+        },
         // What the decorator made of a body that broke off is a consequence; the cause is told.
         Err(error) => Err(match pump.error() {
             Some(error @ BodyError::TooLarge { .. }) => error.clone().into(),
             _ => Refusal::from_call(error, tell),
         }),
+    }
+}
+
+/// Waits for the first of a body, or its end.
+async fn is_empty(body: &mut Body) -> bool {
+    match body {
+        Body::Full(bytes) => bytes.is_empty(),
+        Body::Stream(_) => body.chunk().await.is_none(),
     }
 }

@@ -80,18 +80,30 @@ impl Following {
     }
 
     /// The decorator's response, with the body it names.
-    pub fn hand_out(&self, named: &HeaderValue, answered: Answered) -> Result<Response, Refusal> {
+    pub fn hand_out(
+        &self,
+        named: &HeaderValue,
+        answered: Answered,
+        is_bare: bool,
+    ) -> Result<Response, Refusal> {
         let Answered { run, response, .. } = answered;
         let broken = |what: &str| {
             let detail = format!("the decorator answered with evoke-body {named:?}, but {what}");
             Refusal::new(kind::PROTOCOL_VIOLATION, detail).run(&run)
         };
+        if !is_bare {
+            return Err(broken("it sent a body of its own"));
+        }
         let number = named.to_str().ok().and_then(|text| text.parse().ok());
         let held = number.and_then(|number: usize| self.answers.lock().held.remove(&number));
         let Some(Held { body, is_read, length, problem }) = held else {
             return Err(broken("it was not given that body"));
         };
         let Some(body) = body.filter(|_| !is_read) else { return Err(broken("it has read from it")) };
+        let status = response.status;
+        if status.is_informational() {
+            return Err(broken("with a status that is no final answer"));
+        }
         let mut headers = response.headers;
         strip(&mut headers);
         for (name, value) in [(PROBLEM_HEADER, problem), (CONTENT_LENGTH.as_str(), length)] {
@@ -101,8 +113,12 @@ impl Following {
             }
         }
         name_run(&mut headers, &run);
-        let mut handed = Response::new(body);
-        *handed.status_mut() = response.status;
+        let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        if bodiless {
+            headers.remove(CONTENT_LENGTH);
+        }
+        let mut handed = Response::new(if bodiless { HttpBody::empty() } else { body });
+        *handed.status_mut() = status;
         *handed.headers_mut() = headers;
         Ok(handed)
     }

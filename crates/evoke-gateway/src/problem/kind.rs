@@ -51,6 +51,8 @@ kinds! {
         "The client stopped sending before the end of the body.";
     UNAUTHORIZED: UNAUTHORIZED, false, None, "unauthorized", "no valid token",
         "The control API wants `Authorization: Bearer evoke_…` with the token in `admin.token` in the server's data directory.";
+    UNAUTHENTICATED: UNAUTHORIZED, false, None, "unauthenticated", "who is it?",
+        "A decorator of the route lets only those pass who present a name with its password, a token or a key it knows; `WWW-Authenticate` says which.";
     REPORT_REFUSED: UNAUTHORIZED, false, None, "report_refused", "not accepted",
         "What came to a webhook was not signed as it must be, or too long ago. The server's log says what was wrong; the sender is not told.";
     ORIGIN_REFUSED: FORBIDDEN, false, None, "origin_refused", "origin refused",
@@ -131,6 +133,8 @@ kinds! {
         "The manifest has `loops = \"deny\"` and its functions can lead to each other in a circle, by `emits` and `on` or by `calls`; the detail names it. Nothing was changed.";
     OVERLOADED: TOO_MANY_REQUESTS, true, PLATFORM, "overloaded", "overloaded",
         "A bound on what is done or waits at the same time was reached; `limit` names it. Try again after `Retry-After`.";
+    RATE_LIMITED: TOO_MANY_REQUESTS, true, PLATFORM, "rate_limited", "too many requests",
+        "A decorator of the route lets only so many requests pass in a time; try again after `Retry-After`.";
     HEADERS_TOO_LARGE: REQUEST_HEADER_FIELDS_TOO_LARGE, false, PLATFORM, "headers_too_large", "header fields too large",
         "The request has too many header fields. Over HTTP/1.1 this, and header fields that are too long, are answered without a body.";
     INTERNAL: INTERNAL_SERVER_ERROR, false, PLATFORM, "internal", "internal error",

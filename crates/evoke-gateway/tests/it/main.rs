@@ -4,6 +4,7 @@
 
 mod auth;
 mod bodies;
+mod built_ins;
 mod calls;
 mod connections;
 mod control;

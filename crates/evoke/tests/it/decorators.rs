@@ -2,8 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::evoke::{Running, command, folder, http, ready};
+use crate::guests::guest;
 
 const JS: &str = r#"export default {
   async fetch(request, env, ctx) {
@@ -111,6 +113,23 @@ def app(environ, start_response):
     return []
 "#;
 
+const PROVIDED: &str = r#"#!/bin/sh
+set -eu
+invocation=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation
+while :; do
+  curl -fsS -D "$TMPDIR/head" -o "$TMPDIR/payload" "$invocation/next"
+  id=$(sed -n 's/^lambda-runtime-aws-request-id: *//Ip' "$TMPDIR/head" | tr -d '\r')
+  if grep -q '"rawQueryString":"stop"' "$TMPDIR/payload"; then
+    curl -fsS -o "$TMPDIR/said" "$invocation/$id/response" -d '{ "statusCode": 403, "body": "stopped" }'
+    continue
+  fi
+  curl -sS -D "$TMPDIR/answer" -o "$TMPDIR/said" -X POST -H 'evoke-body: incoming' -H 'x-web: 1' "$EVOKE_API/v1/next"
+  name=$(sed -n 's/^evoke-body: *//Ip' "$TMPDIR/answer" | tr -d '\r')
+  curl -fsS -o "$TMPDIR/said" "$invocation/$id/response" \
+    -d "{ \"statusCode\": 200, \"headers\": { \"evoke-body\": \"$name\" } }"
+done
+"#;
+
 /// A server of before: it says what it got, or gives 64 MiB where it is asked for `big`.
 fn legacy() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -175,12 +194,21 @@ fn started() -> (tempfile::TempDir, Running, String) {
             "[[routes]]\npath = \"/{name}/{{*rest}}\"\ndecorators = [{name:?}]\nto = \"http://127.0.0.1:{port}\"\n"
         );
     }
+    for (name, source) in [("wasm", "proxy.wasm"), ("provided", "provided/bootstrap")] {
+        manifest += &format!(
+            "[functions.{name}]\nsource = {source:?}\n[[routes]]\npath = \"/{name}/{{*rest}}\"\ndecorators = [{name:?}]\nto = \"http://127.0.0.1:{port}\"\n"
+        );
+    }
     manifest += &format!(
         "[[routes]]\npath = \"/both/{{*rest}}\"\ndecorators = [\"web\", \"python\"]\nto = \"http://127.0.0.1:{port}\"\n"
     );
     files.push(("evoke.toml", manifest));
+    files.push(("provided/bootstrap", PROVIDED.to_owned()));
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let app = folder(&files);
+    std::fs::copy(guest("proxy"), app.path().join("proxy.wasm")).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(app.path().join("provided/bootstrap"), mode).unwrap();
     let mut dev = Running::start(command(app.path()).args([
         "dev",
         ".",
@@ -210,6 +238,12 @@ fn in_each_runtime_a_decorator_changes_answers_and_passes_on() {
         assert!(said("new").1.starts_with("5 hello"), "{name}");
         assert_eq!(said("read"), (200, "5 HELLO web=1 new=0".to_owned()), "{name}");
         assert_eq!(said("change"), (201, "5 hello web=1 new=0!".to_owned()), "{name}");
+    }
+    // These read nothing of either body.
+    for name in ["wasm", "provided"] {
+        let reply = |query: &str| http(&data, "POST", &format!("/{name}/x?{query}"), "hello");
+        assert_eq!((reply("").status, reply("").body.as_str()), (200, "5 hello web=1 new=0"), "{name}");
+        assert_eq!((reply("stop").status, reply("stop").body.as_str()), (403, "stopped"), "{name}");
     }
     dev.signal("INT");
     assert_eq!(dev.wait().code(), Some(0), "{}", dev.stderr);

@@ -13,7 +13,7 @@ impl Resolver<'_, '_> {
         &mut self,
         place: &str,
         route: &raw::Route,
-        declared: &[&str],
+        standing: &[&str],
     ) -> Vec<FunctionName> {
         let Some(names) = &route.decorators else { return Vec::new() };
         if names.value.len() > DECORATORS_MAX {
@@ -25,7 +25,7 @@ impl Resolver<'_, '_> {
         }
         let mut seen: Vec<FunctionName> = Vec::new();
         for name in names.value.iter().take(DECORATORS_MAX) {
-            let Some(decorator) = self.decorator(place, name, declared) else { continue };
+            let Some(decorator) = self.decorator(place, name, standing) else { continue };
             if seen.contains(&decorator) {
                 let message = format!("{place}: decorators names {decorator} twice");
                 self.problems.add("duplicate", name.span.clone(), message);
@@ -41,15 +41,16 @@ impl Resolver<'_, '_> {
         seen
     }
 
-    fn decorator(&mut self, place: &str, name: &At<String>, declared: &[&str]) -> Option<FunctionName> {
+    fn decorator(&mut self, place: &str, name: &At<String>, standing: &[&str]) -> Option<FunctionName> {
         let text = name.value.as_str();
-        if declared.contains(&text) {
+        if standing.contains(&text) {
             return FunctionName::new(text).ok();
         }
-        let near = did_you_mean(text, declared.iter().copied());
-        let help = near.unwrap_or_else(|| "declare one with [functions.NAME]".to_owned());
-        let message = format!("{place}: decorator {text:?} is no function of this app");
-        self.problems.add("unknown_function", name.span.clone(), message).help(help);
+        let near = did_you_mean(text, standing.iter().copied());
+        let help = near.unwrap_or_else(|| "declare it with [decorators.NAME], or as a function".to_owned());
+        let message =
+            format!("{place}: decorator {text:?} is neither a function nor a decorator of this app");
+        self.problems.add("unknown_decorator", name.span.clone(), message).help(help);
         None
     }
 }

@@ -20,7 +20,7 @@ impl Resolver<'_, '_> {
     pub(super) fn routes(
         &mut self,
         raw: &[raw::Route],
-        declared: &[&str],
+        (declared, standing): (&[&str], &[&str]),
         app_cors: Option<&raw::Cors>,
     ) -> Vec<Route> {
         let app_cors = app_cors.and_then(|cors| self.cors("app: cors", cors));
@@ -40,7 +40,7 @@ impl Resolver<'_, '_> {
                 Some(cors) => self.cors(&format!("{place}: cors"), cors),
                 None => app_cors.clone(),
             };
-            let decorators = self.decorators(&place, raw, declared);
+            let decorators = self.decorators(&place, raw, standing);
             let (Some(path), Some(methods)) = (path, methods) else { continue };
             if !claims.iter().any(|other| other.path == path.value)
                 && let Err(error) = table.insert(path.value.clone(), ())

@@ -50,6 +50,7 @@ fn keys_are_those_the_reader_knows() {
         ("[queues.a]\nzzzzzzzzzz = 1", schema["$defs"]["Queue"]["properties"].clone()),
         ("[[webhooks]]\nzzzzzzzzzz = 1", schema["$defs"]["Webhook"]["properties"].clone()),
         ("[hooks.a]\nzzzzzzzzzz = 1", schema["$defs"]["Hook"]["properties"].clone()),
+        ("[decorators.a]\nzzzzzzzzzz = 1", schema["$defs"]["Decorator"]["properties"].clone()),
         ("[[beacons]]\nzzzzzzzzzz = 1", schema["$defs"]["Beacon"]["properties"].clone()),
     ];
     for (text, properties) in tables {
@@ -96,6 +97,7 @@ fn valid(schema: &Value, root: &Value, value: &Value) -> Result<(), String> {
             "minimum" => value.as_i64() >= rule.as_i64(),
             "maximum" => value.as_i64() <= rule.as_i64(),
             "minItems" => value.as_array().unwrap().len() as u64 >= rule.as_u64().unwrap(),
+            "maxItems" => value.as_array().unwrap().len() as u64 <= rule.as_u64().unwrap(),
             "required" => {
                 rule.as_array().unwrap().iter().all(|key| value.get(key.as_str().unwrap()).is_some())
             }
@@ -118,6 +120,7 @@ fn valid(schema: &Value, root: &Value, value: &Value) -> Result<(), String> {
                 for (key, value) in value.as_object().unwrap().iter().filter(|(key, _)| !known(key)) {
                     match rule {
                         Value::Bool(false) => return Err(format!("unknown key {key}")),
+                        Value::Bool(true) => {}
                         rule => valid(rule, root, value)?,
                     }
                 }

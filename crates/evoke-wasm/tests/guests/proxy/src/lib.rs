@@ -33,6 +33,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
             "/flood" => loop {
                 println!("{}", "x".repeat(1000));
             },
+            path if path.starts_with("/wasm/") => decorate(argument, out),
             "/platform" => platform(&request, out, argument),
             "/outside" => {
                 let got = fetch(Method::Get, Scheme::Http, "example.com", "/", &[]);
@@ -155,6 +156,32 @@ fn event(request: &IncomingRequest, out: ResponseOutparam) {
     let mut stream = body.write().unwrap();
     stream.write_all(data.as_bytes()).unwrap();
     drop(stream);
+    OutgoingBody::finish(body, None).unwrap();
+}
+
+/// As a decorator: goes on with the body that came and hands out the one it was answered with, neither of which it reads.
+fn decorate(argument: &str, out: ResponseOutparam) {
+    if argument == "stop" {
+        return answer(out, 403, b"stopped");
+    }
+    let named = [("evoke-body".to_owned(), b"incoming".to_vec()), ("x-web".to_owned(), b"1".to_vec())];
+    let request = OutgoingRequest::new(Fields::from_list(&named).unwrap());
+    let api = std::env::var("EVOKE_API").unwrap();
+    request.set_method(&Method::Post).unwrap();
+    request.set_scheme(Some(&Scheme::Http)).unwrap();
+    request.set_authority(Some(api.strip_prefix("http://").unwrap())).unwrap();
+    request.set_path_with_query(Some("/v1/next")).unwrap();
+    let body = request.body().unwrap();
+    let future = outgoing_handler::handle(request, None).unwrap();
+    OutgoingBody::finish(body, None).unwrap();
+    future.subscribe().block();
+    let answered = future.get().unwrap().unwrap().unwrap();
+    let named = answered.headers().get("evoke-body");
+    let fields = named.into_iter().map(|value| ("evoke-body".to_owned(), value)).collect::<Vec<_>>();
+    let response = OutgoingResponse::new(Fields::from_list(&fields).unwrap());
+    response.set_status_code(answered.status()).unwrap();
+    let body = response.body().unwrap();
+    ResponseOutparam::set(out, Ok(response));
     OutgoingBody::finish(body, None).unwrap();
 }
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from evoke._context import Context
-from evoke._lambda import address, split_uri, unquote
+from evoke._lambda import address, own_body, split_uri, unquote
 
 _VERSIONS = {"version": "3.0", "spec_version": "2.4"}
 
@@ -123,7 +123,7 @@ class _Exchange:
         if not self._responded:
             self._responded = True
             self._silent = self._silent or (not more and not body)
-            call.respond(*self._head, not self._silent)
+            call.respond(*own_body(*self._head, more or body), not self._silent)
         if more:
             if body and not self._silent:
                 await call.send_chunk_async(body)

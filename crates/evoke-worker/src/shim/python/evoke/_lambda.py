@@ -160,12 +160,15 @@ def to_response(result):
         headers += [[name.lower(), str(value)] for value in values or ()]
     headers += [["set-cookie", str(cookie)] for cookie in result.get("cookies") or ()]
     body = to_body(result.get("body"), result.get("isBase64Encoded"))
-    if body:
-        # With a body of its own, the one that came from what is next is not meant.
-        headers = [field for field in headers if field[0] != "evoke-body"]
+    status, headers = own_body(status, headers, body)
     if body and not any(name == "content-type" for name, _ in headers):
         headers.append(["content-type", "application/json"])
     return status, headers, body
+
+
+def own_body(status, headers, body):
+    """Status and header fields of a response: with a body of its own, that of what is next is not meant."""
+    return status, [field for field in headers if field[0] != "evoke-body"] if body else headers
 
 
 def to_body(body, encoded):

@@ -4,7 +4,7 @@ import sys
 from io import BufferedReader, RawIOBase
 
 from evoke._context import Context
-from evoke._lambda import address, split_uri
+from evoke._lambda import address, own_body, split_uri
 
 
 def handle(app, call, init):
@@ -122,4 +122,4 @@ class _Response:
         if not self._sent:
             self._sent = True
             self._silent = self._silent or not body
-            self._call.respond(*self._head, not self._silent)
+            self._call.respond(*own_body(*self._head, body), not self._silent)
