@@ -82,7 +82,9 @@ class Story:
         self.until("its runs to be kept", self.quiet)
         ran = self.count() - before
         self.checks.equal("the first caller gets", (508, "loop_detected"), (status, answer.get("code")))
-        self.checks.holds("the answer names the way round", cycle in answer.get("detail", ""), answer.get("detail", "")[:160])
+        self.checks.holds(
+            "the answer names the way round", cycle in answer.get("detail", ""), answer.get("detail", "")[:160]
+        )
         self.checks.holds(f"runs until it was stopped, at most {RUNS}", 1 < ran <= RUNS, f"{ran}, {took * 1000:.0f} ms")
         self.checks.holds("and it is told", bool(self.stopped(*functions)), "evoke.loop.stopped")
 
