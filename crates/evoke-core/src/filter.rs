@@ -28,7 +28,8 @@ pub enum Decision {
 
 impl Decision {
     /// Of two filters of which the event has to pass both; the second is tried only where it matters.
-    pub(crate) fn and(self, second: impl FnOnce() -> Self) -> Self {
+    #[must_use]
+    pub fn and(self, second: impl FnOnce() -> Self) -> Self {
         match (self, second) {
             (Self::Leaves, _) => Self::Leaves,
             (Self::Takes, second) => second(),

@@ -11,6 +11,7 @@ pub mod raw;
 mod resolve;
 mod route;
 mod schema;
+mod start;
 mod table;
 pub mod units;
 
@@ -43,6 +44,7 @@ pub use problem::{ManifestErrors, Problem, Span};
 pub use resolve::parse;
 pub use route::{Route, RouteTarget};
 pub use schema::schema;
+pub use start::Start;
 pub use table::{At, Located, Place};
 
 /// What lies at a path of the app's folder.
@@ -316,6 +318,9 @@ pub struct Subscription {
     /// Several events in one call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+    /// The first event it gets, when it is new.
+    #[serde(default, skip_serializing_if = "Start::is_now")]
+    pub from: Start,
 }
 
 /// How many events make a call, and how long the first of them may wait for the others.

@@ -81,7 +81,8 @@ fn stopped(inner: &Arc<Inner>, app: &App, target: &Target, leased: &Leased) -> O
 /// Gives back what was leased and cannot be attempted now.
 pub(crate) async fn release(inner: &Inner, leased: &Leased) {
     let end = End { leased, record: None, verdict: Verdict::Release };
-    if let Err(error) = conclude(inner, vec![end], (Vec::new(), Vec::new()), inner.now()).await {
+    let accepting = inner.accepting().await;
+    if let Err(error) = conclude(inner, &accepting, vec![end], (Vec::new(), Vec::new()), inner.now()).await {
         unsettled(leased, &error);
     }
 }
@@ -211,11 +212,12 @@ impl Delivery<'_> {
                 (writes, events) = (Vec::new(), Vec::new());
             }
             let mut allowance = inner.allowance();
-            let append =
-                |event| ingest::append_event(inner, &self.app, event, &children, &mut allowance, now);
+            let accepting = inner.accepting().await;
+            let to = (&accepting, accepting.current(&self.app));
+            let append = |event| ingest::append_event(inner, to, event, &children, &mut allowance, now);
             let appends: Vec<Append> = std::mem::take(&mut events).into_iter().map(append).collect();
             let effects: (Vec<Write>, Vec<Append>) = (std::mem::take(&mut writes), appends);
-            match conclude(inner, ends, effects, now).await {
+            match conclude(inner, &accepting, ends, effects, now).await {
                 Ok(()) => {}
                 Err(SettleError::Conflict { .. }) if may_repeat => return true,
                 Err(error @ SettleError::Conflict { .. }) => {
@@ -254,7 +256,9 @@ impl Delivery<'_> {
     /// Settles what the handler was not called with this time; `record` says why.
     async fn settle_unattempted(&self, record: &AttemptRecord) {
         let ends = self.ends(record, &[]);
-        if let Err(error) = conclude(self.inner, ends, (Vec::new(), Vec::new()), self.inner.now()).await {
+        let accepting = self.inner.accepting().await;
+        let none = (Vec::new(), Vec::new());
+        if let Err(error) = conclude(self.inner, &accepting, ends, none, self.inner.now()).await {
             unsettled(&self.leased[0], &error);
         }
     }
@@ -268,7 +272,8 @@ async fn settle_one(inner: &Inner, leased: &Leased, record: Option<AttemptRecord
         None => decide(&Outcome::Lost, policy, leased.attempt - 1, 0.0, now),
     };
     let end = End { leased, record, verdict };
-    if let Err(error) = conclude(inner, vec![end], (Vec::new(), Vec::new()), now).await {
+    let accepting = inner.accepting().await;
+    if let Err(error) = conclude(inner, &accepting, vec![end], (Vec::new(), Vec::new()), now).await {
         unsettled(leased, &error);
     }
 }

@@ -24,6 +24,7 @@ use crate::Engine;
 use crate::engine::Inner;
 use crate::lifecycle;
 use crate::pool::{Instances, Trial};
+use crate::replay;
 use crate::route::RouteTaken;
 pub(crate) use capacity::too_large;
 use contents::{Contents, MANIFEST};
@@ -205,7 +206,9 @@ impl Engine {
         };
         let (files, warm) = inner.ending.run_until_cancelled(trial).await.ok_or(DeployError::Draining)??;
 
-        let writes = documents(&next, &changed, expect);
+        let mut writes = documents(&next, &changed, expect);
+        let was = former.as_ref().map(|former| &former.manifest);
+        writes.extend(replay::begin(inner, &next.manifest, was).await?);
         let turn = inner.directory.changing.lock().await;
         if inner.removals.contains(addressed) {
             return Err(DeployError::BeingRemoved(addressed.clone()));
@@ -217,6 +220,7 @@ impl Engine {
             Err(SettleError::Store(error)) => return Err(error.into()),
             Err(_) => return Err(DeployError::Concurrent(next.manifest.app.clone())),
         }
+        replay::learn(inner, &next.manifest.app).await?;
         switch(inner, next.clone(), files);
         drop(turn);
         warm_up(inner, &next.manifest.app, warm);

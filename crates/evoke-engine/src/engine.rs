@@ -25,6 +25,7 @@ use crate::deploy::Files;
 use crate::hook::Hooks;
 use crate::later::Later;
 use crate::lifecycle::Told;
+use crate::live::Live;
 use crate::place::Places;
 use crate::queue::Agenda;
 use crate::recorder::Recorder;
@@ -97,6 +98,7 @@ pub(crate) struct Inner {
     pub places: Arc<Places>,
     pub agenda: Agenda,
     pub later: Later,
+    pub live: Live,
     pub told: Told,
     pub starts: Starts,
     pub spans: Spans,
@@ -179,6 +181,7 @@ impl Engine {
             files: Files::default(),
             agenda: Agenda::default(),
             later: Later::default(),
+            live: Live::default(),
             told: Told::default(),
             starts: Starts::new(limits.chain_starts),
             spans: Spans::new(limits.chain_starts),

@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::Engine;
 use crate::arrival::Arrival;
 use crate::engine::Inner;
+use crate::live::Accepting;
 use crate::route::App;
 use crate::trace::TraceParent;
 
@@ -158,8 +159,8 @@ impl Engine {
     ) -> Result<Vec<Published>, PublishError> {
         let inner = &self.0;
         let _work = inner.begin().ok_or(PublishError::Draining)?;
-        let snapshot = inner.directory.snapshot();
-        let Some(to) = snapshot.apps.get(app) else {
+        let accepting = inner.accepting().await;
+        let Some(to) = accepting.snapshot.apps.get(app) else {
             return Err(PublishError::NotFound { app: app.clone() });
         };
         inner.check_events(&events)?;
@@ -178,7 +179,7 @@ impl Engine {
                 tokio::task::yield_now().await;
             }
             let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), &from);
-            items.push(append_event(inner, to, event, &cause, &mut allowance, now));
+            items.push(append_event(inner, (&accepting, to), event, &cause, &mut allowance, now));
         }
         let names: Vec<EventRef> =
             items.iter().filter_map(|item| item.event.as_ref().map(Event::reference)).collect();
@@ -278,10 +279,10 @@ impl Inner {
 }
 
 /// An event with the invocations it causes in `app`; `cause` is theirs. Fills in what the sender left to Evoke. Events that
-/// are accepted together share an `allowance`.
+/// are accepted together share an `allowance`. `accepting` is held until they are.
 pub(crate) fn append_event(
     inner: &Inner,
-    app: &App,
+    (accepting, app): (&Accepting<'_>, &App),
     mut event: Event,
     cause: &Cause,
     allowance: &mut Allowance,
@@ -308,7 +309,12 @@ pub(crate) fn append_event(
         run.subscription = on.map(Subscription::name);
         run.undecided = decision == Decision::Open;
         run.key = on.and_then(|on| on.order.as_ref()).and_then(|order| order.of(&event));
-        match inner.pauses.admit(&Queue::of(&run)) {
+        let queue = Queue::of(&run);
+        if !accepting.is_live(&queue) {
+            // It is catching up, and comes to this event in its turn.
+            continue;
+        }
+        match inner.pauses.admit(&queue) {
             Ok(()) => invocations.push(NewInvocation { run, due_at: now, request: None }),
             Err(full) => inner.recorder.run(full.skip(run, now)),
         }

@@ -23,7 +23,6 @@ use crate::Engine;
 use crate::arrival::Arrival;
 use crate::engine::Inner;
 use crate::ingest::{PublishError, append_event, queues_of};
-use crate::route::{App, Snapshot};
 
 /// How often the store is asked at least: another server may have accepted something.
 const LOOK: Duration = Duration::from_secs(5);
@@ -240,7 +239,6 @@ pub(crate) async fn deliver(inner: Arc<Inner>) {
 async fn look(inner: &Inner) -> Result<Duration, SettleError> {
     let mut after = None;
     loop {
-        let snapshot = inner.directory.snapshot();
         let entries = page(inner, after).await?;
         for entry in &entries {
             let now = inner.now();
@@ -249,7 +247,7 @@ async fn look(inner: &Inner) -> Result<Duration, SettleError> {
                 _ => {}
             }
             let Some(_work) = inner.begin() else { return Ok(LOOK) };
-            match deliver_one(inner, &snapshot, entry, now).await {
+            match deliver_one(inner, entry, now).await {
                 // It was cancelled or moved at this moment; what is left of it is found next time.
                 Ok(()) | Err(SettleError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
@@ -262,17 +260,13 @@ async fn look(inner: &Inner) -> Result<Duration, SettleError> {
     }
 }
 
-async fn deliver_one(
-    inner: &Inner,
-    snapshot: &Snapshot,
-    entry: &Entry,
-    now: Timestamp,
-) -> Result<(), SettleError> {
+async fn deliver_one(inner: &Inner, entry: &Entry, now: Timestamp) -> Result<(), SettleError> {
     let Ok(Waiting { app, cause, event, .. }) = read(entry) else {
         return Err(StoreError::Corrupt(format!("delayed event {}", entry.key)).into());
     };
+    let accepting = inner.accepting().await;
     // An app that is deployed again finds its events.
-    let Some(to): Option<&Arc<App>> = snapshot.apps.get(&app) else { return Ok(()) };
+    let Some(to) = accepting.snapshot.apps.get(&app) else { return Ok(()) };
     let id = key_of(&app, &event.reference());
     let known = inner.store.get(&Space::later_ids(), &id, now).await?;
     let Some(known) = known.filter(|known| *known.value.bytes == *entry.key.as_bytes()) else {
@@ -280,7 +274,7 @@ async fn deliver_one(
         let stale = Write { expect: Expect::Revision(entry.revision), ..delete(Space::later(), &entry.key) };
         return inner.store.write(vec![stale], now).await.map(drop);
     };
-    let item = append_event(inner, to, event, &cause, &mut inner.allowance(), now);
+    let item = append_event(inner, (&accepting, to), event, &cause, &mut inner.allowance(), now);
     let due = queues_of(std::slice::from_ref(&item));
     let waits = inner.waits.before(&[], std::slice::from_ref(&item));
     let mut writes = take_away(&id, &entry.key);

@@ -25,6 +25,7 @@ pub mod hook;
 pub mod ingest;
 pub mod later;
 mod lifecycle;
+mod live;
 pub mod next;
 mod place;
 mod platform;

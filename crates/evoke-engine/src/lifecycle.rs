@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::arrival::Arrival;
 use crate::engine::Inner;
 use crate::ingest::{append_event, queues_of};
+use crate::live::Accepting;
 use crate::route::App;
 
 pub(crate) use health::Health;
@@ -54,15 +55,31 @@ fn is_descendant(cause: &Cause) -> bool {
     cause.root.as_str().starts_with(PREFIX)
 }
 
+/// An event of the platform's own that an app wants.
+pub(crate) struct News {
+    app: AppName,
+    event: Event,
+    cause: Cause,
+}
+
+impl News {
+    /// For the app as it is deployed when the event is accepted; nothing, when it is gone.
+    pub fn append(self, inner: &Inner, accepting: &Accepting<'_>) -> Option<Append> {
+        let to = accepting.snapshot.apps.get(&self.app)?;
+        let (cause, allowance) = (&self.cause, &mut inner.allowance());
+        Some(append_event(inner, (accepting, to), self.event, cause, allowance, inner.now()))
+    }
+}
+
 /// The event, if the app wants it. The same `id` within a day is the same event.
-fn event(inner: &Inner, app: &App, id: String, ty: &str, subject: &str, data: Value) -> Option<Append> {
+fn event(inner: &Inner, app: &App, id: String, ty: &str, subject: &str, data: Value) -> Option<News> {
     let event = Event::new(id, SOURCE, ty).with_subject(subject).with_json(data);
     app.subscribers(&event, &mut inner.allowance()).first()?;
     let now = inner.now();
     // Marks what it causes, however far away.
     let root = format!("{PREFIX}{}", inner.chance.lock().ids.event(now));
     let cause = inner.cause_of_arrival(Some(&root), &Arrival::default());
-    Some(append_event(inner, app, event, &cause, &mut inner.allowance(), now))
+    Some(News { app: app.deployment.manifest.app.clone(), event, cause })
 }
 
 /// An event about trouble, if the app wants it and was not told too much lately. Its data gets the member `untold`: how
@@ -74,7 +91,7 @@ fn trouble(
     ty: &str,
     subject: &str,
     mut data: serde_json::Map<String, Value>,
-) -> Option<Append> {
+) -> Option<News> {
     let name = &app.deployment.manifest.app;
     let limits = &inner.limits;
     let mut tales = inner.told.0.lock();
@@ -94,8 +111,10 @@ fn trouble(
 }
 
 /// Accepts it. Returns the runs it started; an error is logged, because nobody waits for this who could do more.
-async fn publish(inner: &Inner, item: Option<Append>) -> Vec<RunId> {
-    let Some(item) = item else { return Vec::new() };
+async fn publish(inner: &Inner, news: Option<News>) -> Vec<RunId> {
+    let Some(news) = news else { return Vec::new() };
+    let accepting = inner.accepting().await;
+    let Some(item) = news.append(inner, &accepting) else { return Vec::new() };
     let now = inner.now();
     let due = queues_of(std::slice::from_ref(&item));
     let waits = inner.waits.before(&[], std::slice::from_ref(&item));
@@ -113,11 +132,11 @@ async fn publish(inner: &Inner, item: Option<Append>) -> Vec<RunId> {
 }
 
 /// [`publish`] by itself, which a drain waits for.
-fn publish_beside(inner: &Inner, item: Option<Append>) {
-    if item.is_some()
+fn publish_beside(inner: &Inner, news: Option<News>) {
+    if news.is_some()
         && let Some(inner) = inner.me.upgrade()
     {
         let work = inner.work.clone();
-        work.spawn(async move { drop(publish(&inner, item).await) });
+        work.spawn(async move { drop(publish(&inner, news).await) });
     }
 }

@@ -1,4 +1,5 @@
-//! Events of the log, delivered again to one subscription.
+//! Events of the log, delivered to one subscription: again, because somebody asks for that, or for the first time, because the
+//! subscription is new and starts in the past (`start`).
 //!
 //! A replay is a document in `sys/replays`: what it takes, and how far it came. `run` goes through the log in steps; each is one
 //! transaction that makes the deliveries of a page and moves the document on, under the condition that nobody else did
@@ -6,17 +7,19 @@
 
 mod documents;
 mod order;
+mod page;
 mod scan;
+mod sieve;
+mod start;
 mod step;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use evoke_core::event::Event;
 use evoke_core::filter::cesql::Expression;
 use evoke_core::id::{AppName, FunctionName, ReplayId, SubscriptionName};
-use evoke_core::manifest::TypePattern;
-use evoke_core::store::{Expect, Held, Space, StoreError};
+use evoke_core::manifest::{Start, TypePattern};
+use evoke_core::store::{Expect, Held, Queue, SettleError, Space, StoreError};
 use evoke_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -25,6 +28,8 @@ use crate::Engine;
 use crate::engine::Inner;
 use documents::{entries, key, read, remove, write};
 pub use order::{Order, Point, Preview, ReplayError};
+pub(crate) use start::{begin, catching_up, learn};
+use step::Stepped;
 
 /// Pause between steps, so that a replay leaves room for what comes in.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -58,8 +63,36 @@ pub struct Replay {
     pub delivered: u64,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// It is the beginning of a subscription that starts in the past, which gets no other events meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_up: Option<CatchUp>,
     /// How far it is.
     pub state: State,
+}
+
+/// The beginning of a subscription that starts in the past. What is accepted until it is over is part of it, beyond
+/// [`Take::to`], where the log ended when it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatchUp {
+    /// Where it starts, as the manifest had it.
+    pub from: Start,
+    /// When somebody left out the rest of what was accepted before it was deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_at: Option<Timestamp>,
+}
+
+impl Replay {
+    /// How much of what there was when it began has been looked at, in percent.
+    pub fn percent(&self) -> u64 {
+        let (whole, done) = (self.take.to.saturating_sub(self.take.from), self.next.saturating_sub(self.take.from));
+        if whole == 0 { 100 } else { (u128::from(done.min(whole)) * 100 / u128::from(whole)) as u64 }
+    }
+
+    /// Where its deliveries wait.
+    pub(crate) fn queue(&self) -> Queue {
+        let (app, function) = (self.app.clone(), self.function.clone());
+        Queue { app, function, subscription: Some(self.subscription.clone()) }
+    }
 }
 
 /// Which events of the log: those in a range of positions that pass, beside the subscription's own filters, these.
@@ -78,13 +111,6 @@ pub struct Take {
     /// Only those for which this is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Expression>,
-}
-
-impl Take {
-    fn takes(&self, event: &Event) -> bool {
-        self.types.as_ref().is_none_or(|types| types.matches(event.ty()))
-            && self.filter.as_ref().is_none_or(|filter| filter.passes(event))
-    }
 }
 
 /// How far a replay is.
@@ -126,11 +152,16 @@ impl Engine {
         let take = self.resolve(app, order).await?;
         let (running, over): (Vec<_>, Vec<_>) =
             self.replays(app).await?.into_iter().partition(|replay| replay.state == State::Running);
-        if running.len() >= RUNNING_MAX {
+        // Those that catch up nobody asked for one by one; there are as many as subscriptions at most.
+        if running.iter().filter(|replay| replay.catch_up.is_none()).count() >= RUNNING_MAX {
             return Err(ReplayError::TooMany { app: app.clone() });
         }
-        for old in over.iter().skip(REMEMBERED_MAX - 1) {
-            remove(inner, old).await?;
+        let old: Vec<_> = over.iter().skip(REMEMBERED_MAX - 1).map(remove).collect();
+        if !old.is_empty() {
+            inner.store.write(old, inner.now()).await.map_err(|error| match error {
+                SettleError::Store(error) => error,
+                other => StoreError::Unavailable(other.to_string()),
+            })?;
         }
         let now = inner.now();
         let replay = Replay {
@@ -143,6 +174,7 @@ impl Engine {
             seen: 0,
             delivered: 0,
             created_at: now,
+            catch_up: None,
             state: State::Running,
         };
         write(inner, &replay, Expect::Absent).await?;
@@ -165,7 +197,8 @@ impl Engine {
         Ok(read(&entry)?)
     }
 
-    /// Ends a replay; one that is over stays as it is. What it delivered stays delivered.
+    /// Ends a replay; one that is over stays as it is. What it delivered stays delivered. Of one that catches up the rest is left
+    /// out that was accepted before its subscription was deployed; it goes on with what came since.
     pub async fn cancel_replay(&self, app: &AppName, id: &ReplayId) -> Result<Replay, ReplayError> {
         let inner = &self.0;
         loop {
@@ -174,10 +207,16 @@ impl Engine {
                 return Err(ReplayError::NoReplay { app: app.clone(), id: id.clone() });
             };
             let mut replay = read(&entry)?;
-            if replay.state != State::Running {
-                return Ok(replay);
+            let now = inner.now();
+            match &mut replay.catch_up {
+                _ if replay.state != State::Running => return Ok(replay),
+                None => replay.state = State::Cancelled { at: now },
+                Some(CatchUp { cut_at: Some(_), .. }) => return Ok(replay),
+                Some(catch_up) => {
+                    catch_up.cut_at = Some(now);
+                    replay.next = replay.next.max(replay.take.to);
+                }
             }
-            replay.state = State::Cancelled { at: inner.now() };
             // A step may have been made meanwhile.
             if write(inner, &replay, Expect::Revision(entry.revision)).await? {
                 return Ok(replay);
@@ -191,7 +230,8 @@ pub(crate) async fn run(inner: Arc<Inner>, mut changes: watch::Receiver<u64>) {
     while !inner.stopping.is_cancelled() {
         changes.mark_unchanged();
         let pause = match round(&inner).await {
-            Ok(Round { stepped: true, .. }) => Some(PAUSE),
+            Ok(Round { stepped: Some(Stepped::Delivered), .. }) => Some(PAUSE),
+            Ok(Round { stepped: Some(Stepped::Looked), .. }) => Some(Duration::ZERO),
             Ok(Round { running: true, .. }) => Some(LOOK),
             Ok(_) => None,
             Err(error) => {
@@ -218,8 +258,8 @@ pub(crate) async fn run(inner: Arc<Inner>, mut changes: watch::Receiver<u64>) {
 struct Round {
     /// There are replays under way.
     running: bool,
-    /// One of them came further.
-    stepped: bool,
+    /// The most that one of them did.
+    stepped: Option<Stepped>,
 }
 
 /// A step of each.
@@ -232,7 +272,8 @@ async fn round(inner: &Inner) -> Result<Round, StoreError> {
         }
         let Some(_work) = inner.begin() else { break };
         round.running = true;
-        round.stepped |= step::step(inner, replay, entry.revision).await?;
+        let stepped = step::step(inner, replay, entry.revision).await?;
+        round.stepped = round.stepped.max(Some(stepped));
     }
     Ok(round)
 }
@@ -245,7 +286,7 @@ pub(crate) async fn held(inner: &Inner) -> Result<Vec<Held>, StoreError> {
     let held = |replay: Replay| Held {
         app: replay.app,
         after: replay.next.saturating_sub(1),
-        through: replay.take.to.saturating_sub(1),
+        through: if replay.catch_up.is_some() { u64::MAX } else { replay.take.to.saturating_sub(1) },
     };
     Ok(open.map(held).collect())
 }

@@ -212,7 +212,9 @@ async fn publish(
         event = event.with_data(Data::Json(data.clone()), Some("application/json".to_owned()));
     }
     let cause = inner.cause_of_arrival(None, &Arrival::default());
-    let item = append_event(inner, app, event, &cause, &mut inner.allowance(), now);
+    let accepting = inner.accepting().await;
+    let to = (&accepting, accepting.current(app));
+    let item = append_event(inner, to, event, &cause, &mut inner.allowance(), now);
     let due = queues_of(std::slice::from_ref(&item));
     let waits = inner.waits.before(&[], std::slice::from_ref(&item));
     let settled = inner

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::deploy::{json_value, read_json};
 use crate::engine::Inner;
 use crate::lifecycle::{self, Change};
+use crate::replay::{self, Replay};
 use crate::route::App;
 use crate::{Engine, StartError};
 
@@ -34,6 +35,8 @@ pub struct SubscriptionState {
     pub paused_at: Option<Timestamp>,
     /// What waits; counted up to [`evoke_core::limits::Limits::paused_backlog`].
     pub waiting: Waiting,
+    /// It started in the past and has not caught up.
+    pub catching_up: Option<Replay>,
 }
 
 /// Why a subscription was not paused or resumed.
@@ -126,6 +129,7 @@ impl Engine {
     pub async fn subscriptions(&self, app: &AppName) -> Result<Option<Vec<SubscriptionState>>, StoreError> {
         let inner = &self.0;
         let Some(deployment) = self.app(app) else { return Ok(None) };
+        let mut catching_up = replay::catching_up(inner, app).await?;
         let mut states = Vec::new();
         for (function, settings) in &deployment.manifest.functions {
             for on in &settings.on {
@@ -136,6 +140,7 @@ impl Engine {
                     subscription: on.clone(),
                     paused_at: inner.pauses.at(&queue),
                     waiting,
+                    catching_up: catching_up.remove(&queue),
                 });
             }
         }

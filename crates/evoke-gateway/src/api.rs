@@ -42,7 +42,9 @@ pub use replay::{Replay, ReplayEvent, ReplayList, ReplayOrder, ReplayPoint, Repl
 pub use run::{Attempt, Run, RunList, Trigger};
 pub use schedule::{Schedule, ScheduleList};
 pub use secret::{Secret, SecretList};
-pub use subscription::{Backlog, PauseChange, QueueList, QueueState, SubscriptionList, SubscriptionState};
+pub use subscription::{
+    Backlog, CatchingUp, PauseChange, QueueList, QueueState, SubscriptionList, SubscriptionState,
+};
 pub use time::Time;
 pub use tree::{EventNode, RunNode, RunTree, TreeNode};
 pub use wait::{Wait, WaitList};

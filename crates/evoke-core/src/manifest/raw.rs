@@ -239,6 +239,10 @@ pub struct Subscription {
     pub order: Option<At<String>>,
     /// Delivers several events in one call.
     pub batch: Option<Batch>,
+    /// The first event it gets when it is deployed for the first time: now, beginning, a time by RFC 3339, or how long ago. Those of
+    /// before are delivered first.
+    #[schemars(extend("default" = "now", "examples" = ["beginning", "7d", "2026-11-21T00:00:00Z"]))]
+    pub from: Option<At<String>>,
 }
 
 /// How many events make a call, and how long it waits for them.
@@ -704,6 +708,7 @@ impl Subscription {
             concurrency: table.number("concurrency", "1"),
             order: table.text("order", r#""subject""#),
             batch: table.table("batch", &batch, Batch::read),
+            from: table.text("from", r#""beginning""#),
         };
         table.finish(LATER_ON);
         subscription

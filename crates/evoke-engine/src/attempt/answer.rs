@@ -165,7 +165,9 @@ impl Execution {
         let cause = attempt.cause_of_children();
         let (writes, events) = attempt.effects.take();
         let mut allowance = inner.allowance();
-        let append = |event| ingest::append_event(&inner, &attempt.app, event, &cause, &mut allowance, now);
+        let accepting = inner.accepting().await;
+        let to = (&accepting, accepting.current(&attempt.app));
+        let append = |event| ingest::append_event(&inner, to, event, &cause, &mut allowance, now);
         let appends: Vec<_> = events.into_iter().map(append).collect();
         let queues = ingest::queues_of(&appends);
         let delays = later::is_among(&writes);

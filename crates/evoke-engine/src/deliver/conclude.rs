@@ -9,6 +9,7 @@ use evoke_core::store::{
 use evoke_core::time::Timestamp;
 
 use crate::engine::Inner;
+use crate::live::Accepting;
 use crate::{ingest, later, lifecycle};
 
 /// Pauses before a settlement that the store did not take is tried again, far shorter together than a lease. When that
@@ -26,6 +27,7 @@ pub(super) struct End<'a> {
 /// Carries the verdicts out, and has the queues looked at to which that adds. Effects go with one that is complete.
 pub(super) async fn conclude(
     inner: &Inner,
+    accepting: &Accepting<'_>,
     mut ends: Vec<End<'_>>,
     (writes, mut appends): (Vec<Write>, Vec<Append>),
     now: Timestamp,
@@ -35,7 +37,7 @@ pub(super) async fn conclude(
     let complete = ends.iter().position(|end| end.verdict == Verdict::Complete);
     let first = complete.or_else(|| ends.iter().position(is_dead)).unwrap_or(0);
     ends.swap(0, first);
-    appends.extend(ends.iter().filter_map(|end| end.dead_letter(inner, now)));
+    appends.extend(ends.iter().filter_map(|end| end.dead_letter(inner, accepting, now)));
     let mut queues = ingest::queues_of(&appends);
     let mut again = Vec::new();
     for end in &ends {
@@ -70,11 +72,11 @@ pub(super) async fn conclude(
 
 impl End<'_> {
     /// The event that tells of it, if it is given up.
-    fn dead_letter(&self, inner: &Inner, now: Timestamp) -> Option<Append> {
+    fn dead_letter(&self, inner: &Inner, accepting: &Accepting<'_>, now: Timestamp) -> Option<Append> {
         let Verdict::DeadLetter { reason } = &self.verdict else { return None };
         let mut run = self.leased.run.clone();
         run.attempts.extend(self.record.clone());
-        lifecycle::dead_letter(inner, &run, reason, now)
+        lifecycle::dead_letter(inner, &run, reason, now)?.append(inner, accepting)
     }
 
     fn conclusion(self) -> Conclusion {

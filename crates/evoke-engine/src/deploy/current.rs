@@ -14,6 +14,7 @@ use super::{Deployment, read_json};
 use crate::engine::{Inner, StartError};
 use crate::pool::Pool;
 use crate::removal::Life;
+use crate::replay;
 use crate::route::{App, RouteTaken, Snapshot, Subscribers, Target};
 
 /// Reads what is deployed from the store and makes it current. Sources are prepared again where they are not there, which
@@ -40,6 +41,7 @@ pub(crate) async fn load(inner: &Arc<Inner>) -> Result<(), StartError> {
             let deployment = Arc::new(deployment);
             files::prepare(inner, &deployment, &files, bundle).await;
             let _turn = inner.directory.changing.lock().await;
+            replay::learn(inner, &deployment.manifest.app).await?;
             switch(inner, deployment, files);
         }
         match entries.last() {
@@ -58,7 +60,8 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>)
     }
 }
 
-/// Makes the deployment current unless a newer one of its app is. Whoever calls it holds `Directory::changing`.
+/// Makes the deployment current unless a newer one of its app is. Whoever calls it holds `Directory::changing`, and has
+/// learned who is catching up.
 pub(super) fn switch(inner: &Inner, deployment: Arc<Deployment>, files: Arc<BundleFiles>) {
     if inner.removals.contains(&deployment.manifest.app) {
         return;

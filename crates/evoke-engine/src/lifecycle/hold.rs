@@ -59,6 +59,8 @@ pub(crate) async fn write(inner: &Inner, write: Write, change: Change) -> Result
     let id = inner.chance.lock().ids.event(now);
     let app = inner.directory.snapshot().apps.get(&app).cloned();
     let told = app.and_then(|app| event(inner, &app, id, ty, &subject, data));
+    let accepting = inner.accepting().await;
+    let told = told.and_then(|news| news.append(inner, &accepting));
     let (writes, appends) = (vec![write], Vec::from_iter(told));
     let queues = queues_of(&appends);
     let waits = inner.waits.before(&writes, &appends);

@@ -5,12 +5,11 @@ use evoke_core::lifecycle::{
     DEADLETTER_ADDED, FUNCTION_FAILING, FUNCTION_RECOVERED, LOOP_STOPPED, LOOP_SUSPECTED,
 };
 use evoke_core::record::{AttemptRecord, RunRecord};
-use evoke_core::store::Append;
 use evoke_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::health::Change;
-use super::{is_descendant, publish_beside, trouble};
+use super::{News, is_descendant, publish_beside, trouble};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 
@@ -39,7 +38,7 @@ pub(crate) fn attempted(inner: &Inner, app: &App, target: &Target, run: &RunReco
 }
 
 /// `evoke.deadletter.added`, for the transaction that makes `run` one.
-pub(crate) fn dead_letter(inner: &Inner, run: &RunRecord, reason: &str, now: Timestamp) -> Option<Append> {
+pub(crate) fn dead_letter(inner: &Inner, run: &RunRecord, reason: &str, now: Timestamp) -> Option<News> {
     if is_descendant(&run.cause) {
         return None;
     }

@@ -53,12 +53,7 @@ pub(super) async fn write(inner: &Inner, replay: &Replay, expect: Expect) -> Res
     }
 }
 
-/// Forgets one that is over.
-pub(super) async fn remove(inner: &Inner, replay: &Replay) -> Result<(), StoreError> {
-    let write = Write { value: None, expires_at: None, ..document(replay, Expect::Anything) };
-    match inner.store.write(vec![write], inner.now()).await {
-        Ok(_) => Ok(()),
-        Err(SettleError::Store(error)) => Err(error),
-        Err(other) => Err(StoreError::Unavailable(other.to_string())),
-    }
+/// Forgets one.
+pub(super) fn remove(replay: &Replay) -> Write {
+    Write { value: None, expires_at: None, ..document(replay, Expect::Anything) }
 }

@@ -4,6 +4,7 @@ use evoke_core::id::AppName;
 use evoke_core::store::{EventQuery, StoreError, StoredEvent};
 use evoke_core::time::Timestamp;
 
+use super::sieve::Sieve;
 use super::{Order, Preview, Take};
 use crate::engine::Inner;
 use crate::explain::find;
@@ -12,6 +13,8 @@ use crate::explain::find;
 const EVENTS_MAX: u64 = 20_000;
 /// Of those, read at once.
 const PAGE: usize = 200;
+/// How often filters may use up what those of one publish may take, beyond once a page.
+const PORTIONS_MAX: usize = 100;
 
 /// The position after the last event.
 pub(super) async fn end(inner: &Inner) -> Result<u64, StoreError> {
@@ -66,6 +69,7 @@ pub(super) async fn preview(
         return Ok(preview);
     };
     let mut after = take.from.saturating_sub(1);
+    let mut portions = 0;
     loop {
         let query = EventQuery {
             app: Some(app.clone()),
@@ -77,10 +81,25 @@ pub(super) async fn preview(
         let page = inner.store.events(&query).await?;
         let is_last = page.len() < PAGE;
         after = page.last().map_or(after, |last| last.seq);
-        preview.seen += page.len() as u64;
+        let mut sieve = Sieve::new(inner, on, take);
         for stored in page {
             let event = &stored.event;
-            if on.event.matches(event.ty()) && on.takes(event) && take.takes(event) {
+            let taken = loop {
+                match sieve.takes(event).await {
+                    Some(taken) => break taken,
+                    None if portions < PORTIONS_MAX => {
+                        portions += 1;
+                        sieve = Sieve::new(inner, on, take);
+                        tokio::task::yield_now().await;
+                    }
+                    None => {
+                        preview.next = Some(stored.seq);
+                        return Ok(preview);
+                    }
+                }
+            };
+            preview.seen += 1;
+            if taken {
                 preview.count += 1;
                 preview.bytes += event.json_bytes();
                 preview.first.get_or_insert_with(|| stored.clone());
@@ -94,5 +113,6 @@ pub(super) async fn preview(
             preview.next = Some(after + 1);
             return Ok(preview);
         }
+        tokio::task::yield_now().await;
     }
 }

@@ -158,6 +158,10 @@ pub struct Replay {
     pub delivered: u64,
     /// When it was asked for.
     pub created_at: Time,
+    /// Where its subscription starts, as the manifest had it, when it is the beginning of one that starts in the past. That is not over
+    /// at `to`, but where events are accepted; until then its subscription gets no others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_up_from: Option<String>,
     /// `running`, `done`, `cancelled` or `failed`.
     #[schema(example = "running")]
     pub state: String,
@@ -191,6 +195,7 @@ impl From<replay::Replay> for Replay {
             seen: of.seen,
             delivered: of.delivered,
             created_at: of.created_at.into(),
+            catch_up_from: of.catch_up.map(|catch_up| catch_up.from.to_string()),
             state: state.to_owned(),
             ended_at: ended_at.map(Time),
             reason,

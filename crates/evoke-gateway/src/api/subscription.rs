@@ -1,6 +1,7 @@
 //! Subscriptions as one operates them.
 
-use evoke_core::id::FunctionName;
+use evoke_core::id::{FunctionName, ReplayId};
+use evoke_engine::replay::Replay;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -37,9 +38,37 @@ pub struct SubscriptionState {
     /// Events of one call, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u32>,
+    /// The first event it got, or gets, when it was deployed for the first time, where that is not the first one after: `beginning`, a
+    /// time, or how long before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// It is catching up with what was accepted before; what is accepted meanwhile comes after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catching_up: Option<CatchingUp>,
     /// What waits for it.
     #[serde(flatten)]
     pub backlog: Backlog,
+}
+
+/// How far a subscription is that starts in the past.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CatchingUp {
+    /// The replay that does it.
+    #[schema(value_type = String)]
+    pub replay: ReplayId,
+    /// How much of what there was when it began has been looked at.
+    pub percent: u64,
+    /// Events put in its queue.
+    pub delivered: u64,
+    /// When it began.
+    pub since: Time,
+}
+
+impl From<&Replay> for CatchingUp {
+    fn from(of: &Replay) -> Self {
+        let (percent, since) = (of.percent(), of.created_at.into());
+        Self { replay: of.id.clone(), percent, delivered: of.delivered, since }
+    }
 }
 
 /// The queues of an app.

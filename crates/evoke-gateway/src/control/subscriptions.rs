@@ -25,6 +25,8 @@ pub(super) async fn list(
     let now = shared.engine.now();
     let show = |state: State| SubscriptionState {
         backlog: backlog(&state, now),
+        from: Some(state.subscription.from).filter(|from| !from.is_now()).map(|from| from.to_string()),
+        catching_up: state.catching_up.as_ref().map(Into::into),
         function: state.function,
         name: state.subscription.name().to_string(),
         event: state.subscription.event.0.clone(),

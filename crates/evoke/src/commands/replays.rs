@@ -41,12 +41,13 @@ pub async fn run(verb: ReplaysVerb, format: Format) -> Result {
 }
 
 fn show(list: &ReplayList, now: Timestamp) -> Result<()> {
-    let mut table = Table::new(&["REPLAY", "AGE", "SUBSCRIPTION", "DELIVERED", "LOOKED AT", "STATE"]);
+    let mut table = Table::new(&["REPLAY", "AGE", "SUBSCRIPTION", "FOR", "DELIVERED", "LOOKED AT", "STATE"]);
     for one in &list.replays {
         table.row([
             one.id.as_str().into(),
             words::age(one.created_at.0, now).into(),
             Cell::styled(format!("{}/{}", one.function, one.subscription), words::NAME),
+            one.catch_up_from.as_ref().map_or("replay", |_| "its start").into(),
             one.delivered.to_string().into(),
             one.seen.to_string().into(),
             Cell::styled(one.state.as_str(), words::state_style(&one.state)),
@@ -60,6 +61,12 @@ fn show_one(one: &Replay, now: Timestamp) -> Result<()> {
     let mut rows = vec![
         ("subscription", format!("{}/{}", one.function, one.subscription)),
         ("state", format!("{}{ended}", one.state)),
+        (
+            "for",
+            one.catch_up_from
+                .as_ref()
+                .map_or("a replay".to_owned(), |from| format!("its start: from {from}")),
+        ),
         ("begun", one.created_at.to_string()),
         ("positions", format!("{} to {}, next {}", one.from, one.to.saturating_sub(1), one.next)),
         ("delivered", format!("{} of {} looked at", one.delivered, one.seen)),

@@ -1,7 +1,7 @@
 //! `evoke subscriptions`: what waits, and holding it up.
 
 use evoke_core::time::{Clock as _, Timestamp};
-use evoke_gateway::api::{Backlog, PauseChange, SubscriptionList, SubscriptionState, Time};
+use evoke_gateway::api::{Backlog, CatchingUp, PauseChange, SubscriptionList, SubscriptionState, Time};
 use serde_json::json;
 
 use crate::cli::{AppArgs, SubscriptionsVerb};
@@ -65,9 +65,21 @@ fn show(list: &SubscriptionList, now: Timestamp) -> Result<()> {
         let name = Cell::styled(format!("{}/{}", one.function, one.name), words::NAME);
         let [waiting, running, retrying, oldest, lag, state] = backlog(&one.backlog, list.waiting_max, now);
         let (event, delivery) = (one.event.as_str().into(), delivery(one).into());
+        let state = match (&one.catching_up, &one.backlog.paused_at) {
+            (Some(behind), None) => Cell::styled(catching_up(behind), words::BUSY),
+            (Some(behind), Some(at)) => {
+                let text = format!("paused {}, {}", words::age(at.0, now), catching_up(behind));
+                Cell::styled(text, words::BAD)
+            }
+            (None, _) => state,
+        };
         table.row([name, event, delivery, waiting, running, retrying, oldest, lag, state]);
     }
     Ok(table.print("the app has no subscriptions")?)
+}
+
+fn catching_up(behind: &CatchingUp) -> String {
+    format!("catching up {} %, {} so far", behind.percent, behind.delivered)
 }
 
 /// What waits, what is attempted, what is retried, the age of the oldest, how far behind, and whether it is paused.

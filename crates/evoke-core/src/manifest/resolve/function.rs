@@ -136,7 +136,7 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn unit_error<T>(
+    pub(super) fn unit_error<T>(
         &mut self,
         place: &str,
         key: &str,

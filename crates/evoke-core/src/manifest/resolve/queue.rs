@@ -7,7 +7,7 @@ use super::Resolver;
 use crate::id::FunctionName;
 use crate::manifest::bounds::*;
 use crate::manifest::table::At;
-use crate::manifest::{Batch, Function, QUEUE_PREFIX, Subscription, TypePattern, raw};
+use crate::manifest::{Batch, Function, QUEUE_PREFIX, Start, Subscription, TypePattern, raw};
 use crate::retry::{Backoff, RetryPolicy};
 
 const VISIBILITY: Duration = Duration::from_secs(30);
@@ -58,6 +58,7 @@ impl Resolver<'_, '_> {
                 concurrency,
                 order: None,
                 batch,
+                from: Start::Now,
             });
         }
     }

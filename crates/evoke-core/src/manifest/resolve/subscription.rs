@@ -7,7 +7,7 @@ use crate::id::SubscriptionName;
 use crate::manifest::bounds::{CONCURRENCY_MAX, PATTERNS_MAX, SUBSCRIPTION_CHARS_MAX};
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::{At, Located, Place};
-use crate::manifest::{OrderKey, Subscription, TypePattern, raw};
+use crate::manifest::{OrderKey, Start, Subscription, TypePattern, raw};
 use crate::retry::RetryPolicy;
 
 impl Resolver<'_, '_> {
@@ -34,8 +34,19 @@ impl Resolver<'_, '_> {
             let concurrency = self.count(&place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
             let order = raw.order.as_ref().and_then(|order| self.order(&place, order));
             let batch = raw.batch.as_ref().and_then(|batch| self.batch(&place, batch));
-            let subscription =
-                Subscription { event, filter, pattern, retry, timeout, named, concurrency, order, batch };
+            let from = raw.from.as_ref().and_then(|from| self.start(&place, from)).unwrap_or_default();
+            let subscription = Subscription {
+                event,
+                filter,
+                pattern,
+                retry,
+                timeout,
+                named,
+                concurrency,
+                order,
+                batch,
+                from,
+            };
             if let Some(first) = subscriptions.iter().position(|other| same(other, &subscription)) {
                 let message = format!("{place}: event {:?} is the same as in on {}", text.value, first + 1);
                 let found = self.problems.add("duplicate", text.span.clone(), message);
@@ -89,6 +100,11 @@ impl Resolver<'_, '_> {
             "write an attribute, such as \"subject\", or members of the data, such as \"data.order.id\"",
         );
         None
+    }
+
+    /// `from`.
+    fn start(&mut self, place: &str, text: &At<String>) -> Option<Start> {
+        Start::parse(&text.value).map_or_else(|error| self.unit_error(place, "from", text, &error), Some)
     }
 
     /// `where`: an expression that can be true, and calls only functions that exist.

@@ -1,0 +1,111 @@
+//! A page of the log, and the deliveries it comes to.
+
+use evoke_core::event::CORRELATION_ID;
+use evoke_core::manifest::{Subscription, TypePattern};
+use evoke_core::record::Trigger;
+use evoke_core::store::{Append, EventQuery, NewInvocation, Queue, StoreError, StoredEvent};
+use evoke_core::time::Timestamp;
+
+use super::Replay;
+use super::sieve::Sieve;
+use crate::TraceParent;
+use crate::arrival::Arrival;
+use crate::engine::Inner;
+use crate::ingest::queued;
+
+/// Events looked at in one step.
+const PAGE: usize = 100;
+
+/// Events of the log that a replay comes to next, oldest first.
+pub(super) struct Page {
+    events: Vec<StoredEvent>,
+    /// There are no others for it.
+    pub is_last: bool,
+}
+
+/// What becomes of the events of a page.
+pub(super) struct Portion {
+    /// The deliveries.
+    pub appends: Vec<Append>,
+    /// Events that were looked at, from the first on.
+    pub seen: u64,
+    /// The position that is looked at next, unless nothing was.
+    pub next: Option<u64>,
+    /// It is the whole page.
+    pub is_whole: bool,
+}
+
+impl Page {
+    /// The next one of a replay to the subscription `on`.
+    pub async fn read(inner: &Inner, replay: &Replay, on: &Subscription) -> Result<Self, StoreError> {
+        let query = EventQuery {
+            app: Some(replay.app.clone()),
+            ty: exact(replay.take.types.as_ref()).or_else(|| exact(Some(&on.event))),
+            after: Some(replay.next.saturating_sub(1)),
+            // Who catches up has no end before it is where events are accepted.
+            before: replay.catch_up.is_none().then_some(replay.take.to),
+            limit: PAGE,
+            ..EventQuery::default()
+        };
+        let events = inner.store.events(&query).await?;
+        Ok(Self { is_last: events.len() < PAGE, events })
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Decides about as many as there is room for: filters have a budget, and a subscription that is paused a bound.
+    pub async fn portion(
+        &self,
+        inner: &Inner,
+        replay: &Replay,
+        (at, on): (u32, &Subscription),
+        now: Timestamp,
+    ) -> Portion {
+        let queue = replay.queue();
+        let mut sieve = Sieve::new(inner, on, &replay.take);
+        let mut portion = Portion { appends: Vec::new(), seen: 0, next: None, is_whole: false };
+        for stored in &self.events {
+            match sieve.takes(&stored.event).await {
+                Some(true) if inner.pauses.admit(&queue).is_ok() => {
+                    portion.appends.push(delivery(inner, replay, (at, on), stored, now));
+                }
+                Some(false) => {}
+                Some(true) | None => return portion,
+            }
+            portion.seen += 1;
+            portion.next = Some(stored.seq + 1);
+        }
+        portion.is_whole = true;
+        portion
+    }
+}
+
+/// The one type there is, which the log is indexed by.
+fn exact(types: Option<&TypePattern>) -> Option<String> {
+    types.filter(|types| !types.0.ends_with('*')).map(|types| types.0.clone())
+}
+
+fn delivery(
+    inner: &Inner,
+    replay: &Replay,
+    (at, on): (u32, &Subscription),
+    stored: &StoredEvent,
+    now: Timestamp,
+) -> Append {
+    let event = &stored.event;
+    let trace = event.extension_str(TraceParent::NAME).and_then(TraceParent::parse);
+    let from = Arrival::traced(trace);
+    let cause = inner.cause_of_arrival(event.extension_str(CORRELATION_ID), &from);
+    let trigger = Trigger::Event { event: event.reference(), ty: event.ty().to_owned(), subscription: at };
+    let Queue { app, function, subscription } = replay.queue();
+    let mut run = queued(inner.new_run_id(), app, function, trigger, cause, now);
+    run.subscription = subscription;
+    run.key = on.order.as_ref().and_then(|order| order.of(event));
+    // Who catches up gets its events for the first time.
+    run.replay = replay.catch_up.is_none().then(|| replay.id.clone());
+    let invocation = NewInvocation { run, due_at: now, request: None };
+    Append::again(replay.app.clone(), stored.seq, vec![invocation])
+}
