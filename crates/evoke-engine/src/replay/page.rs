@@ -1,13 +1,14 @@
 //! A page of the log, and the deliveries it comes to.
 
 use evoke_core::event::CORRELATION_ID;
+use evoke_core::id::AppName;
 use evoke_core::manifest::{Subscription, TypePattern};
 use evoke_core::record::Trigger;
 use evoke_core::store::{Append, EventQuery, NewInvocation, Queue, StoreError, StoredEvent};
 use evoke_core::time::Timestamp;
 
-use super::Replay;
 use super::sieve::Sieve;
+use super::{Replay, Take};
 use crate::TraceParent;
 use crate::arrival::Arrival;
 use crate::engine::Inner;
@@ -38,15 +39,10 @@ pub(super) struct Portion {
 impl Page {
     /// The next one of a replay to the subscription `on`.
     pub async fn read(inner: &Inner, replay: &Replay, on: &Subscription) -> Result<Self, StoreError> {
-        let query = EventQuery {
-            app: Some(replay.app.clone()),
-            ty: exact(replay.take.types.as_ref()).or_else(|| exact(Some(&on.event))),
-            after: Some(replay.next.saturating_sub(1)),
-            // Who catches up has no end before it is where events are accepted.
-            before: replay.catch_up.is_none().then_some(replay.take.to),
-            limit: PAGE,
-            ..EventQuery::default()
-        };
+        // Who catches up has no end before it is where events are accepted.
+        let before = replay.catch_up.is_none().then_some(replay.take.to);
+        let after = replay.next.saturating_sub(1);
+        let query = EventQuery { before, ..query(&replay.app, on, &replay.take, (after, PAGE)) };
         let events = inner.store.events(&query).await?;
         Ok(Self { is_last: events.len() < PAGE, events })
     }
@@ -80,6 +76,23 @@ impl Page {
         }
         portion.is_whole = true;
         portion
+    }
+}
+
+/// Those after a position that may be taken, so many, oldest first.
+pub(super) fn query(
+    app: &AppName,
+    on: &Subscription,
+    take: &Take,
+    (after, limit): (u64, usize),
+) -> EventQuery {
+    EventQuery {
+        app: Some(app.clone()),
+        ty: exact(take.types.as_ref()).or_else(|| exact(Some(&on.event))),
+        after: Some(after),
+        before: Some(take.to),
+        limit,
+        ..EventQuery::default()
     }
 }
 

@@ -4,6 +4,7 @@ use evoke_core::id::AppName;
 use evoke_core::store::{EventQuery, StoreError, StoredEvent};
 use evoke_core::time::Timestamp;
 
+use super::page::query;
 use super::sieve::Sieve;
 use super::{Order, Preview, Take};
 use crate::engine::Inner;
@@ -71,13 +72,7 @@ pub(super) async fn preview(
     let mut after = take.from.saturating_sub(1);
     let mut portions = 0;
     loop {
-        let query = EventQuery {
-            app: Some(app.clone()),
-            after: Some(after),
-            before: Some(take.to),
-            limit: PAGE,
-            ..EventQuery::default()
-        };
+        let query = query(app, on, take, (after, PAGE));
         let page = inner.store.events(&query).await?;
         let is_last = page.len() < PAGE;
         after = page.last().map_or(after, |last| last.seq);

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use evoke_core::manifest::Subscription;
-use evoke_core::store::{
-    Append, Expect, SettleError, Settled, Settlement, Space, StoreError, Verdict,
-};
+use evoke_core::store::{Append, Expect, SettleError, Settled, Settlement, Space, StoreError, Verdict};
 use evoke_core::time::Timestamp;
 
 use super::documents::{document, key, read};
@@ -132,7 +130,9 @@ async fn learn(inner: &Inner, replay: &Replay, still: &mut Still<'_>) {
         match found.and_then(|entry| entry.as_ref().map(read).transpose()) {
             Ok(Some(found)) if found.state == State::Running => return,
             Ok(_) => return still.goes_live(&replay.queue()),
-            Err(error) => tracing::warn!(%error, replay = %replay.id, "how far a replay is could not be read"),
+            Err(error) => {
+                tracing::warn!(%error, replay = %replay.id, "how far a replay is could not be read")
+            }
         }
         inner.stopping.run_until_cancelled(tokio::time::sleep(ASK)).await;
     }

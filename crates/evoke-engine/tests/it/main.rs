@@ -25,5 +25,6 @@ mod retries;
 mod routes;
 mod schedule;
 mod simulation;
+mod start;
 mod support;
 mod wait;
