@@ -9,6 +9,7 @@ use evoke_core::time::Timestamp;
 use super::documents::{document, key, read};
 use super::page::{Page, Portion};
 use super::{Replay, State};
+use crate::deploy::{Deployment, read_json};
 use crate::engine::Inner;
 use crate::ingest::queues_of;
 use crate::live::Still;
@@ -33,15 +34,14 @@ pub(super) enum Stepped {
 /// Makes a step from the document of this revision.
 pub(super) async fn step(inner: &Inner, replay: Replay, revision: u64) -> Result<Stepped, StoreError> {
     let snapshot = inner.directory.snapshot();
-    let Some(target) = snapshot.target(&replay.app, &replay.function) else {
-        let reason = format!("function {} is not deployed any more", replay.function);
-        return fail(inner, replay, revision, reason).await;
-    };
-    let named = (0_u32..).zip(&target.settings.on).find(|(_, on)| on.name() == replay.subscription);
-    let Some((at, on)) = named else {
-        let reason =
-            format!("function {} has no subscription {} any more", replay.function, replay.subscription);
-        return fail(inner, replay, revision, reason).await;
+    let target = snapshot.target(&replay.app, &replay.function);
+    let mut all = target.into_iter().flat_map(|target| (0_u32..).zip(&target.settings.on));
+    let Some((at, on)) = all.find(|(_, on)| on.name() == replay.subscription) else {
+        // What is deployed at this moment is in the store before it is current here.
+        return match is_gone(inner, &replay).await? {
+            Some(reason) => fail(inner, replay, revision, reason).await,
+            None => Ok(Stepped::Waits),
+        };
     };
     if is_behind(inner, &replay).await? {
         return Ok(Stepped::Waits);
@@ -159,6 +159,21 @@ async fn settle(
     // Also after an error: whether it happened may be unknown.
     inner.agenda.wake(queues, now);
     settled
+}
+
+/// Why there is nobody to deliver to any more, by the store.
+async fn is_gone(inner: &Inner, replay: &Replay) -> Result<Option<String>, StoreError> {
+    let Replay { app, function, subscription, .. } = replay;
+    let entry = inner.store.get(&Space::apps(), app.as_str(), inner.now()).await?;
+    let deployment = entry.map(|entry| read_json::<Deployment>(&entry.key, &entry.value)).transpose()?;
+    let settings = deployment.as_ref().and_then(|deployment| deployment.manifest.functions.get(function));
+    Ok(match settings {
+        None => Some(format!("function {function} is not deployed any more")),
+        Some(settings) if !settings.on.iter().any(|on| on.name() == *subscription) => {
+            Some(format!("function {function} has no subscription {subscription} any more"))
+        }
+        Some(_) => None,
+    })
 }
 
 async fn fail(
