@@ -157,62 +157,73 @@ async fn one_that_is_removed_while_it_catches_up_ends_and_begins_anew_when_it_is
     world.engine.drain(Duration::ZERO).await.unwrap();
 }
 
-/// Many publish, also functions, while it becomes live: every event of the log has exactly one delivery to it, in the order of the log.
+/// Many publish, also functions that began before the deployment, while it becomes live: every event of the log has exactly one
+/// delivery to it, those of a key in the order of the log.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_doubled_or_overtaken_where_it_becomes_live() {
-    for round in 0..6 {
+    for round in 0..12 {
         // Every change takes its time, each another.
         let store = FaultyStore::new(Arc::new(MemoryStore::new()));
-        for change in 1..20_000 {
+        for change in 1..40_000 {
             store.fail_at(change, Fault::Late(Duration::from_micros(200 + (change + round) * 7_919 % 9_000)));
         }
-        let world = Arc::new(World::with(Arc::new(store), Limits::default()).await);
-        let relay = "on = [{ event = \"click\" }]\nemits = [\"order\"]";
+        let world = World::with(Arc::new(store), Limits::default()).await;
+        let relay = "on = [{ event = \"click\" }]\nemits = [\"order\"]\nconcurrency = 100";
         world.deploy(&[OLD, ("relay", relay)]).await;
         world.runtime.script("relay", move |guest| async move {
-            // Begun before the deployment, ended after it.
-            tokio::time::sleep(Duration::from_millis(3 + round * 5)).await;
+            let late = guest.event().is_some_and(|event| event.id().ends_with('0'));
+            tokio::time::sleep(Duration::from_millis(if late { 900 } else { 7 })).await;
             assert!(guest.publish("order", json!({})).await);
             guest.agree().await
         });
-        publish(&world, 0..150).await;
-        for n in 0..40 {
-            world.publish(&format!("c{n}"), "click").await;
-        }
+        publish(&world, 0..40).await;
         let seen = watch(&world, "new");
-        let publishers = (1..=4).map(|who| {
-            let world = world.clone();
-            async move {
-                for n in 0..100 {
-                    publish(&world, who * 1_000 + n..who * 1_000 + n + 1).await;
-                    tokio::time::sleep(Duration::from_micros(300 + 170 * who as u64)).await;
+        let is_over = Mutex::new(false);
+        let (world, is_over) = (&world, &is_over);
+        let publishers = (1..=6).map(|who| async move {
+            let mut after = 0;
+            for n in 0.. {
+                let event =
+                    Event::new(format!("w{who}-{n}"), "/test", "order").with_subject(format!("w{who}"));
+                world.engine.publish(&app(), vec![event], None).await.unwrap();
+                world.publish(&format!("c{who}-{n}"), "click").await;
+                after += usize::from(*is_over.lock());
+                if after > 5 {
+                    break;
                 }
+                tokio::time::sleep(Duration::from_micros(9_000 + 1_700 * who)).await;
             }
         });
         let deployed = async {
-            tokio::time::sleep(Duration::from_millis(20 + round * 7)).await;
+            tokio::time::sleep(Duration::from_millis(40 + round * 7)).await;
             world.deploy(&[OLD, NEW, ("relay", relay)]).await;
+            while world.engine.replays(&app()).await.unwrap()[0].state == State::Running {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            *is_over.lock() = true;
         };
         tokio::join!(futures_util::future::join_all(publishers), deployed);
-        settled(&world).await;
+        settled(world).await;
         let query = EventQuery {
             ty: Some("order".to_owned()),
             after: Some(0),
-            limit: 1_000,
+            limit: 5_000,
             ..EventQuery::default()
         };
         let log = world.store.events(&query).await.unwrap();
         let log: Vec<String> = log.iter().map(|stored| stored.event.id().to_owned()).collect();
-        assert_eq!(log.len(), 150 + 400 + 40);
-        let mut seen = seen.lock().clone();
-        let has_key = |id: &&String| id.starts_with('e');
-        let (came, accepted): (Vec<_>, Vec<_>) =
-            (seen.iter().filter(has_key).collect(), log.iter().filter(has_key).collect());
-        assert_eq!(came, accepted, "round {round}");
-        let mut log = log.clone();
-        log.sort();
-        seen.sort();
-        assert_eq!(seen, log, "round {round}");
+        let seen = seen.lock().clone();
+        for key in ["e", "w1-", "w2-", "w3-", "w4-", "w5-", "w6-"] {
+            let of_key = |ids: &[String]| -> Vec<String> {
+                ids.iter().filter(|id| id.starts_with(key)).cloned().collect()
+            };
+            assert_eq!(of_key(&seen), of_key(&log), "key {key}, round {round}");
+        }
+        let sorted = |mut ids: Vec<String>| {
+            ids.sort();
+            ids
+        };
+        assert_eq!(sorted(seen), sorted(log), "round {round}");
     }
 }
 
