@@ -168,7 +168,7 @@ impl Engine {
                 "the app has {subscriptions} subscriptions, the limit is {limit}"
             )));
         }
-        let warnings = circles(&manifest)?;
+        let mut warnings = circles(&manifest)?;
         let missing = inner.vault.missing(&manifest);
         if !missing.is_empty() {
             return Err(DeployError::Secrets(missing));
@@ -209,6 +209,7 @@ impl Engine {
         let mut writes = documents(&next, &changed, expect);
         let was = former.as_ref().map(|former| &former.manifest);
         writes.extend(replay::begin(inner, &next.manifest, was).await?);
+        warnings.extend(was.into_iter().flat_map(|was| replay::moved(&next.manifest, was)));
         let turn = inner.directory.changing.lock().await;
         if inner.removals.contains(addressed) {
             return Err(DeployError::BeingRemoved(addressed.clone()));

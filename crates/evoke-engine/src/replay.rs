@@ -28,7 +28,7 @@ use crate::Engine;
 use crate::engine::Inner;
 use documents::{entries, key, read, remove, write};
 pub use order::{Order, Point, Preview, ReplayError};
-pub(crate) use start::{begin, catching_up, learn};
+pub(crate) use start::{begin, catching_up, learn, moved};
 use step::Stepped;
 
 /// Pause between steps, so that a replay leaves room for what comes in.
@@ -84,7 +84,8 @@ pub struct CatchUp {
 impl Replay {
     /// How much of what there was when it began has been looked at, in percent.
     pub fn percent(&self) -> u64 {
-        let (whole, done) = (self.take.to.saturating_sub(self.take.from), self.next.saturating_sub(self.take.from));
+        let (whole, done) =
+            (self.take.to.saturating_sub(self.take.from), self.next.saturating_sub(self.take.from));
         if whole == 0 { 100 } else { (u128::from(done.min(whole)) * 100 / u128::from(whole)) as u64 }
     }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{event, publish};
 use crate::engine::Inner;
+use crate::live::Accepting;
 use crate::removal::Document;
 
 /// How often the end of what reacts to a stop is looked for.
@@ -33,7 +34,7 @@ pub(crate) async fn deployed(inner: &Inner, name: &AppName) {
 }
 
 /// `evoke.app.removed`, to each of the other apps that wants it, to be accepted in the transaction that ends the removal.
-pub(crate) fn removed(inner: &Inner, removal: &Document) -> Vec<Append> {
+pub(crate) fn removed(inner: &Inner, accepting: &Accepting<'_>, removal: &Document) -> Vec<Append> {
     let Document { app: name, version, asked_at, held } = removal;
     let id = format!("removed-{name}-{version}-{}", asked_at.as_millis());
     let data = json!({
@@ -43,9 +44,9 @@ pub(crate) fn removed(inner: &Inner, removal: &Document) -> Vec<Append> {
         "removed_at": inner.now().to_rfc3339(),
         "held": held,
     });
-    let snapshot = inner.directory.snapshot();
-    let apps = snapshot.apps.values();
-    apps.filter_map(|app| event(inner, app, id.clone(), APP_REMOVED, name.as_str(), data.clone())).collect()
+    let news = |app| event(inner, app, id.clone(), APP_REMOVED, name.as_str(), data.clone());
+    let apps = accepting.snapshot.apps.values();
+    apps.filter_map(|app| news(app)?.append(inner, accepting)).collect()
 }
 
 /// `evoke.node.starting`, to each app; before it what an end of the server right after a deployment may have kept from it.

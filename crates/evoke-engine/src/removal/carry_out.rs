@@ -132,7 +132,8 @@ async fn write(inner: &Inner, writes: Vec<Write>) -> Result<(), StoreError> {
 async fn finish(inner: &Inner, document: &Document) -> Result<(), StoreError> {
     let now = inner.now();
     let writes = vec![delete(Space::removals(), document.app.to_string())];
-    let appends = lifecycle::removed(inner, document);
+    let accepting = inner.accepting().await;
+    let appends = lifecycle::removed(inner, &accepting, document);
     let queues = queues_of(&appends);
     let waits = inner.waits.before(&writes, &appends);
     let (lease, run, verdict) = (None, None, Verdict::Complete);

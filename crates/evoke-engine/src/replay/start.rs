@@ -69,6 +69,21 @@ pub(crate) async fn begin(
     Ok(writes)
 }
 
+/// A warning for each subscription that was there and has another start now: it does not start again.
+pub(crate) fn moved(next: &Manifest, former: &Manifest) -> Vec<String> {
+    let all = subscriptions(next);
+    let moved = all.filter_map(|(function, name, on)| {
+        let was = find(former, function, &name)?.from;
+        (was != on.from).then(|| {
+            format!(
+                "subscription {function}/{name} has started already, so that from = \"{}\" changes nothing; `evoke events replay {function}/{name}` delivers earlier events",
+                on.from
+            )
+        })
+    });
+    moved.collect()
+}
+
 /// Has it known in memory which subscriptions of an app are catching up. Before these are looked up for events.
 pub(crate) async fn learn(inner: &Inner, app: &AppName) -> Result<(), StoreError> {
     let mut still = inner.live.still().await;
@@ -77,10 +92,7 @@ pub(crate) async fn learn(inner: &Inner, app: &AppName) -> Result<(), StoreError
 }
 
 /// Those of an app that are catching up.
-pub(crate) async fn catching_up(
-    inner: &Inner,
-    app: &AppName,
-) -> Result<BTreeMap<Queue, Replay>, StoreError> {
+pub(crate) async fn catching_up(inner: &Inner, app: &AppName) -> Result<BTreeMap<Queue, Replay>, StoreError> {
     let all = all(inner, app).await?.into_iter();
     let behind = all.filter(|replay| replay.state == State::Running && replay.catch_up.is_some());
     Ok(behind.map(|replay| (replay.queue(), replay)).collect())

@@ -125,7 +125,9 @@ async fn a_subscription_that_is_there_does_not_start_again_and_one_that_comes_ba
     world.deploy(&[OLD, NEW]).await;
     // Another position, and a setting beside it.
     let other = "on = [{ event = \"order\", from = \"7d\", order = \"subject\" }]\ntimeout = \"3s\"";
-    world.deploy(&[OLD, ("new", other)]).await;
+    let deployed = world.deploy_telling(&[OLD, ("new", other)]).await;
+    let [warning] = &deployed.warnings[..] else { panic!("{:?}", deployed.warnings) };
+    assert!(warning.contains("new/order has started already"), "{warning}");
     assert_eq!(settled(&world).await.len(), 1);
     assert_eq!(*seen.lock(), ids(0..3));
     world.deploy(&[OLD]).await;

@@ -18,6 +18,7 @@ use evoke_core::testing::runtime::ScriptedRuntime;
 use evoke_core::testing::store::MemoryStore;
 use evoke_core::time::{Clock, Timestamp};
 use evoke_engine::call::{Answered, CallError, CallRequest};
+use evoke_engine::deploy::Deployed;
 use evoke_engine::ingest::Published;
 use evoke_engine::{Engine, Parts, SealingKey};
 use http::{HeaderMap, Method};
@@ -99,7 +100,11 @@ impl World {
     }
 
     pub async fn deploy(&self, functions: &[(&str, &str)]) {
-        self.engine.deploy(&app(), bundle(&manifest(functions))).await.unwrap();
+        self.deploy_telling(functions).await;
+    }
+
+    pub async fn deploy_telling(&self, functions: &[(&str, &str)]) -> Deployed {
+        self.engine.deploy(&app(), bundle(&manifest(functions))).await.unwrap()
     }
 
     pub fn request(&self, name: &str, body: &str) -> CallRequest {
