@@ -11,6 +11,7 @@ use evoke_core::testing::fault::{Fault, FaultyStore};
 use evoke_core::testing::runtime::ScriptedRuntime;
 use evoke_core::testing::store::MemoryStore;
 use evoke_core::time::Timestamp;
+use evoke_engine::Arrival;
 use evoke_engine::replay::{Replay, State};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -44,7 +45,7 @@ fn order(n: usize) -> Event {
 async fn publish(world: &World, numbers: std::ops::Range<usize>) {
     let events: Vec<Event> = numbers.map(order).collect();
     for some in events.chunks(100) {
-        world.engine.publish(&app(), some.to_vec(), None).await.unwrap();
+        world.engine.publish(&app(), some.to_vec(), Arrival::default()).await.unwrap();
     }
 }
 
@@ -187,7 +188,7 @@ async fn nothing_is_lost_doubled_or_overtaken_where_it_becomes_live() {
             for n in 0.. {
                 let event =
                     Event::new(format!("w{who}-{n}"), "/test", "order").with_subject(format!("w{who}"));
-                world.engine.publish(&app(), vec![event], None).await.unwrap();
+                world.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap();
                 world.publish(&format!("c{who}-{n}"), "click").await;
                 after += usize::from(*is_over.lock());
                 if after > 5 {
@@ -255,7 +256,7 @@ async fn catching_up_goes_on_after_a_death_at_any_commit() {
         let both = crate::support::bundle(&crate::support::manifest(&[OLD, NEW]));
         let _ = world.engine.deploy(&app(), both.clone()).await;
         for n in 150..200 {
-            let _ = world.engine.publish(&app(), vec![order(n)], None).await;
+            let _ = world.engine.publish(&app(), vec![order(n)], Arrival::default()).await;
         }
         tokio::time::sleep(Duration::from_secs(20)).await;
         let dead = faulty.crashed();
@@ -268,7 +269,7 @@ async fn catching_up_goes_on_after_a_death_at_any_commit() {
         }
         for n in 150..220 {
             // Those that were accepted are known.
-            let _ = world.engine.publish(&app(), vec![order(n)], None).await;
+            let _ = world.engine.publish(&app(), vec![order(n)], Arrival::default()).await;
         }
         settled(&world).await;
         let query = EventQuery { after: Some(0), limit: 1_000, ..EventQuery::default() };
