@@ -84,6 +84,19 @@ impl Client {
         }
     }
 
+    /// Sends one request and waits for the last byte of its answer. Returns the status.
+    pub async fn ask(&mut self) -> anyhow::Result<u16> {
+        let request = self.next_request()?;
+        let answered = async {
+            self.sender.ready().await?;
+            let answer = self.sender.send_request(request).await?;
+            let status = answer.status();
+            answer.into_body().collect().await?;
+            anyhow::Ok(status.as_u16())
+        };
+        timeout(ANSWER_MAX, answered).await.context("no answer within 30 s")?
+    }
+
     async fn request(&mut self) -> anyhow::Result<()> {
         let request = self.next_request()?;
         let answer = self.sender.send_request(request).await?;

@@ -1,17 +1,18 @@
-//! A closed-loop HTTP load generator: a fixed number of clients, each with one connection and one request at a time.
-//!
-//! **What it is not:** a test of overload. A slow answer slows its client down too, so the rate is what the server
-//! sustains at this concurrency, and the latencies are those of an unhurried client.
+//! An HTTP load generator. In a closed loop, a fixed number of clients, each with one connection and one request at a time:
+//! a slow answer slows its client down too, so the rate is what the server sustains at this concurrency, and the
+//! latencies are those of an unhurried client. In an open loop (`--open`), a rate that waits for nothing: what the world does.
 //!
 //! **Bounds:** one `u32` a request is kept, for exact percentiles: 4 MB a million requests.
 //!
 //! ```sh
 //! evoke-load http://127.0.0.1:7070/hello --clients 16 --seconds 5
+//! evoke-load http://127.0.0.1:7070/hello --open --rate 5000 --clients 2000   # at most so many connections
 //! evoke-load --file /var/tmp --clients 16          # what the disk allows: a plain file with group commit
 //! ```
 
 mod client;
 mod file;
+mod open;
 mod report;
 
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ struct Options {
     /// Appends records of 1 KiB to a file in this folder instead, one fdatasync for all that wait.
     #[arg(long, value_name = "FOLDER", conflicts_with = "url")]
     file: Option<PathBuf>,
+    /// Requests begin at the rate whatever became of those before; refusals are counted.
+    #[arg(long, requires = "rate", conflicts_with = "file")]
+    open: bool,
     /// All clients together send no more than this a second.
     #[arg(long)]
     rate: Option<f64>,
@@ -80,6 +84,9 @@ async fn run(options: Options) -> anyhow::Result<String> {
         let from = Instant::now() + Duration::try_from_secs_f64(options.warm_up)?;
         let until = from + Duration::try_from_secs_f64(options.seconds)?;
         return Ok(serde_json::to_string(&file::measure(folder, clients, from, until).await?)?);
+    }
+    if let Some(rate) = options.rate.filter(|_| options.open) {
+        return Ok(serde_json::to_string(&open::measure(options.plan()?, rate, clients).await?)?);
     }
     let report = measure(options.plan()?, clients).await?;
     Ok(serde_json::to_string(&report)?)

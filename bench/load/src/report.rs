@@ -38,7 +38,7 @@ impl Report {
 }
 
 /// The nearest-rank percentile of what is sorted; 0 of nothing.
-fn percentile(sorted: &[u32], percent: usize) -> u32 {
+pub fn percentile(sorted: &[u32], percent: usize) -> u32 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
 }

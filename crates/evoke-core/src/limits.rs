@@ -52,9 +52,15 @@ pub struct Limits {
     pub secrets: usize,
     /// Entries of one page of a list.
     pub page: usize,
-    /// Sync calls of one function that may wait for an instance; one more is refused.
+    /// Attempts of all functions at once, but for calls that running functions make.
+    pub running: usize,
+    /// Sync calls of one function that may wait to be let in, where it does not say; one more is refused.
     pub waiting_calls: usize,
-    /// How long a sync call may wait for an instance.
+    /// Sync calls of all functions that may.
+    pub waiting_calls_all: usize,
+    /// Bytes of the bodies of those.
+    pub waiting_bytes: u64,
+    /// How long a sync call may wait to be let in, where its function does not say, and for an instance.
     pub waiting: Duration,
     /// Instances of all functions together.
     pub instances: usize,
@@ -161,7 +167,10 @@ impl Default for Limits {
             secret_bytes: 32 << 10,
             secrets: 200,
             page: 1_000,
+            running: 4_096,
             waiting_calls: 1_000,
+            waiting_calls_all: 4_000,
+            waiting_bytes: 64 << 20,
             waiting: Duration::from_secs(10),
             instances: 256,
             // The server knows its machine and says less.

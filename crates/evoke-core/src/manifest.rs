@@ -3,6 +3,7 @@
 //! The rest of Evoke sees only these types. [`raw`] is the file as people write it; [`parse`] turns one into the other,
 //! or says everything that is wrong with it. [`schema`] is for editors.
 
+mod admission;
 pub mod bounds;
 mod chains;
 mod literal;
@@ -38,6 +39,7 @@ use crate::schedule::Schedule;
 use crate::secret::SecretName;
 use crate::webhook::{Mapping, Scheme};
 
+pub use admission::{Admission, OnDisconnect, Rate, Share};
 pub use chains::{ChainBounds, Chains, Loops};
 pub(crate) use problem::did_you_mean;
 pub use problem::{ManifestErrors, Problem, Span};
@@ -64,6 +66,9 @@ pub struct Manifest {
     /// The bounds of its chains, and what becomes of circles that can be seen in it.
     #[serde(default, skip_serializing_if = "Chains::is_default")]
     pub chains: Chains,
+    /// Its part of the node.
+    #[serde(default, skip_serializing_if = "Share::is_default")]
+    pub share: Share,
     /// How the packages that its functions need are installed.
     #[serde(default, skip_serializing_if = "Install::is_default")]
     pub install: Install,
@@ -184,6 +189,9 @@ pub struct Function {
     /// Bounds of chains that hold for it instead of the app's.
     #[serde(default, skip_serializing_if = "ChainBounds::is_default")]
     pub chain: ChainBounds,
+    /// Who may enter and when.
+    #[serde(default, skip_serializing_if = "Admission::is_default")]
+    pub admission: Admission,
     /// Where it may connect to. Left out of JSON when empty, so that a function without it keeps its revision.
     #[serde(default, skip_serializing_if = "AllowList::is_empty")]
     pub egress: AllowList,

@@ -20,11 +20,50 @@ pub enum Outcome {
     TimedOut {
         /// The limit.
         after_ms: u64,
+        /// The limit was what its caller had left, which was less than its own.
+        #[serde(default, skip_serializing_if = "is_false")]
+        of_caller: bool,
     },
     /// It was never started: a limit was reached, or the function cannot run.
     Rejected(Failure),
     /// The server stopped or died while it ran; what it did is unknown, its effects were not kept.
     Lost,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// Who ended an attempt that did not come to an end by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ender {
+    /// Its own time limit.
+    Timeout,
+    /// The deadline of the function that called it.
+    CallerDeadline,
+    /// The client went away.
+    Client,
+    /// The function that called it ended before.
+    Caller,
+    /// Somebody with the token.
+    Operator,
+    /// The server was stopped.
+    Shutdown,
+}
+
+impl Ender {
+    /// One word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::CallerDeadline => "caller_deadline",
+            Self::Client => "client",
+            Self::Caller => "caller",
+            Self::Operator => "operator",
+            Self::Shutdown => "shutdown",
+        }
+    }
 }
 
 /// What went wrong, in words for a person and a code for a program.
@@ -88,6 +127,8 @@ pub enum FailureCode {
     Filtered,
     /// The caller went away.
     Cancelled,
+    /// The function that made the call ended before it was answered.
+    CallerEnded,
     /// The server is draining.
     Draining,
 }
@@ -117,6 +158,7 @@ impl FailureCode {
             Self::Purged => "purged",
             Self::Filtered => "filtered",
             Self::Cancelled => "cancelled",
+            Self::CallerEnded => "caller_ended",
             Self::Draining => "draining",
         }
     }
@@ -167,12 +209,33 @@ impl Outcome {
         }
     }
 
+    /// Who ended it, where it did not come to an end by itself.
+    pub const fn ended_by(&self) -> Option<Ender> {
+        match self {
+            Self::TimedOut { of_caller: false, .. } => Some(Ender::Timeout),
+            Self::TimedOut { of_caller: true, .. } => Some(Ender::CallerDeadline),
+            Self::Failed(failure) | Self::Rejected(failure) => match failure.code {
+                FailureCode::Cancelled => Some(Ender::Client),
+                FailureCode::CallerEnded => Some(Ender::Caller),
+                FailureCode::Draining => Some(Ender::Shutdown),
+                FailureCode::Purged | FailureCode::NotDeployed => Some(Ender::Operator),
+                _ => None,
+            },
+            Self::Completed { .. } | Self::Lost => None,
+        }
+    }
+
     /// Why it was not completed, as one sentence; empty when it was.
     pub fn reason(&self) -> String {
         match self {
             Self::Completed { .. } => String::new(),
             Self::Failed(failure) | Self::Rejected(failure) => failure.to_string(),
-            Self::TimedOut { after_ms } => format!("timed_out: ended after the limit of {after_ms} ms"),
+            Self::TimedOut { after_ms, of_caller: false } => {
+                format!("timed_out: ended after the limit of {after_ms} ms")
+            }
+            Self::TimedOut { after_ms, of_caller: true } => {
+                format!("timed_out: ended after {after_ms} ms, when the time of its caller was over")
+            }
             Self::Lost => "lost: the server stopped while it ran".to_owned(),
         }
     }

@@ -13,6 +13,7 @@ use evoke_core::chain::{CDN_LOOP, Edge, Hop, Link};
 use evoke_core::event::Event;
 use evoke_core::id::RunId;
 use evoke_core::limits::Limits;
+use evoke_core::manifest::OnDisconnect;
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, Cause, LogRecord, LogStream, RunRecord, Trigger};
 use evoke_core::runtime::{Call, Ended, Input, Report};
@@ -55,6 +56,8 @@ pub(crate) struct Attempt {
     pub span: String,
     pub timeout: Duration,
     pub deadline: Instant,
+    /// The deadline is its caller's.
+    pub of_caller: bool,
     pub cancel: CancellationToken,
     pub effects: Effects,
     /// Events published so far, for their ids.
@@ -118,6 +121,7 @@ impl Attempt {
             span: inner.new_span(),
             timeout: deadline.saturating_duration_since(now),
             deadline,
+            of_caller: false,
             cancel,
             effects: Effects::default(),
             published: 0,
@@ -206,6 +210,15 @@ impl Attempt {
     }
 
     /// What was written beyond the bounds is told once, at the end.
+    fn timed_out(&self) -> Outcome {
+        Outcome::TimedOut { after_ms: self.timeout.as_millis() as u64, of_caller: self.of_caller }
+    }
+
+    /// Whether it runs on when nobody is there any more to read its answer.
+    fn finishes(&self) -> bool {
+        self.target.settings.admission.on_disconnect == OnDisconnect::Finish
+    }
+
     fn tell_dropped_lines(&mut self) {
         let end = self.line(LogStream::Platform, String::new());
         if !self.dropped.is_none() {
@@ -347,14 +360,18 @@ impl Execution {
                 Err(failure) => Outcome::Failed(failure),
             },
             Ended::Failed(failure) => Outcome::Failed(self.attempt.name_refusal(failure)),
-            Ended::TimedOut => Outcome::TimedOut { after_ms: self.attempt.timeout.as_millis() as u64 },
+            Ended::TimedOut => self.attempt.timed_out(),
             Ended::Cancelled if self.attempt.inner.ending.is_cancelled() => {
                 Outcome::Rejected(pool::draining())
             }
             Ended::Cancelled if self.attempt.app.life.ending.is_cancelled() => {
                 Outcome::Rejected(removal::cut_short(&self.attempt.target.app))
             }
-            Ended::Cancelled => Outcome::Failed(answer::caller_gone()),
+            // Its caller was ended at the same moment, and took it along.
+            Ended::Cancelled if self.attempt.of_caller && Instant::now() >= self.attempt.deadline => {
+                self.attempt.timed_out()
+            }
+            Ended::Cancelled => Outcome::Failed(answer::caller_gone(&self.attempt.trigger)),
         }
     }
 

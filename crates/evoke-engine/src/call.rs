@@ -6,17 +6,20 @@ mod repeat;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evoke_core::chain::LoopStopped;
+use evoke_core::body::Body;
+use evoke_core::chain::{Edge, LoopStopped};
 use evoke_core::id::{AppName, FunctionName, RunId};
+use evoke_core::manifest::OnDisconnect;
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, Cause, RunRecord, RunState, Trigger};
 use evoke_core::runtime::{Input, Request, Response};
 use evoke_core::store::{SettleError, Space, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::admission::{Permit, Refused};
+pub use crate::admission::Bound;
+use crate::admission::{Allowed, Full, Kind, Permit, Refused, Visitor};
 use crate::arrival::Arrival;
 use crate::attempt::{self, Attempt, Caller, Executed, Head, NoAnswer, Taken};
 use crate::engine::Inner;
@@ -77,19 +80,30 @@ pub enum CallError {
         /// The chain, and the bound.
         stopped: Box<LoopStopped>,
     },
-    /// Too many calls wait, or this one waited too long.
-    #[error(
-        "function {function} is at its limit of {concurrency} concurrent calls, and {waiting} more were waiting"
-    )]
+    /// Too many calls wait, this one would have waited too long, or did.
+    #[error("function {function} was not called: {bound}, and {waiting} more calls of it were waiting")]
     Overloaded {
         /// The function.
         function: FunctionName,
-        /// Its `concurrency`.
-        concurrency: u32,
+        /// What kept it from being let in.
+        bound: Bound,
         /// How many waited.
         waiting: usize,
-        /// When to try again.
+        /// When those are through who wait.
         retry_after: Duration,
+    },
+    /// What is left of the calling function's time is less than this one usually takes.
+    #[error(
+        "function {function} was not called: it usually takes {} ms, and its caller has {} ms left",
+        typical.as_millis(), left.as_millis()
+    )]
+    TooLate {
+        /// The function.
+        function: FunctionName,
+        /// What is left.
+        left: Duration,
+        /// What half of its attempts stay below.
+        typical: Duration,
     },
     /// The function failed.
     #[error("function {function} failed: {failure}")]
@@ -217,18 +231,21 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
         inner.recorder.run(ended(record, attempt));
         return Err(CallError::Loop { run, function, stopped });
     }
-    let patience = taken.since + inner.limits.waiting;
-    let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
-    let (app, target, permit) = enter(inner, name, &record.cause, patience).await?;
+    let coming =
+        Coming { cause: &record.cause, since: taken.since, deadline, bytes: held_bytes(&request.body) };
+    let (app, target, permit, patience) = enter(inner, name, coming).await?;
     let is_keyed = keyed.is_some();
     let (head, answer) = oneshot::channel();
     let cancel = app.life.ending.child_token();
-    let guard = cancel.clone().drop_guard();
+    // What has not arrived does not arrive any more, so a call without it could not finish.
+    let finishes = matches!(request.body, Body::Full(_))
+        && target.settings.admission.on_disconnect == OnDisconnect::Finish;
+    let guard = (!finishes).then(|| cancel.clone().drop_guard());
     let task = Running { inner: inner.clone(), app, target, record, deadline, next, cancel, taken, patience };
     let done = inner.work.spawn(task.run(permit, request, head, keyed));
     let answer = answer.await;
     // From here on only a dropped body says that nobody wants the rest.
-    guard.disarm();
+    let _ = guard.map(DropGuard::disarm);
     let after = || taken.since.elapsed();
     match answer {
         Ok(Ok(response)) => Ok(Answered { run, response, replayed: false }),
@@ -245,36 +262,121 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
     }
 }
 
-/// Finds the function and waits until it lets the call in: until `patience`, or until the server takes no more calls from
-/// outside.
+/// A call on its way to its function's door.
+struct Coming<'a> {
+    cause: &'a Cause,
+    since: Instant,
+    /// The caller's own.
+    deadline: Option<Instant>,
+    /// Of its body, while it waits.
+    bytes: u64,
+}
+
+/// Finds the function and waits until it lets the call in: as long as calls may, or until the server takes no more calls
+/// from outside. Says until when the call may wait for an instance.
 async fn enter(
     inner: &Inner,
     name: (AppName, FunctionName),
-    cause: &Cause,
-    patience: Instant,
-) -> Result<(Arc<App>, Arc<Target>, Permit), CallError> {
+    coming: Coming<'_>,
+) -> Result<(Arc<App>, Arc<Target>, Permit, Instant), CallError> {
+    let mut started = None;
     loop {
         let Some((app, target)) = callee(inner, &name) else {
             let (app, function) = name;
             return Err(CallError::NotFound { app, function });
         };
-        let entered = target.pool.door.enter(patience);
-        let entered = match cause.parent {
+        let most = target.settings.admission.max_wait.unwrap_or(inner.limits.waiting);
+        let patience = coming.since + most;
+        let patience = coming.deadline.map_or(patience, |deadline| deadline.min(patience));
+        let visitor = Visitor {
+            kind: Kind::Sync,
+            inner: coming.cause.parent.is_some().then(|| calls_above(coming.cause)),
+            patience,
+            deadline: coming.deadline,
+            bytes: coming.bytes,
+        };
+        let function = name.1.clone();
+        if let Some(allowed) = target.rate.as_ref().filter(|_| started.is_none()) {
+            started = Some(Start::of(inner, allowed, &function)?);
+        }
+        let entered = target.pool.door.enter(visitor);
+        let entered = match coming.cause.parent {
             Some(_) => Some(entered.await),
             None => inner.stopping.run_until_cancelled(entered).await,
         };
         match entered {
-            Some(Ok(permit)) => return Ok((app, target, permit)),
+            Some(Ok(permit)) => {
+                if let Some(start) = started {
+                    start.made();
+                }
+                // The function's own bound is for its line; how long a start takes is not up to it.
+                let patience = coming.since + most.max(inner.limits.waiting);
+                let patience = coming.deadline.map_or(patience, |deadline| deadline.min(patience));
+                return Ok((app, target, permit, patience));
+            }
             // Another revision is current now, with a door of its own.
             Some(Err(Refused::Closed)) => {}
-            Some(Err(Refused::Full { waiting })) => {
-                let (concurrency, retry_after) =
-                    (target.pool.terms.concurrency, target.pool.door.retry_after());
-                let function = name.1;
-                return Err(CallError::Overloaded { function, concurrency, waiting, retry_after });
+            Some(Err(Refused::Full(full))) => return Err(overloaded(inner, function, &full)),
+            Some(Err(Refused::TooLate { left, typical })) => {
+                return Err(CallError::TooLate { function, left, typical });
             }
             None => return Err(CallError::Draining),
         }
+    }
+}
+
+/// A start that the function's rate allows. Dropping it gives it back.
+struct Start(Option<Arc<Allowed>>);
+
+impl Start {
+    fn of(inner: &Inner, allowed: &Arc<Allowed>, function: &FunctionName) -> Result<Self, CallError> {
+        match allowed.take() {
+            Ok(()) => Ok(Self(Some(allowed.clone()))),
+            Err(again) => {
+                let full = Full { bound: Bound::Rate(allowed.rate), waiting: 0, again: Some(again) };
+                Err(overloaded(inner, function.clone(), &full))
+            }
+        }
+    }
+
+    fn made(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if let Some(allowed) = &self.0 {
+            allowed.give_back(1);
+        }
+    }
+}
+
+/// When to come again where nothing was measured yet, and within what it is said.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_MIN: Duration = Duration::from_millis(100);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+/// The times that callers are told differ by up to this part, so that they do not all come at once.
+const AGAIN_SPREAD: f64 = 0.5;
+
+pub(crate) fn overloaded(inner: &Inner, function: FunctionName, full: &Full) -> CallError {
+    let again = full.again.unwrap_or(AGAIN).clamp(AGAIN_MIN, AGAIN_MAX);
+    let retry_after = again.mul_f64(1.0 + AGAIN_SPREAD * inner.random());
+    CallError::Overloaded { function, bound: full.bound, waiting: full.waiting, retry_after }
+}
+
+/// Calls that running functions made and wait for, above this one.
+fn calls_above(cause: &Cause) -> usize {
+    cause.chain.links().iter().rev().take_while(|link| link.by == Edge::Call).count()
+}
+
+/// What a body that is still arriving holds at most: what is on its way between connection and function.
+const ARRIVING_BYTES: u64 = 64 << 10;
+
+fn held_bytes(body: &Body) -> u64 {
+    match body {
+        Body::Full(bytes) => bytes.len() as u64,
+        Body::Stream(_) => ARRIVING_BYTES,
     }
 }
 
@@ -327,11 +429,14 @@ impl Running {
             let (timeout, cancel) = (target.settings.timeout, cancel.child_token());
             let mut attempt = Attempt::new(&inner, found, &record, again.number(), timeout, until, cancel);
             attempt.next.clone_from(&next);
+            attempt.of_caller = deadline.is_some_and(|deadline| deadline <= attempt.deadline);
             let caller = Caller::new(head, remember.clone(), record.clone(), again.is_possible());
             let executed = attempt.execute(slot, taken, Input::Request(request), Some(caller)).await;
             let Executed { record: attempt, called, unanswered, unknown, .. } = executed;
             let Some(unheard) = unanswered.and_then(Caller::into_head) else { break (attempt, unknown) };
-            let next = match called || unheard.is_closed() || app.life.ending.is_cancelled() {
+            let finishes = target.settings.admission.on_disconnect == OnDisconnect::Finish;
+            let abandoned = unheard.is_closed() && !finishes;
+            let next = match called || abandoned || app.life.ending.is_cancelled() {
                 true => None,
                 false => again.next(&inner).await,
             };
@@ -356,7 +461,7 @@ impl Running {
 /// What the caller is told when the function gave no answer.
 fn no_answer(outcome: Outcome, run: RunId, function: FunctionName, after: Duration) -> CallError {
     match outcome {
-        Outcome::TimedOut { after_ms } => {
+        Outcome::TimedOut { after_ms, .. } => {
             CallError::TimedOut { run, function, limit: Duration::from_millis(after_ms), after }
         }
         Outcome::Rejected(failure) if failure.code == FailureCode::Draining => CallError::Draining,

@@ -39,7 +39,7 @@ pub(crate) async fn deliver(
     inner: Arc<Inner>,
     found: Option<(Arc<App>, Arc<Target>)>,
     leased: Vec<Leased>,
-    admitted: Admitted,
+    admitted: Option<Admitted>,
 ) {
     let Some((app, target)) = found else {
         for leased in &leased {
@@ -123,9 +123,8 @@ struct Attempted {
 }
 
 impl Delivery<'_> {
-    async fn run(&self, admitted: Admitted) {
+    async fn run(&self, mut admitted: Option<Admitted>) {
         let inner = self.inner;
-        let mut admitted = Some(admitted);
         let mut lease_lost = pin!(keep_leases(inner, self.leased));
         for conflicts in 0..=CONFLICTS_MAX {
             let attempted = tokio::select! {

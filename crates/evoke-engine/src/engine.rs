@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::admission::Hall;
 use crate::again::Budgets;
 use crate::call::KeysInUse;
 use crate::chain::{Rates, Spans, Starts};
@@ -96,6 +97,8 @@ pub(crate) struct Inner {
     pub files: Files,
     /// Bounds the instances of all pools together.
     pub places: Arc<Places>,
+    /// Decides who may use them, and when.
+    pub hall: Arc<Hall>,
     pub agenda: Agenda,
     pub later: Later,
     pub live: Live,
@@ -173,6 +176,7 @@ impl Engine {
         let inner = Arc::new_cyclic(|me| Inner {
             me: me.clone(),
             places: Places::new(limits.instances, limits.instance_bytes),
+            hall: Hall::new(&limits),
             chance: Mutex::new(Chance {
                 ids: IdSource::seeded(seed),
                 jitter: fastrand::Rng::with_seed(seed.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15),
@@ -262,6 +266,17 @@ impl Engine {
     /// Log lines as they come. A slow reader misses some, and is told how many.
     pub fn tail_logs(&self) -> broadcast::Receiver<LogRecord> {
         self.0.recorder.tail()
+    }
+
+    /// Attempts that were let in, and everybody who waits to be.
+    pub fn admitted(&self) -> (usize, usize) {
+        self.0.hall.count()
+    }
+
+    /// Calls that wait, when calls have been waiting for this node itself for some time: it should be sent no more until
+    /// that is over.
+    pub fn saturated(&self) -> Option<usize> {
+        self.0.hall.saturated()
     }
 
     /// Whether new work is accepted.

@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::Door;
+use crate::admission::{self, Door};
 use crate::engine::Inner;
 use crate::place::Places;
 use crate::removal;
@@ -43,7 +43,7 @@ use state::{Lane, State};
 pub(crate) struct Pool {
     pub spec: Arc<InstanceSpec>,
     pub terms: Terms,
-    pub door: Door,
+    pub door: Arc<Door>,
     places: Arc<Places>,
     engine: Weak<Inner>,
     state: Mutex<State>,
@@ -90,10 +90,19 @@ impl Terms {
 
 impl Pool {
     pub fn new(inner: &Inner, spec: InstanceSpec, settings: &Function) -> Arc<Self> {
+        let terms = Terms::of(settings, inner);
+        let waiting = settings.admission.waiting.map(|most| most as usize);
+        let door = admission::Terms {
+            concurrency: terms.concurrency as usize,
+            per_instance: terms.per_instance,
+            instance_bytes: spec.memory_bytes,
+            kept: terms.min,
+            waiting_max: waiting.unwrap_or(inner.limits.waiting_calls),
+        };
         Arc::new(Self {
+            door: inner.hall.door(&spec.app, door),
             spec: Arc::new(spec),
-            terms: Terms::of(settings, inner),
-            door: Door::new(settings.concurrency, inner.limits.waiting_calls),
+            terms,
             places: inner.places.clone(),
             engine: inner.me.clone(),
             state: Mutex::new(State::new(inner.limits.crash_loop)),

@@ -12,13 +12,13 @@ use evoke_core::manifest::Batch;
 use evoke_core::store::{Leased, Queue, StoreError};
 use evoke_core::time::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::admission::{Admitted, Door, Permit};
+use crate::admission::{Admitted, Allowed, Kind, Permit};
 use crate::deliver;
 use crate::engine::Inner;
-use crate::route::Target;
+use crate::route::{App, Target};
 
 /// Due times kept per queue; later ones are found again by the refresh.
 const TIMES_MAX: usize = 1_024;
@@ -146,21 +146,11 @@ pub(crate) async fn dispatch(inner: Arc<Inner>) {
 /// Works off what is due in `queue`.
 async fn drain(draining: Draining) {
     let Draining { inner, queue } = &draining;
-    // What is queued for a function that is gone still has to be looked at, to become dead letters.
-    let gone = Door::new(1, 0);
     let is_held_up = || inner.pauses.contains(queue) || inner.removals.contains(&queue.app);
     while !inner.stopping.is_cancelled() && !is_held_up() {
         let found = inner.directory.snapshot().find(&queue.app, &queue.function);
-        let terms = found.as_ref().map(|(_, target)| Terms::of(target, queue)).unwrap_or_default();
-        let door = found.as_ref().map_or(&gone, |(_, target)| &target.pool.door);
-        let admitted = async {
-            // The subscription's first: who waits for that takes no place of others.
-            let gates = terms.enter(LEASE_MAX).await;
-            let most = gates.as_ref().map_or(LEASE_MAX, Vec::len);
-            let permits = door.enter_many(most).await?;
-            let mut gates = gates.into_iter().flatten();
-            Some(permits.into_iter().map(|permit| Admitted(permit, gates.next())).collect::<Vec<_>>())
-        };
+        let terms = found.as_ref().map(|(app, target)| Terms::of(app, target, queue)).unwrap_or_default();
+        let admitted = terms.enter(found.as_ref().map(|(_, target)| &**target));
         let admitted = match inner.stopping.run_until_cancelled(admitted).await {
             Some(Some(admitted)) => admitted,
             // Another revision is current now, with a door of its own.
@@ -168,13 +158,16 @@ async fn drain(draining: Draining) {
             None => break,
         };
         if is_held_up() {
+            drop(admitted);
             break;
         }
         let now = inner.steady();
         inner.agenda.taking(queue, now);
-        match take(inner, queue, &terms, admitted.len(), now).await {
+        match take(inner, queue, &terms, admitted.count, now).await {
             Ok(Taken { batches, more }) => {
-                for (leased, admitted) in batches.into_iter().zip(admitted) {
+                let mut admitted = admitted.into_used(batches.len());
+                for leased in batches {
+                    let admitted = admitted.next();
                     inner.work.spawn(deliver::deliver(inner.clone(), found.clone(), leased, admitted));
                 }
                 if !more {
@@ -182,12 +175,44 @@ async fn drain(draining: Draining) {
                 }
             }
             Err(error) => {
+                drop(admitted);
                 inner.refusal.note(&error);
                 tracing::warn!(%error, function = %queue.function, app = %queue.app, "nothing could be leased");
                 inner.agenda.wake([queue.clone()], inner.steady().after(Duration::from_secs(1)));
                 break;
             }
         }
+    }
+}
+
+/// The right to as many calls, for which something is about to be leased.
+struct Entered {
+    count: usize,
+    permits: Vec<Permit>,
+    gates: Vec<OwnedSemaphorePermit>,
+    rate: Option<Arc<Allowed>>,
+}
+
+impl Entered {
+    /// Those of the first `used` calls; the others are given back.
+    fn into_used(mut self, used: usize) -> impl Iterator<Item = Admitted> {
+        self.give_back(used);
+        let (permits, gates) = (std::mem::take(&mut self.permits), std::mem::take(&mut self.gates));
+        let mut gates = gates.into_iter();
+        permits.into_iter().map(move |permit| Admitted(permit, gates.next()))
+    }
+
+    fn give_back(&mut self, used: usize) {
+        if let Some(rate) = self.rate.take() {
+            rate.give_back(self.count.saturating_sub(used));
+        }
+        self.permits.drain(used.min(self.permits.len())..).for_each(Permit::unused);
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.give_back(0);
     }
 }
 
@@ -249,27 +274,85 @@ async fn take(
 /// What the subscription asks for.
 #[derive(Default)]
 struct Terms {
+    kind: Option<Kind>,
     gate: Option<Arc<Semaphore>>,
     batch: Option<Batch>,
 }
 
 impl Terms {
-    fn of(target: &Target, queue: &Queue) -> Self {
+    fn of(app: &App, target: &Target, queue: &Queue) -> Self {
         let Some(name) = &queue.subscription else { return Self::default() };
-        let batch = target.subscription(name).and_then(|on| on.batch.clone());
-        Self { gate: target.gates.get(name).cloned(), batch }
+        let on = target.subscription(name);
+        let scheduled = on.is_some_and(|on| {
+            app.deployment.manifest.schedules.values().any(|schedule| on.event.matches(&schedule.event))
+        });
+        let kind = if scheduled { Kind::Job } else { Kind::Event };
+        let batch = on.and_then(|on| on.batch.clone());
+        Self { kind: Some(kind), gate: target.gates.get(name).cloned(), batch }
     }
 
-    /// Waits for one permit, however long, then takes up to `max` in all of those that are free. `None` without a limit.
-    async fn enter(&self, max: usize) -> Option<Vec<Permit>> {
+    /// Waits until `target` takes one call, however long, then takes up to [`LEASE_MAX`] in all of those it takes at once.
+    /// What is queued for a function that is gone is only looked at, to become dead letters. `None` when the door was closed.
+    async fn enter(&self, target: Option<&Target>) -> Option<Entered> {
+        let Some(target) = target else {
+            return Some(Entered { count: 1, permits: Vec::new(), gates: Vec::new(), rate: None });
+        };
+        // The subscription's first: who waits for that takes no place of others.
+        let gates = self.gates().await;
+        let most = gates.as_ref().map_or(LEASE_MAX, Vec::len);
+        let starts = Starts::of(target, most).await;
+        // Asynchronous calls have no subscription.
+        let kind = self.kind.unwrap_or(Kind::Job);
+        let permits = target.pool.door.enter_many(kind, starts.count).await?;
+        let count = permits.len();
+        Some(Entered { count, permits, gates: gates.unwrap_or_default(), rate: starts.keep(count) })
+    }
+
+    /// Waits for one permit, however long, then takes up to as many in all as may be leased of those that are free. `None`
+    /// without a limit.
+    async fn gates(&self) -> Option<Vec<OwnedSemaphorePermit>> {
         let gate = self.gate.as_ref()?;
         // A gate is never closed.
         let mut permits = vec![gate.clone().acquire_owned().await.ok()?];
-        while permits.len() < max
+        while permits.len() < LEASE_MAX
             && let Ok(permit) = gate.clone().try_acquire_owned()
         {
             permits.push(permit);
         }
         Some(permits)
+    }
+}
+
+/// Starts that the function's rate allows. Dropping it gives them back.
+struct Starts {
+    count: usize,
+    rate: Option<Arc<Allowed>>,
+}
+
+impl Starts {
+    /// Waits for one, however long, then takes up to `most` of those there are.
+    async fn of(target: &Target, most: usize) -> Self {
+        let Some(rate) = &target.rate else { return Self { count: most, rate: None } };
+        loop {
+            match rate.take_up_to(most) {
+                0 => rate.refilled().await,
+                count => return Self { count, rate: Some(rate.clone()) },
+            }
+        }
+    }
+
+    /// Gives back all but `count`.
+    fn keep(mut self, count: usize) -> Option<Arc<Allowed>> {
+        let rate = self.rate.take()?;
+        rate.give_back(self.count.saturating_sub(count));
+        Some(rate)
+    }
+}
+
+impl Drop for Starts {
+    fn drop(&mut self) {
+        if let Some(rate) = &self.rate {
+            rate.give_back(self.count);
+        }
     }
 }

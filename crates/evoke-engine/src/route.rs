@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::Engine;
+use crate::admission::Allowed;
 use crate::deploy::{BundleFiles, Deployment};
 use crate::lifecycle::Health;
 use crate::pool::Pool;
@@ -182,6 +183,8 @@ pub(crate) struct Target {
     pub pool: Arc<Pool>,
     /// The permits of subscriptions that have a limit of their own.
     pub gates: BTreeMap<SubscriptionName, Arc<Semaphore>>,
+    /// How often it may be started, where that is bounded.
+    pub rate: Option<Arc<Allowed>>,
     /// Goes on when the app is deployed again.
     pub health: Arc<Health>,
 }

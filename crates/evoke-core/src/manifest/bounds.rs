@@ -112,6 +112,18 @@ pub const MEMORY_MIN: u64 = 16 << 20;
 pub const MEMORY_MAX: u64 = 4 << 30;
 /// The highest concurrency of a function.
 pub const CONCURRENCY_MAX: u32 = 1_000;
+/// The largest weight of an app.
+pub const WEIGHT_MAX: u32 = 100;
+/// The most attempts of an app at once that may be asked for.
+pub const APP_CONCURRENCY_MAX: u32 = 100_000;
+/// The most calls of a function or an app that may wait.
+pub const WAITING_MAX: u32 = 10_000;
+/// The most bytes of bodies of an app's calls that may wait.
+pub const WAITING_BYTES_MAX: u64 = 1 << 40;
+/// The shortest time a call may be allowed to wait, and the longest.
+pub const MAX_WAIT_MIN: Duration = Duration::from_millis(1);
+/// See [`MAX_WAIT_MIN`].
+pub const MAX_WAIT_MAX: Duration = Duration::from_secs(60);
 /// The most attempts at once in one instance.
 pub const INSTANCE_CONCURRENCY_MAX: u32 = 100;
 /// The shortest time an instance may be kept idle.

@@ -57,6 +57,7 @@ pub struct File {
 
 const NAME_PATTERN: &str = "^[a-z][a-z0-9_-]{0,62}$";
 const DURATION_PATTERN: &str = "^([0-9]+(d|h|m|s|ms|us|ns))+$";
+const RATE_PATTERN: &str = "^ *[0-9]+ */ *[smh] *$";
 const SIZE_PATTERN: &str = "^[0-9]+(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$";
 
 /// The app itself.
@@ -73,6 +74,18 @@ pub struct App {
     /// What becomes of a deployment whose functions, as far as this file tells, can call each other in a circle.
     #[schemars(extend("enum" = ["warn", "deny", "allow"], "default" = "warn"))]
     pub loops: Option<At<String>>,
+    /// How much of the node it gets beside other apps while there is not enough for all, 1 to 100.
+    #[schemars(range(min = 1, max = 100), extend("default" = 10))]
+    pub weight: Option<At<i64>>,
+    /// Attempts of all its functions at once, at most. As many as the node has when left out.
+    #[schemars(range(min = 1, max = 100_000), extend("examples" = [200]))]
+    pub concurrency: Option<At<i64>>,
+    /// Sync calls of all its functions that may wait to be let in, 0 to 10000; one more is refused with 429.
+    #[schemars(range(min = 0, max = 10_000), extend("examples" = [500]))]
+    pub waiting: Option<At<i64>>,
+    /// Bytes of the bodies of calls that wait.
+    #[schemars(regex(pattern = SIZE_PATTERN), extend("examples" = ["32MiB"]))]
+    pub waiting_bytes: Option<At<String>>,
 }
 
 /// How long a chain of calls and events may become before it is stopped as a loop.
@@ -162,6 +175,22 @@ pub struct Function {
     /// Attempts at once, at most.
     #[schemars(range(min = 1, max = 1000), extend("default" = 10))]
     pub concurrency: Option<At<i64>>,
+    /// How often it may be started: so many times a second, minute or hour. Sync calls above it are refused with 429, events
+    /// and asynchronous calls wait.
+    #[schemars(regex(pattern = RATE_PATTERN), extend("examples" = ["100/s", "600/m", "1000/h"]))]
+    pub rate: Option<At<String>>,
+    /// How often at once after a quiet time; as often as in a second when left out. With rate only.
+    #[schemars(range(min = 1, max = 1_000_000), extend("examples" = [20]))]
+    pub burst: Option<At<i64>>,
+    /// Sync calls that may wait to be let in, 0 to 10000; 1000 unless the server says otherwise. One more is refused with 429.
+    #[schemars(range(min = 0, max = 10_000), extend("examples" = [100]))]
+    pub waiting: Option<At<i64>>,
+    /// How long each of them may, 1ms to 1m; 10s unless the server says otherwise.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("examples" = ["500ms", "10s"]))]
+    pub max_wait: Option<At<String>>,
+    /// What becomes of a sync call whose caller goes away: it is ended with everything it called, or finishes.
+    #[schemars(extend("enum" = ["cancel", "finish"], "default" = "cancel"))]
+    pub on_disconnect: Option<At<String>>,
     /// Attempts at once in one instance, at most. More than one needs a handler that can wait for several things: async in
     /// Python, any in Node.js.
     #[schemars(range(min = 1, max = 100), extend("default" = 1))]
@@ -600,6 +629,10 @@ impl App {
             name: table.required_text("name", r#""shop""#),
             chain: table.table("chain", "app: chain", Chain::read),
             loops: table.text("loops", r#""deny""#),
+            weight: table.number("weight", "10"),
+            concurrency: table.number("concurrency", "200"),
+            waiting: table.number("waiting", "500"),
+            waiting_bytes: table.text("waiting_bytes", r#""32MiB""#),
             cors: table.table("cors", "app: cors", Cors::read),
         };
         table.finish(&[]);
@@ -670,6 +703,11 @@ impl Function {
             timeout: table.text("timeout", r#""10s""#),
             memory: table.text("memory", r#""128MiB""#),
             concurrency: table.number("concurrency", "10"),
+            rate: table.text("rate", r#""100/s""#),
+            burst: table.number("burst", "20"),
+            waiting: table.number("waiting", "100"),
+            max_wait: table.text("max_wait", r#""500ms""#),
+            on_disconnect: table.text("on_disconnect", r#""finish""#),
             instance_concurrency: table.number("instance_concurrency", "10"),
             min_instances: table.number("min_instances", "1"),
             idle: table.text("idle", r#""10m""#),

@@ -1,5 +1,6 @@
 //! Raw → resolved: every rule that is more than a type, each broken one reported with its place.
 
+mod admission;
 mod archive;
 mod beacon;
 mod built_in;
@@ -70,6 +71,7 @@ impl Resolver<'_, '_> {
         self.edition(file);
         let app = self.app(file);
         let chains = self.chains(file.app.as_ref());
+        let share = self.share(file.app.as_ref());
         let declared: Vec<&str> = file.functions.iter().map(|(name, _)| name.value.as_str()).collect();
         if let Some((name, _)) = file.functions.get(FUNCTIONS_MAX) {
             let message =
@@ -104,6 +106,7 @@ impl Resolver<'_, '_> {
         Some(Manifest {
             app,
             chains,
+            share,
             install,
             archive,
             functions,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evoke_core::body::{Body, BodyError};
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
-use evoke_core::record::{RunRecord, RunState};
+use evoke_core::record::{RunRecord, RunState, Trigger};
 use evoke_core::runtime::Response;
 use evoke_core::store::{SettleError, Settlement, Space, StoreError, Verdict, Write};
 use futures_util::future::BoxFuture;
@@ -90,8 +90,8 @@ impl Execution {
     /// Commits what the attempt did so far and sends the response on.
     async fn answer(&mut self, response: Response) {
         let Some(head) = self.caller.as_mut().and_then(|caller| caller.head.take()) else { return };
-        if head.is_closed() {
-            self.refused = Some(Outcome::Failed(caller_gone()));
+        if head.is_closed() && !self.attempt.finishes() {
+            self.refused = Some(Outcome::Failed(caller_gone(&self.attempt.trigger)));
             return;
         }
         if let Err(error) = self.commit().await {
@@ -196,7 +196,8 @@ impl Execution {
     fn hand_on(&self, body: Body) -> Body {
         let Body::Stream(chunks) = body else { return body };
         let (to, body) = mpsc::channel(CHUNKS + 1);
-        let (inner, cancel) = (&self.attempt.inner, self.attempt.cancel.clone());
+        let inner = &self.attempt.inner;
+        let cancel = (!self.attempt.finishes()).then(|| self.attempt.cancel.clone());
         inner.work.spawn(hand_over(inner.clone(), chunks, to, cancel));
         Body::Stream(body)
     }
@@ -208,7 +209,7 @@ async fn hand_over(
     inner: Arc<Inner>,
     mut from: mpsc::Receiver<Chunk>,
     to: mpsc::Sender<Chunk>,
-    cancel: CancellationToken,
+    cancel: Option<CancellationToken>,
 ) {
     // Kept back for the news that the body ends early: a channel that just closes would say that it is complete.
     let Ok(last_place) = to.clone().try_reserve_owned() else { return };
@@ -225,8 +226,13 @@ async fn hand_over(
             }
         }
         let rest = async { while from.recv().await.is_some() {} };
-        if tokio::time::timeout(LEAVING, rest).await.is_err() {
-            cancel.cancel();
+        match cancel {
+            None => rest.await,
+            Some(cancel) => {
+                if tokio::time::timeout(LEAVING, rest).await.is_err() {
+                    cancel.cancel();
+                }
+            }
         }
     };
     if inner.ending.run_until_cancelled(handing).await.is_none() {
@@ -251,8 +257,14 @@ fn is_own_conflict(error: &SettleError) -> bool {
     matches!(error, SettleError::Conflict { space, .. } if *space != Space::answers())
 }
 
-pub(super) fn caller_gone() -> Failure {
-    Failure::new(FailureCode::Cancelled, "the caller went away")
+/// For a run that `trigger` started, and of which nobody waits for the answer any more.
+pub(crate) fn caller_gone(trigger: &Trigger) -> Failure {
+    match trigger {
+        Trigger::Call { by } => {
+            Failure::new(FailureCode::CallerEnded, format!("function {by}, which called it, has ended"))
+        }
+        _ => Failure::new(FailureCode::Cancelled, "the caller went away"),
+    }
 }
 
 /// What the run's record says when the store refused the effects.

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::files::{self, BundleFiles};
 use super::{Deployment, read_json};
+use crate::admission::Allowed;
 use crate::engine::{Inner, StartError};
 use crate::pool::Pool;
 use crate::removal::Life;
@@ -74,6 +75,7 @@ pub(super) fn switch(inner: &Inner, deployment: Arc<Deployment>, files: Arc<Bund
     match snapshot.routes_with(&deployment) {
         Ok(routes) => {
             let app = App::new(inner, deployment.clone(), files, former.map(Arc::as_ref));
+            inner.hall.share(&deployment.manifest.app, &deployment.manifest.share);
             let mut apps = snapshot.apps.clone();
             apps.insert(deployment.manifest.app.clone(), Arc::new(app));
             inner.directory.replace(Snapshot { apps, routes });
@@ -130,7 +132,9 @@ impl App {
             let pool = pool.unwrap_or_else(|| Pool::new(inner, spec, settings));
             let (app, settings) = (deployment.manifest.app.clone(), settings.clone());
             let gates = gates(&settings, former);
-            (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool, gates, health }))
+            let rate = former.and_then(|former| former.rate.clone());
+            let rate = Allowed::of(settings.admission.rate, rate);
+            (name.clone(), Arc::new(Target { app, name: name.clone(), settings, pool, gates, rate, health }))
         });
         let functions = functions.collect();
         let subscribers = Subscribers::of(&functions);

@@ -11,7 +11,7 @@ use evoke_core::runtime::Input;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::admission::Permit;
+use crate::admission::{Kind, Permit, Visitor};
 use crate::arrival::Arrival;
 use crate::attempt::{Attempt, Caller, Taken};
 use crate::engine::Inner;
@@ -73,7 +73,9 @@ impl Engine {
         let not_found = || TrialError::NotFound { app: app.clone(), name: name.clone() };
         let (app, target) = found.ok_or_else(not_found)?;
         let taken = Taken::now(inner);
-        let permit = target.pool.door.enter(taken.since + inner.limits.waiting).await;
+        let patience = taken.since + inner.limits.waiting;
+        let visitor = Visitor { kind: Kind::Event, inner: None, patience, deadline: None, bytes: 0 };
+        let permit = target.pool.door.enter(visitor).await;
         let concurrency = target.settings.concurrency;
         let permit = permit.map_err(|_| TrialError::Busy { name: name.clone(), concurrency })?;
         // Whether or not somebody still waits for it, there is a record of it.

@@ -48,6 +48,8 @@ impl Health {
 fn is_well(outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Completed { status } => Some(status.is_none_or(|status| status < 500)),
+        // Its caller had too little time.
+        Outcome::TimedOut { of_caller: true, .. } => None,
         Outcome::TimedOut { .. } => Some(false),
         Outcome::Failed(failure) | Outcome::Rejected(failure) => match failure.code {
             FailureCode::FunctionError
@@ -93,7 +95,7 @@ mod tests {
     #[test]
     fn what_says_nothing_of_the_function_changes_nothing() {
         let health = Health::default();
-        let crash = Outcome::TimedOut { after_ms: 5 };
+        let crash = Outcome::TimedOut { after_ms: 5, of_caller: false };
         let others = [failed(FailureCode::Cancelled), failed(FailureCode::Overloaded), Outcome::Lost];
         assert!(health.note(&crash, Timestamp(1)).is_none());
         assert!(health.note(&Outcome::Completed { status: Some(500) }, Timestamp(2)).is_none());

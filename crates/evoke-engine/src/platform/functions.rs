@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::reply::{PROBLEM, Problem};
 use super::{Step, segment};
 use crate::attempt::Attempt;
-use crate::call::{self, Ask, CallError};
+use crate::call::{self, Ask, Bound, CallError};
 
 /// Fields that concern one connection only (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [&str; 8] =
@@ -119,7 +119,14 @@ fn problem(error: &CallError) -> Problem {
     let (status, code) = match error {
         CallError::NotFound { .. } => (StatusCode::NOT_FOUND, "unknown_function"),
         error if loop_of(error).is_some() => (StatusCode::LOOP_DETECTED, "loop_detected"),
+        CallError::Overloaded { bound: Bound::Rate(_), .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, "rate_limited")
+        }
+        CallError::Overloaded { bound, .. } if bound.is_of_node() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "saturated")
+        }
         CallError::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+        CallError::TooLate { .. } => (StatusCode::GATEWAY_TIMEOUT, "too_late"),
         CallError::Failed { failure, .. } if failure.code == FailureCode::Overloaded => {
             (StatusCode::TOO_MANY_REQUESTS, "overloaded")
         }

@@ -9,7 +9,7 @@ use evoke_core::record::{LogStream, RunState};
 use evoke_core::runtime::{Ended, Input, Report, Response};
 use evoke_core::store::LogQuery;
 use evoke_core::testing::store::MemoryStore;
-use evoke_engine::call::CallError;
+use evoke_engine::call::{Bound, CallError};
 use evoke_engine::ingest::LaterCall;
 use http::{HeaderMap, Method, StatusCode};
 use parking_lot::Mutex;
@@ -72,7 +72,11 @@ async fn more_calls_than_concurrency_wait_and_those_that_wait_too_long_are_refus
     let (a, b, c) = tokio::join!(world.call("one", ""), world.call("one", ""), world.call("one", ""));
     let results = [a, b, c];
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2);
-    assert!(results.iter().any(|result| matches!(result, Err(CallError::Overloaded { concurrency: 1, .. }))));
+    assert!(
+        results
+            .iter()
+            .any(|result| matches!(result, Err(CallError::Overloaded { bound: Bound::Concurrency(1), .. })))
+    );
     assert_eq!(world.runtime.most_alive(), 1);
 }
 

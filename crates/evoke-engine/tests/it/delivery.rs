@@ -282,7 +282,7 @@ async fn a_subscription_has_a_time_limit_of_its_own_and_the_function_keeps_its()
     world.runtime.script("a", |_| std::future::pending());
     let sent = publish(&world, "e1", "x").await;
     let run = world.ended(&sent.runs[0]).await;
-    assert_eq!(run.attempts[0].outcome, Outcome::TimedOut { after_ms: 2_000 });
+    assert_eq!(run.attempts[0].outcome, Outcome::TimedOut { after_ms: 2_000, of_caller: false });
     let called = world.call("a", "").await;
     assert!(matches!(called, Err(CallError::TimedOut { limit, .. }) if limit == Duration::from_secs(30)));
 }

@@ -1,6 +1,7 @@
 //! The engine over the in-memory store and scripted functions, in paused time.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod admission;
 mod calls;
 mod chains;
 mod conflicts;

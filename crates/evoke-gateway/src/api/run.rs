@@ -208,6 +208,11 @@ pub struct Attempt {
     /// What went wrong: one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Who ended it, where it did not come to an end by itself: `timeout` (its own), `caller_deadline`, `client` (went away),
+    /// `caller` (the calling function ended), `operator`, `shutdown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "client")]
+    pub ended_by: Option<String>,
     /// The function's own stack trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
@@ -216,17 +221,17 @@ pub struct Attempt {
 impl From<AttemptRecord> for Attempt {
     fn from(attempt: AttemptRecord) -> Self {
         let outcome = attempt.outcome.word().to_owned();
+        let ended_by = attempt.outcome.ended_by().map(|ender| ender.as_str().to_owned());
         let (status, code, message, stack) = match attempt.outcome {
             Outcome::Completed { status } => (status, None, None, None),
             Outcome::Failed(failure) | Outcome::Rejected(failure) => {
                 (None, Some(failure.code.as_str().to_owned()), Some(failure.message), failure.stack)
             }
-            Outcome::TimedOut { after_ms } => (
-                None,
-                Some("timed_out".to_owned()),
-                Some(format!("ended after the limit of {after_ms} ms")),
-                None,
-            ),
+            ended @ Outcome::TimedOut { .. } => {
+                let words = ended.reason();
+                let words = words.strip_prefix("timed_out: ").unwrap_or(&words).to_owned();
+                (None, Some("timed_out".to_owned()), Some(words), None)
+            }
             Outcome::Lost => {
                 (None, Some("lost".to_owned()), Some("the server stopped while it ran".to_owned()), None)
             }
@@ -243,6 +248,7 @@ impl From<AttemptRecord> for Attempt {
             status,
             code,
             message,
+            ended_by,
             stack,
         }
     }

@@ -1,6 +1,7 @@
 //! The server itself: is it there, what does it understand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +13,9 @@ use crate::api::Health;
 use crate::gateway::Shared;
 use crate::problem::{Refusal, draining, kind};
 
+/// Without pressure for so long a saturated node is ready again.
+const SATURATED_PAUSE: Duration = Duration::from_secs(2);
+
 fn healthy() -> Json<Health> {
     Json(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
@@ -22,10 +26,20 @@ pub(super) async fn health() -> Json<Health> {
     healthy()
 }
 
-/// Whether new work is accepted.
+/// Whether new work should be sent here: not while the server shuts down, nor while calls have to wait for the node itself.
+/// 503 then.
 #[utoipa::path(get, path = "/ready", tag = "server", operation_id = "ready", responses((status = 200, body = Health)))]
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Health>, Refusal> {
-    if shared.engine.is_ready() && !shared.stop.is_cancelled() { Ok(healthy()) } else { Err(draining()) }
+    if !shared.engine.is_ready() || shared.stop.is_cancelled() {
+        return Err(draining());
+    }
+    match shared.engine.saturated() {
+        Some(waiting) => {
+            let detail = format!("{waiting} calls wait for this node, and calls have for some time");
+            Err(Refusal::new(kind::SATURATED, detail).retry_after(SATURATED_PAUSE))
+        }
+        None => Ok(healthy()),
+    }
 }
 
 /// This document.

@@ -8,7 +8,7 @@ use evoke_core::manifest::{self, ManifestErrors};
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::{InstallError, PrepareError};
 use evoke_core::store::StoreError;
-use evoke_engine::call::CallError;
+use evoke_engine::call::{Bound, CallError};
 use evoke_engine::deploy::DeployError;
 use evoke_engine::explain::ExplainError;
 use evoke_engine::hook::{HookError, TrialError};
@@ -46,9 +46,18 @@ impl Refusal {
             CallError::Loop { run, stopped, .. } => {
                 Self::new(kind::LOOP_DETECTED, detail).limit(stopped.limit, stopped.allowed).run(&run)
             }
-            CallError::Overloaded { concurrency, retry_after, .. } => Self::new(kind::OVERLOADED, detail)
-                .limit("concurrency", concurrency.into())
-                .retry_after(retry_after),
+            CallError::Overloaded { bound, retry_after, .. } => {
+                let kind = match bound {
+                    Bound::Rate(_) => kind::RATE_LIMITED,
+                    bound if bound.is_of_node() => kind::SATURATED,
+                    _ => kind::OVERLOADED,
+                };
+                let (name, value) = bound.limit();
+                Self::new(kind, detail).limit(name, value).retry_after(retry_after)
+            }
+            CallError::TooLate { left, .. } => {
+                Self::new(kind::TOO_LATE, detail).limit("left_ms", super::whole_ms(left))
+            }
             CallError::Failed { run, function, failure, after } => {
                 failed(&run, &function, &failure, tell).after(after)
             }
@@ -130,7 +139,7 @@ fn kind_of(code: FailureCode) -> &'static Kind {
         | FailureCode::BadStatus
         | FailureCode::Gone
         | FailureCode::Disabled => kind::FUNCTION_ERROR,
-        FailureCode::Cancelled => kind::CANCELLED,
+        FailureCode::Cancelled | FailureCode::CallerEnded => kind::CANCELLED,
         FailureCode::Draining => kind::DRAINING,
     }
 }

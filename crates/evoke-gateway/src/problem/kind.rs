@@ -132,9 +132,9 @@ kinds! {
     LOOP_DECLARED: UNPROCESSABLE_ENTITY, false, PLATFORM, "loop_declared", "functions call each other in a circle",
         "The manifest has `loops = \"deny\"` and its functions can lead to each other in a circle, by `emits` and `on` or by `calls`; the detail names it. Nothing was changed.";
     OVERLOADED: TOO_MANY_REQUESTS, true, PLATFORM, "overloaded", "overloaded",
-        "A bound on what is done or waits at the same time was reached; `limit` names it. Try again after `Retry-After`.";
+        "A bound of the function, of its app or of the path on what is done or waits at the same time was reached; `limit` names it. Or more calls came than could be taken for some time, or the call would have waited longer than it may. Try again after `Retry-After`.";
     RATE_LIMITED: TOO_MANY_REQUESTS, true, PLATFORM, "rate_limited", "too many requests",
-        "A decorator of the route lets only so many requests pass in a time; try again after `Retry-After`.";
+        "The function's `rate` was reached, or that of a decorator of the route. Try again after `Retry-After`.";
     HEADERS_TOO_LARGE: REQUEST_HEADER_FIELDS_TOO_LARGE, false, PLATFORM, "headers_too_large", "header fields too large",
         "The request has too many header fields. Over HTTP/1.1 this, and header fields that are too long, are answered without a body.";
     INTERNAL: INTERNAL_SERVER_ERROR, false, PLATFORM, "internal", "internal error",
@@ -163,6 +163,8 @@ kinds! {
         "As many requests as the route's `concurrency` allows are under way to the server behind it.";
     INSTANCE_ENDED: SERVICE_UNAVAILABLE, true, PLATFORM, "instance_ended", "instance was ended",
         "The call's instance was ended because another call in it did not stop at its time limit. Nothing of this one was kept unless it had answered before.";
+    SATURATED: SERVICE_UNAVAILABLE, true, PLATFORM, "saturated", "node saturated",
+        "A bound of the node was reached, which all its apps share; `limit` names it. Try again after `Retry-After`; another node may have room.";
     CANCELLED: SERVICE_UNAVAILABLE, true, CALLER, "cancelled", "cancelled",
         "The call was cancelled because its caller went away.";
     DRAINING: SERVICE_UNAVAILABLE, true, PLATFORM, "draining", "shutting down",
@@ -179,6 +181,8 @@ kinds! {
         "The store refuses further work, because it is shutting down or because a write to disk failed. The server must be started again.";
     TIMED_OUT: GATEWAY_TIMEOUT, true, PLATFORM, "timed_out", "function timed out",
         "The call reached the function's time limit and was ended; nothing of it was kept unless it had answered before.";
+    TOO_LATE: GATEWAY_TIMEOUT, true, PLATFORM, "too_late", "no time left",
+        "The calling function had less time left than this one usually takes; it was not started.";
     UPSTREAM_TIMED_OUT: GATEWAY_TIMEOUT, true, UPSTREAM, "upstream_timed_out", "upstream timed out",
         "The server behind the route did not connect or begin its answer within the route's limits; it may have done what was asked all the same.";
     STORE_FULL: INSUFFICIENT_STORAGE, true, PLATFORM, "store_full", "no space left",

@@ -26,5 +26,6 @@ mod reports;
 mod retention;
 mod search;
 mod store;
+mod storm;
 mod subscriptions;
 mod wasm;

@@ -34,6 +34,7 @@ impl Resolver<'_, '_> {
         let emits = self.emits(&place, raw.emits.as_ref());
         let calls = self.calls(&place, raw.calls.as_ref(), declared);
         let chain = self.chain(&place, raw.chain.as_ref());
+        let admission = self.admission(&place, raw);
         let egress = self.egress(&place, raw.egress.as_ref());
         let retry = self.retry(&format!("{place}: retry"), raw.retry.as_ref(), &RetryPolicy::default());
         let on = self.subscriptions(&place, &raw.on, &retry);
@@ -55,6 +56,7 @@ impl Resolver<'_, '_> {
             emits,
             calls,
             chain,
+            admission,
             egress,
             on,
             retry,

@@ -13,7 +13,7 @@ use crate::id::FunctionName;
 use crate::manifest::bounds::*;
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
-use crate::manifest::{ChainBounds, Function, Preload, RuntimeKind, raw};
+use crate::manifest::{Admission, ChainBounds, Function, Preload, RuntimeKind, raw};
 use crate::retry::RetryPolicy;
 use crate::secret::SecretName;
 
@@ -85,6 +85,7 @@ impl Resolver<'_, '_> {
             emits: Vec::new(),
             calls: None,
             chain: ChainBounds::default(),
+            admission: Admission::default(),
             egress: AllowList::default(),
             on,
             retry,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use evoke_core::limits::Limits;
 use evoke_core::outcome::FailureCode;
 use evoke_core::testing::store::MemoryStore;
-use evoke_engine::call::CallError;
+use evoke_engine::call::{Bound, CallError};
 use evoke_engine::deploy::DeployError;
 
 use crate::support::{World, app, bundle, manifest};
@@ -82,9 +82,9 @@ async fn who_gets_no_memory_in_time_is_told_how_much_there_is() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             world.call("b", "").await
         });
-    let Err(CallError::Failed { failure, .. }) = refused else { panic!("it answered") };
-    assert_eq!(failure.code, FailureCode::Overloaded);
-    assert!(failure.message.contains("have 128MiB of its 200MiB"), "{failure}");
+    let Err(error @ CallError::Overloaded { bound, .. }) = refused else { panic!("it answered") };
+    assert_eq!(bound, Bound::InstanceBytes(200 * MIB));
+    assert!(error.to_string().contains("of the 200MiB that this node has for instances"), "{error}");
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(world.engine.places(), (0, 0));
 }
