@@ -14,11 +14,12 @@ use evoke_core::filter::{Cause, Filtered};
 use evoke_core::id::{AppName, FunctionName, RunId, SubscriptionName};
 use evoke_core::manifest::{Manifest, Subscription};
 use evoke_core::record::{RunRecord, Trigger};
-use evoke_core::store::{EventQuery, RunQuery, StoreError, StoredEvent};
+use evoke_core::store::{EventQuery, Queue, RunQuery, StoreError, StoredEvent};
 use evoke_core::time::Timestamp;
 
 use crate::Engine;
 use crate::engine::Inner;
+use crate::replay::start;
 
 pub use fate::{Delivery, Fate};
 
@@ -51,6 +52,8 @@ pub struct Subscriber {
     pub then: Then,
     /// What it would make of it now.
     pub now: Now,
+    /// It catches up with earlier events and has not come to this one: the events it has still to look through before.
+    pub behind: Option<u64>,
     /// What came of it, oldest first.
     pub deliveries: Vec<Delivery>,
 }
@@ -167,6 +170,7 @@ impl Engine {
         for key in deliveries.keys() {
             found.entry(key.clone()).or_insert(usize::MAX);
         }
+        let catching_up = start::catching_up(inner, app).await?;
         let mut order: Vec<_> = found.into_iter().collect();
         order.sort_by(|((a, _), at), ((b, _), bt)| (a, at).cmp(&(b, bt)));
         let event = &stored.event;
@@ -188,7 +192,11 @@ impl Engine {
                 None => Then::Unknown,
             };
             let now = now(find(&current.manifest, &function, &name), event);
-            subscriptions.push(Subscriber { function, name, then, now, deliveries });
+            let subscription = Some(name.clone());
+            let queue = Queue { app: app.clone(), function: function.clone(), subscription };
+            let behind = catching_up.get(&queue).filter(|_| deliveries.is_empty() && now == Now::Takes);
+            let behind = behind.and_then(|replay| stored.seq.checked_sub(replay.next));
+            subscriptions.push(Subscriber { function, name, then, now, behind, deliveries });
         }
         if let Some(version) = stored.version {
             past::note_additions(inner, app, version, &mut subscriptions).await?;

@@ -10,7 +10,7 @@ mod order;
 mod page;
 mod scan;
 mod sieve;
-mod start;
+pub(crate) mod start;
 mod step;
 
 use std::sync::Arc;

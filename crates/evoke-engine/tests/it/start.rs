@@ -85,6 +85,21 @@ async fn a_subscription_that_starts_at_the_beginning_gets_what_was_accepted_befo
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_is_still_to_come_is_explained_as_that() {
+    let world = World::new().await;
+    world.deploy(&[OLD]).await;
+    publish(&world, 0..2_000).await;
+    world.runtime.script("new", |_| std::future::pending());
+    world.deploy(&[OLD, NEW]).await;
+    let explained = world.engine.explain(&app(), "e1999", None).await.unwrap();
+    let new = explained.subscriptions.iter().find(|one| one.function.as_str() == "new").unwrap();
+    assert!(new.behind.is_some_and(|behind| (1..2_000).contains(&behind)), "{new:?}");
+    assert!(new.deliveries.is_empty());
+    let old = explained.subscriptions.iter().find(|one| one.function.as_str() == "old").unwrap();
+    assert_eq!(old.behind, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_starts_where_the_manifest_says() {
     let start = Timestamp::from_millis(1_700_000_000_000);
     let at = start.after(Duration::from_secs(15)).to_rfc3339();

@@ -36,6 +36,9 @@ pub struct EventSubscriber {
     pub then: Decision,
     /// What it would make of it now.
     pub now: Decision,
+    /// It starts in the past and has not come to this event yet: how many positions of the log it has to go until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u64>,
     /// What came of it, oldest first.
     pub deliveries: Vec<EventDelivery>,
 }
@@ -153,6 +156,7 @@ impl From<explain::Explanation> for Explanation {
             subscription: one.name.to_string(),
             then: one.then.into(),
             now: one.now.into(),
+            behind: one.behind,
             deliveries: one.deliveries.into_iter().map(EventDelivery::from).collect(),
         };
         Self {

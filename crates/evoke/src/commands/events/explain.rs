@@ -63,6 +63,15 @@ fn show(of: &Explanation, now: Timestamp) -> Result<()> {
 fn subscriber(one: &EventSubscriber, now: Timestamp) -> Result<()> {
     let name =
         words::styled(words::NAME, format_args!("{}/{}", one.function, shown::line(&one.subscription)));
+    if let Some(behind) = one.behind {
+        let far = words::count(usize::try_from(behind).unwrap_or(usize::MAX), "event");
+        line(
+            &name,
+            &words::styled(words::BUSY, "catching up"),
+            &format!("comes to it after at most {far} more"),
+        )?;
+        return Ok(());
+    }
     match &one.then {
         Decision::Taken if one.deliveries.is_empty() => {
             line(
