@@ -52,7 +52,7 @@ pub struct Subscriber {
     pub then: Then,
     /// What it would make of it now.
     pub now: Now,
-    /// It catches up with earlier events and has not come to this one: the events it has still to look through before.
+    /// It catches up with earlier events and has not come to this one: positions of the log until then.
     pub behind: Option<u64>,
     /// What came of it, oldest first.
     pub deliveries: Vec<Delivery>,

@@ -103,7 +103,7 @@ pub fn verify(dir: &Path) -> Result<Report, OpenError> {
     let rest = AtRest::open(dir)?;
     let mut report = Report { format: rest.format, in_use: rest.in_use, ..Report::default() };
     if !rest.in_use {
-        pages::header(&dir::database(dir), &mut report);
+        pages::header(&dir::database(dir), &dir::log(dir), &mut report);
         wal::scan(&dir::log(dir), &mut report);
     }
     if let Err(trouble) = database(&rest.conn, &mut report) {

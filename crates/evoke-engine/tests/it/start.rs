@@ -93,7 +93,7 @@ async fn an_event_that_is_still_to_come_is_explained_as_that() {
     world.deploy(&[OLD, NEW]).await;
     let explained = world.engine.explain(&app(), "e1999", None).await.unwrap();
     let new = explained.subscriptions.iter().find(|one| one.function.as_str() == "new").unwrap();
-    assert!(new.behind.is_some_and(|behind| (1..2_000).contains(&behind)), "{new:?}");
+    assert!(new.behind.is_some_and(|behind| behind > 0), "{new:?}");
     assert!(new.deliveries.is_empty());
     let old = explained.subscriptions.iter().find(|one| one.function.as_str() == "old").unwrap();
     assert_eq!(old.behind, None);

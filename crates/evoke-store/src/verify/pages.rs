@@ -25,8 +25,8 @@ const FIXED: [(usize, &[u8]); 5] = [
 /// Reserved for later.
 const RESERVED: std::ops::Range<usize> = 72..92;
 
-/// Looks at the header of a database at rest.
-pub(crate) fn header(file: &Path, report: &mut Report) {
+/// Looks at the header of a database at rest, whose write-ahead log is `log`.
+pub(crate) fn header(file: &Path, log: &Path, report: &mut Report) {
     let mut header = [0; 100];
     let size = match File::open(file).and_then(|mut file| {
         file.read_exact(&mut header)?;
@@ -60,7 +60,10 @@ pub(crate) fn header(file: &Path, report: &mut Report) {
     let page = u64::from(u16::from_be_bytes([header[16], header[17]]));
     let page = if page == 1 { 65_536 } else { page };
     let pages = u64::from(number(28));
-    if pages * page != size {
+    // While pages are carried over from the log the file is longer or shorter than its header says, and who dies then leaves
+    // it so: whoever opens it next carries them over again.
+    let is_carried_over = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    if pages * page != size && !is_carried_over {
         let what = format!("it has {size} bytes, but by its header {pages} pages of {page}");
         report.damage(PLACE, None, what);
     }

@@ -64,11 +64,11 @@ fn subscriber(one: &EventSubscriber, now: Timestamp) -> Result<()> {
     let name =
         words::styled(words::NAME, format_args!("{}/{}", one.function, shown::line(&one.subscription)));
     if let Some(behind) = one.behind {
-        let far = words::count(usize::try_from(behind).unwrap_or(usize::MAX), "event");
+        let far = words::count(usize::try_from(behind).unwrap_or(usize::MAX), "position");
         line(
             &name,
             &words::styled(words::BUSY, "catching up"),
-            &format!("comes to it after at most {far} more"),
+            &format!("comes to it {far} of the log later"),
         )?;
         return Ok(());
     }
