@@ -4,11 +4,15 @@
 //! events has the rule that names it best; what no rule names has that of the app, and what the app leaves open that of the
 //! server ([`Retention`](crate::store::Retention)).
 
+mod selection;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{TypePattern, units};
+
+pub use selection::Selection;
 
 /// What an app says of its events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod apps;
 mod dlq;
+mod events;
 mod keep;
 mod replay;
 mod store;
@@ -18,6 +19,7 @@ use evoke_core::time::Timestamp;
 use crate::exit::AFTER_HELP;
 pub use apps::{AppsVerb, RmArgs};
 pub use dlq::{DeadLetterArgs, DlqVerb, HowArgs};
+pub use events::EventArgs;
 pub use keep::KeepArgs;
 pub use replay::{Moment, ReplayArgs, ReplaysVerb};
 pub use store::StoreVerb;
@@ -417,9 +419,9 @@ pub enum WaitsVerb {
 pub enum EventsVerb {
     /// List events, newest first.
     Ls {
-        /// Only of this type.
-        #[arg(long = "type", value_name = "TYPE")]
-        ty: Option<String>,
+        /// Which.
+        #[command(flatten)]
+        of: EventArgs,
         /// How many.
         #[command(flatten)]
         page: PageArgs,

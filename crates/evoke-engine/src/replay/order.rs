@@ -9,6 +9,7 @@ use evoke_core::time::Timestamp;
 use super::{RUNNING_MAX, Take, scan};
 use crate::Engine;
 use crate::explain::{ExplainError, find};
+use crate::position;
 
 /// A point in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,17 +124,17 @@ impl Engine {
                 name: order.subscription.clone(),
             });
         }
-        let end = scan::end(&self.0).await?;
+        let end = position::end(&self.0).await?;
         let oldest = scan::oldest(&self.0, app).await?;
         let archive_from = oldest.as_ref().map(|oldest| oldest.accepted_at);
         let from = match &order.from {
-            Point::Time(at) => scan::position_at(&self.0, *at, end).await?,
+            Point::Time(at) => position::at(&self.0, *at, end).await?,
             Point::Event(id) => self.event(app, id, None).await?.seq,
             Point::Position(position) => *position,
         };
         let to = match &order.to {
             None => end,
-            Some(Point::Time(at)) => scan::position_at(&self.0, *at, end).await?,
+            Some(Point::Time(at)) => position::at(&self.0, *at, end).await?,
             Some(Point::Event(id)) => self.event(app, id, None).await?.seq + 1,
             Some(Point::Position(position)) => position.saturating_add(1).min(end),
         };

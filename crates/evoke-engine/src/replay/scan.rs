@@ -1,8 +1,7 @@
-//! Looking through the log: where a time is, and what a replay would take.
+//! Looking through the log: what a replay would take.
 
 use evoke_core::id::AppName;
 use evoke_core::store::{EventQuery, StoreError, StoredEvent};
-use evoke_core::time::Timestamp;
 
 use super::page::query;
 use super::sieve::Sieve;
@@ -17,34 +16,10 @@ const PAGE: usize = 200;
 /// How often filters may use up what those of one publish may take, beyond once a page.
 const PORTIONS_MAX: usize = 100;
 
-/// The position after the last event.
-pub(super) async fn end(inner: &Inner) -> Result<u64, StoreError> {
-    let query = EventQuery { limit: 1, ..EventQuery::default() };
-    Ok(inner.store.events(&query).await?.first().map_or(1, |last| last.seq + 1))
-}
-
 /// The oldest event of an app that is kept.
 pub(super) async fn oldest(inner: &Inner, app: &AppName) -> Result<Option<StoredEvent>, StoreError> {
     let query = EventQuery { app: Some(app.clone()), after: Some(0), limit: 1, ..EventQuery::default() };
     Ok(inner.store.events(&query).await?.pop())
-}
-
-/// The first position whose event was accepted at `at` or later; `end` if there is none. The log is in the order in which events
-/// were accepted, so it is halved until it is found; where the clock was set back, times are not in order, and it is one of
-/// the places that qualify.
-pub(super) async fn position_at(inner: &Inner, at: Timestamp, end: u64) -> Result<u64, StoreError> {
-    let (mut low, mut high) = (1, end);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        // The nearest event from there on, as positions are also those of other things.
-        let query =
-            EventQuery { after: Some(middle - 1), before: Some(high), limit: 1, ..EventQuery::default() };
-        match inner.store.events(&query).await?.first() {
-            Some(stored) if stored.accepted_at < at => low = stored.seq + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(low)
 }
 
 /// What would be delivered, as far as it is looked at.

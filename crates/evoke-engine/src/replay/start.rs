@@ -10,6 +10,7 @@ use super::documents::{document, entries, read, remove};
 use super::{CatchUp, REMEMBERED_MAX, Replay, State, Take, scan};
 use crate::engine::Inner;
 use crate::explain::{find, subscriptions};
+use crate::position;
 
 /// Of each subscription that `next` has and `former` had not, and that starts in the past, its catching up. What was under way
 /// for one that goes, or went before, ends.
@@ -43,10 +44,10 @@ pub(crate) async fn begin(
             Some(ends) => ends,
             None => {
                 let oldest = scan::oldest(inner, app).await?.map(|oldest| oldest.accepted_at);
-                *ends.insert((scan::end(inner).await?, oldest))
+                *ends.insert((position::end(inner).await?, oldest))
             }
         };
-        let from = scan::position_at(inner, at, end).await?;
+        let from = position::at(inner, at, end).await?;
         let archive_from = oldest.filter(|oldest| *oldest > at && on.from != Start::Beginning);
         let replay = Replay {
             id: inner.chance.lock().ids.replay(now),

@@ -25,6 +25,7 @@ mod retain;
 mod retries;
 mod routes;
 mod schedule;
+mod selection;
 mod simulation;
 mod start;
 mod support;

@@ -8,11 +8,10 @@ use evoke_core::dead_letter::{Reason, Selection};
 use evoke_core::event::{Data, Event};
 use evoke_core::id::{AppName, FunctionName, RunId, SubscriptionName};
 use evoke_core::store::{self, StoredInput, StoredRequest};
-use evoke_core::time::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::extract::{Params, Segments, invalid, json, limit};
+use super::extract::{Params, Segments, invalid, json, limit, time};
 use super::replays::{expression, type_pattern};
 use crate::api::{DeadLetter, DeadLetterList, DeadLetterOrder, DeadLettersDone, InputPreview, Time};
 use crate::body::whole;
@@ -68,21 +67,14 @@ pub(super) async fn list(
 ) -> Result<Json<DeadLetterList>, Refusal> {
     shared.app(&app)?;
     let limit = limit(filter.limit, 1, shared.engine.limits().page)?;
-    let time = |text: Option<String>, name: &str| {
-        let read = |text: String| {
-            let wrong = || invalid(format!("query parameter {name}: {text:?} is not a time of RFC 3339"));
-            Timestamp::parse_rfc3339(&text).ok_or_else(wrong)
-        };
-        text.map(read).transpose()
-    };
     let selection = Selection {
         function: filter.function,
         subscription: filter.subscription.map(SubscriptionName::from_text),
         reason: filter.code.map(|code| reason(&code)).transpose()?,
-        since: time(filter.since, "since")?,
-        until: time(filter.until, "until")?,
-        types: filter.r#type.map(type_pattern).transpose()?,
-        filter: filter.r#where.map(|text| expression(&text)).transpose()?,
+        since: time("since", filter.since)?,
+        until: time("until", filter.until)?,
+        types: filter.r#type.map(|text| type_pattern("query", text)).transpose()?,
+        filter: filter.r#where.map(|text| expression("query", &text)).transpose()?,
     };
     let before = filter.before.map(RunId::from_text);
     let found = shared.engine.dead_letters(&app, &selection, before, limit, LOOKS).await?;
@@ -176,15 +168,15 @@ async fn all(
     if !(1..=ORDER_MAX).contains(&limit) {
         return Err(invalid(format!("body: limit: {limit} is not between 1 and {ORDER_MAX}")));
     }
-    let time = |time: Option<Time>| time.map(|time| time.0);
+    let time_of = |time: Option<Time>| time.map(|time| time.0);
     let selection = Selection {
         function: order.function,
         subscription: order.subscription.map(SubscriptionName::from_text),
         reason: order.code.map(|code| reason(&code)).transpose()?,
-        since: time(order.since),
-        until: time(order.until),
-        types: order.r#type.map(type_pattern).transpose()?,
-        filter: order.r#where.map(|text| expression(&text)).transpose()?,
+        since: time_of(order.since),
+        until: time_of(order.until),
+        types: order.r#type.map(|text| type_pattern("body", text)).transpose()?,
+        filter: order.r#where.map(|text| expression("body", &text)).transpose()?,
     };
     let mut done = Vec::new();
     let mut next = order.before.map(RunId::from_text);

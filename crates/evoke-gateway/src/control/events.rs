@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use evoke_core::archive::Selection;
 use evoke_core::event::{EventRef, http as binding};
 use evoke_core::id::{AppName, Correlation};
 use evoke_core::store::EventQuery;
@@ -13,13 +14,17 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::extract::{Params, Segments, invalid, limit, page, position};
+use super::extract::{Params, Segments, invalid, limit, position, time};
+use super::replays::{expression, type_pattern};
 use crate::api::{
     CloudEvent, DelayedEventList, EventList, Explanation, Published, PublishedEvent, StoredEvent, Time,
 };
 use crate::body::whole;
 use crate::gateway::{Peer, Shared};
 use crate::problem::{BODY_BYTES, Refusal, kind};
+
+/// Events that one request looks at, whatever it finds among them.
+const LOOKS: usize = 20_000;
 
 /// When the events are to be delivered; at once without either.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -84,8 +89,18 @@ pub(super) async fn publish(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Filter {
-    /// Of exactly this type.
+    /// Of this type, or of types that begin so: `order.*`.
     r#type: Option<String>,
+    /// Of exactly this source.
+    source: Option<String>,
+    /// With exactly this subject.
+    subject: Option<String>,
+    /// Accepted at this time or later.
+    since: Option<String>,
+    /// Accepted before this time.
+    until: Option<String>,
+    /// For which this CESQL expression is true.
+    r#where: Option<String>,
     /// With this id.
     id: Option<String>,
     /// With this `correlationid`.
@@ -96,7 +111,7 @@ pub(super) struct Filter {
     limit: Option<usize>,
 }
 
-/// Stored events, newest first.
+/// Stored events, newest first. Of 20,000 that none is wanted of, an empty page with a `next` is the answer.
 #[utoipa::path(get, path = "/v1/apps/{app}/events", tag = "events", operation_id = "list_events",
     params(("app" = String, Path), Filter), responses((status = 200, body = EventList)))]
 pub(super) async fn list(
@@ -106,17 +121,24 @@ pub(super) async fn list(
 ) -> Result<Json<EventList>, Refusal> {
     shared.app(&app)?;
     let limit = limit(filter.limit, 1, shared.engine.limits().page)?;
+    let selection = Selection {
+        types: filter.r#type.map(|text| type_pattern("query", text)).transpose()?,
+        source: filter.source,
+        subject: filter.subject,
+        since: time("since", filter.since)?,
+        until: time("until", filter.until)?,
+        filter: filter.r#where.map(|text| expression("query", &text)).transpose()?,
+    };
     let query = EventQuery {
         app: Some(app),
-        ty: filter.r#type,
         id: filter.id,
         root: filter.root.map(Correlation::from_text),
         before: position("before", filter.before.as_deref())?,
-        limit: limit + 1,
+        limit,
         ..EventQuery::default()
     };
-    let events = shared.engine.store().events(&query).await?;
-    let (events, next) = page(events, limit, |event| event.seq.to_string());
+    let found = shared.engine.events(query, &selection, LOOKS).await?;
+    let (events, next) = (found.events, found.next.map(|next| next.to_string()));
     Ok(Json(EventList { events: events.into_iter().map(Into::into).collect(), next }))
 }
 

@@ -1,6 +1,7 @@
 //! Parts of a request, or a problem that says which part is wrong.
 
 use axum::extract::{FromRequestParts, Path, Query};
+use evoke_core::time::Timestamp;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
@@ -92,6 +93,15 @@ pub(crate) fn page<T>(
     fetched.truncate(limit);
     let next = if more { fetched.last().map(cursor) } else { None };
     (fetched, next)
+}
+
+/// A time of the query.
+pub(crate) fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Refusal> {
+    let read = |text: String| {
+        let wrong = || invalid(format!("query parameter {name}: {text:?} is not a time of RFC 3339"));
+        Timestamp::parse_rfc3339(&text).ok_or_else(wrong)
+    };
+    text.map(read).transpose()
 }
 
 /// A cursor that is a position.

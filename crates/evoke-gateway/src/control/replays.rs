@@ -82,23 +82,23 @@ async fn order(shared: &Shared, app: &AppName, request: Request) -> Result<Order
     let (parts, body) = request.into_parts();
     let body = whole(&parts.headers, body, shared.cap("replay_bytes", ORDER_BYTES)).await?;
     let ReplayOrder { function, subscription, from, to, r#type, r#where } = json(&parts.headers, &body)?;
-    let filter = r#where.map(|text| expression(&text)).transpose()?;
-    let types = r#type.map(type_pattern).transpose()?;
+    let filter = r#where.map(|text| expression("body", &text)).transpose()?;
+    let types = r#type.map(|text| type_pattern("body", text)).transpose()?;
     let subscription = SubscriptionName::from_text(subscription);
     Ok(Order { function, subscription, from: from.into(), to: to.map(Into::into), types, filter })
 }
 
-/// The `where` of a body.
-pub(super) fn expression(text: &str) -> Result<Expression, Refusal> {
-    Expression::parse(text).map_err(|error| invalid(format!("body: where: {error}")))
+/// The `where` of a body or a query.
+pub(super) fn expression(place: &str, text: &str) -> Result<Expression, Refusal> {
+    Expression::parse(text).map_err(|error| invalid(format!("{place}: where: {error}")))
 }
 
-/// The `type` of a body.
-pub(super) fn type_pattern(text: String) -> Result<TypePattern, Refusal> {
+/// The `type` of a body or a query.
+pub(super) fn type_pattern(place: &str, text: String) -> Result<TypePattern, Refusal> {
     let star = text.find('*');
     if text.is_empty() || star.is_some_and(|at| at + 1 < text.len()) {
         let detail =
-            format!("body: type: {text:?} is neither a type nor a prefix of types with * at its end");
+            format!("{place}: type: {text:?} is neither a type nor a prefix of types with * at its end");
         return Err(invalid(detail));
     }
     Ok(TypePattern(text))

@@ -4,12 +4,14 @@ mod explain;
 mod replay;
 
 use evoke_core::event::{Data, Event};
+use evoke_core::id::AppName;
 use evoke_core::time::{Clock as _, Timestamp};
 use evoke_gateway::api::{DelayedEvent, DelayedEventList, EventList, StoredEvent};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::cli::EventsVerb;
+use crate::cli::{EventArgs, EventsVerb, Moment, PageArgs};
+use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::context;
 use crate::exit::{Exit, Result};
@@ -19,13 +21,9 @@ use crate::output::{self, Format, shown, words};
 /// Lists events, or shows one.
 pub async fn run(verb: EventsVerb, format: Format) -> Result {
     match verb {
-        EventsVerb::Ls { ty, page, app } => {
+        EventsVerb::Ls { of, page, app } => {
             let (app, client) = context::app_and_client(&app)?;
-            let limit = page.limit.to_string();
-            let mut query = vec![("limit", limit.as_str())];
-            query.extend(ty.as_deref().map(|ty| ("type", ty)));
-            query.extend(page.before.as_deref().map(|before| ("before", before)));
-            let list: EventList = client.get(&["apps", app.as_str(), "events"], &query).await?;
+            let list = list(&client, &app, &of, &page).await?;
             if format.is_json() { output::json(&list)? } else { show_list(&list, format, SystemClock.now())? }
         }
         EventsVerb::Delayed { app } => {
@@ -53,6 +51,25 @@ pub async fn run(verb: EventsVerb, format: Format) -> Result {
         }
     }
     Ok(Exit::Done)
+}
+
+async fn list(client: &Client, app: &AppName, of: &EventArgs, page: &PageArgs) -> Result<EventList> {
+    let now = SystemClock.now();
+    let time = |moment: Option<Moment>| moment.and_then(|moment| moment.time(now)).map(|at| at.to_rfc3339());
+    let (limit, since, until) = (page.limit.to_string(), time(of.since), time(of.until));
+    let parameters = [
+        ("limit", Some(limit.as_str())),
+        ("type", of.ty.as_deref()),
+        ("source", of.source.as_deref()),
+        ("subject", of.subject.as_deref()),
+        ("since", since.as_deref()),
+        ("until", until.as_deref()),
+        ("where", of.filter.as_deref()),
+        ("before", page.before.as_deref()),
+    ];
+    let given: Vec<(&str, &str)> =
+        parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    client.get(&["apps", app.as_str(), "events"], &given).await
 }
 
 fn show_list(list: &EventList, format: Format, now: Timestamp) -> Result<()> {
