@@ -5,6 +5,7 @@
 //! `sys/deployments` its manifest (`past`). What came of it is in the records of the runs (`fate`).
 
 mod fate;
+mod hold;
 mod past;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::engine::Inner;
 use crate::replay::start;
 
 pub use fate::{Delivery, Fate};
+pub use hold::Hold;
 
 /// Events of one id that are looked through for one of the right source.
 const SAME_ID: usize = 100;
@@ -48,6 +50,8 @@ pub struct Subscriber {
     pub function: FunctionName,
     /// Which of the function's.
     pub name: SubscriptionName,
+    /// Where it is sent to, for a hook; without the query, in which people put tokens.
+    pub hook: Option<String>,
     /// What it made of the event when that was accepted.
     pub then: Then,
     /// What it would make of it now.
@@ -196,7 +200,9 @@ impl Engine {
             let queue = Queue { app: app.clone(), function: function.clone(), subscription };
             let behind = catching_up.get(&queue).filter(|_| deliveries.is_empty() && now == Now::Takes);
             let behind = behind.and_then(|replay| stored.seq.checked_sub(replay.next));
-            subscriptions.push(Subscriber { function, name, then, now, behind, deliveries });
+            let settings = current.manifest.functions.get(&function);
+            let hook = settings.and_then(|function| function.hook.as_ref()).map(|hook| hook.url.shown());
+            subscriptions.push(Subscriber { function, name, hook, then, now, behind, deliveries });
         }
         if let Some(version) = stored.version {
             past::note_additions(inner, app, version, &mut subscriptions).await?;

@@ -33,7 +33,7 @@ pub use dead_letter::{DeadLetter, DeadLetterList, DeadLetterOrder, DeadLettersDo
 pub use event::{
     CloudEvent, DelayedEvent, DelayedEventList, EventList, Published, PublishedEvent, StoredEvent,
 };
-pub use explain::{Decision, DeliveryState, EventDelivery, EventSubscriber, Explanation, SeenValue};
+pub use explain::{Decision, DeliveryState, EventDelivery, EventSubscriber, Explanation, Held, SeenValue};
 pub use hook::{Hook, HookChange, HookDeliveries, HookDisabled, HookList, HookTrial};
 pub use log::{LogLine, LogList};
 pub use problem::{EndedBy, Limit, Problem, ProblemItem};

@@ -9,6 +9,7 @@ use evoke_core::record::{AttemptRecord, RunRecord, RunState, Trigger};
 use evoke_core::store::{DeadLetterQuery, StoreError, StoredEvent};
 use evoke_core::time::Timestamp;
 
+use super::hold::{self, Hold};
 use super::{find, past};
 use crate::deploy::Deployment;
 use crate::engine::Inner;
@@ -28,6 +29,8 @@ pub struct Delivery {
     pub attempts_max: u32,
     /// How far it is.
     pub fate: Fate,
+    /// What it waits for, while it waits.
+    pub hold: Option<Hold>,
 }
 
 /// How far a delivery is.
@@ -101,6 +104,7 @@ pub(super) async fn deliveries(
                     attempts: 0,
                     attempts_max: 0,
                     fate: Fate::Forgotten,
+                    hold: None,
                 };
                 found.entry(((*function).clone(), on.name())).or_default().push(gone);
             }
@@ -108,6 +112,7 @@ pub(super) async fn deliveries(
         };
         let name = record.subscription.clone().unwrap_or_else(|| name_in(met, &record));
         let policy = find(&current.manifest, &record.function, &name).map(|on| on.retry.attempts);
+        let hold = if record.state == RunState::Queued { hold::of(inner, &record).await? } else { None };
         let delivery = Delivery {
             run: id,
             again,
@@ -115,6 +120,7 @@ pub(super) async fn deliveries(
             attempts: record.attempts.last().map_or(0, |attempt| attempt.number),
             attempts_max: policy.unwrap_or(0),
             fate: fate(inner, &record).await?,
+            hold,
         };
         found.entry((record.function.clone(), name)).or_default().push(delivery);
     }

@@ -1,10 +1,13 @@
 use std::time::Duration;
 
+use evoke_core::event::Event;
+use evoke_core::id::SubscriptionName;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::Ended;
-use evoke_engine::explain::{ExplainError, Fate, Now, Subscriber, Then};
+use evoke_engine::Arrival;
+use evoke_engine::explain::{ExplainError, Fate, Hold, Now, Subscriber, Then};
 
-use crate::support::{World, app};
+use crate::support::{World, app, function};
 
 async fn explain(world: &World) -> Vec<Subscriber> {
     world.engine.explain(&app(), "e1", None).await.unwrap().subscriptions
@@ -118,4 +121,32 @@ async fn what_there_is_no_event_of_is_not_found() {
         let error = world.engine.explain(&app(), id, source).await.unwrap_err();
         assert!(matches!(error, ExplainError::NoEvent { .. }), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_holds_up_a_delivery_is_named() {
+    let world = World::new().await;
+    world
+        .deploy(&[
+            ("paused", "on = [{ event = \"order\" }]"),
+            ("ordered", "on = [{ event = \"order\", order = \"subject\" }]"),
+        ])
+        .await;
+    world.runtime.script("ordered", |_| std::future::pending());
+    let queue = SubscriptionName::from_text("order");
+    world.engine.pause(&app(), &function("paused"), &queue).await.unwrap();
+    let publish = async |id: &str| {
+        let event = Event::new(id, "/test", "order").with_subject("one");
+        world.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap().remove(0)
+    };
+    let first = publish("e0").await;
+    publish("e1").await;
+    let all = explain(&world).await;
+    let [paused] = &of(&all, "paused").deliveries[..] else { panic!("{all:?}") };
+    assert!(matches!(paused.fate, Fate::Waiting { .. }));
+    assert_eq!(paused.hold, Some(Hold::Paused));
+    let [ordered] = &of(&all, "ordered").deliveries[..] else { panic!("{all:?}") };
+    let Some(Hold::Behind { key, run }) = &ordered.hold else { panic!("{ordered:?}") };
+    assert_eq!(key, "one");
+    assert!(first.runs.contains(run), "{run} is of e0");
 }

@@ -2,7 +2,7 @@
 
 use evoke_core::filter::{Cause, Filtered};
 use evoke_core::id::{FunctionName, ReplayId, RunId};
-use evoke_engine::explain::{self, Fate, Now, Then};
+use evoke_engine::explain::{self, Fate, Hold, Now, Then};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,6 +32,9 @@ pub struct EventSubscriber {
     pub function: FunctionName,
     /// Which of the function's.
     pub subscription: String,
+    /// Where it is sent to, for a hook; without the query, in which people put tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
     /// What it made of the event when that was accepted.
     pub then: Decision,
     /// What it would make of it now.
@@ -106,6 +109,25 @@ pub struct EventDelivery {
     /// How far it is.
     #[serde(flatten)]
     pub state: DeliveryState,
+    /// What it waits for beside its turn, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// What a delivery waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Held {
+    /// The subscription is paused.
+    Pause,
+    /// An earlier event of the same key has to be done first.
+    Key {
+        /// The key.
+        key: String,
+        /// The run that is before it.
+        #[schema(value_type = String)]
+        run: RunId,
+    },
 }
 
 /// How far a delivery is.
@@ -154,6 +176,7 @@ impl From<explain::Explanation> for Explanation {
         let subscriber = |one: explain::Subscriber| EventSubscriber {
             function: one.function,
             subscription: one.name.to_string(),
+            hook: one.hook,
             then: one.then.into(),
             now: one.now.into(),
             behind: one.behind,
@@ -204,6 +227,10 @@ impl From<Now> for Decision {
 
 impl From<explain::Delivery> for EventDelivery {
     fn from(of: explain::Delivery) -> Self {
+        let held = of.hold.map(|hold| match hold {
+            Hold::Paused => Held::Pause,
+            Hold::Behind { key, run } => Held::Key { key, run },
+        });
         let state = match of.fate {
             Fate::Waiting { due_at } => DeliveryState::Waiting { due_at: due_at.into() },
             Fate::Running => DeliveryState::Running,
@@ -216,6 +243,6 @@ impl From<explain::Delivery> for EventDelivery {
             Fate::Forgotten => DeliveryState::Forgotten,
         };
         let (attempts, attempts_max) = (of.attempts, of.attempts_max);
-        Self { run: of.run, again: of.again, replay: of.replay, attempts, attempts_max, state }
+        Self { run: of.run, again: of.again, replay: of.replay, attempts, attempts_max, state, held }
     }
 }

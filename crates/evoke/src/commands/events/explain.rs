@@ -1,7 +1,9 @@
 //! `evoke events explain`: what became of an event, subscription by subscription.
 
 use evoke_core::time::{Clock as _, Timestamp};
-use evoke_gateway::api::{Decision, DeliveryState, EventDelivery, EventSubscriber, Explanation, SeenValue};
+use evoke_gateway::api::{
+    Decision, DeliveryState, EventDelivery, EventSubscriber, Explanation, Held, SeenValue,
+};
 
 use crate::cli::AppArgs;
 use crate::clock::SystemClock;
@@ -63,6 +65,10 @@ fn show(of: &Explanation, now: Timestamp) -> Result<()> {
 fn subscriber(one: &EventSubscriber, now: Timestamp) -> Result<()> {
     let name =
         words::styled(words::NAME, format_args!("{}/{}", one.function, shown::line(&one.subscription)));
+    let name = match &one.hook {
+        Some(url) => format!("{name} {}", words::faint(format_args!("→ {}", shown::line(url)))),
+        None => name,
+    };
     if let Some(behind) = one.behind {
         let far = words::count(usize::try_from(behind).unwrap_or(usize::MAX), "position");
         line(
@@ -158,6 +164,11 @@ fn delivery(one: &EventDelivery, now: Timestamp) -> Result<()> {
             (words::bad("dropped"), format!("{}: {}", ago(at.0, now), words::one_line(reason)))
         }
         DeliveryState::Forgotten => ("ended".to_owned(), "its record is not kept any more".to_owned()),
+    };
+    let rest = match &one.held {
+        Some(Held::Pause) => format!("{rest}; the subscription is paused"),
+        Some(Held::Key { key, run }) => format!("{rest}; behind key {} (run {run})", shown::line(key)),
+        None => rest,
     };
     let again = match &one.replay {
         Some(replay) => format!("again, by {replay}, "),
