@@ -35,7 +35,8 @@ pub(super) async fn of(inner: &Inner, record: &RunRecord) -> Result<Option<Hold>
             app: Some(record.app.clone()),
             function: Some(record.function.clone()),
             state: Some(state),
-            before: Some(record.id.clone()),
+            // What runs has had its turn before; of what is queued the ids tell, to the millisecond.
+            before: (state == RunState::Queued).then(|| record.id.clone()),
             limit: LOOKS,
             ..RunQuery::default()
         };

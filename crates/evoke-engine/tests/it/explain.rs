@@ -140,6 +140,7 @@ async fn what_holds_up_a_delivery_is_named() {
         world.engine.publish(&app(), vec![event], Arrival::default()).await.unwrap().remove(0)
     };
     let first = publish("e0").await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
     publish("e1").await;
     let all = explain(&world).await;
     let [paused] = &of(&all, "paused").deliveries[..] else { panic!("{all:?}") };
