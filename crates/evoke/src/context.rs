@@ -24,7 +24,9 @@ pub fn client(args: &ServerArgs, from: &Path) -> Result<Client> {
 }
 
 fn find_client(args: &ServerArgs, from: &Path, token: Option<String>) -> Result<Client> {
-    let folder = args.data_dir.clone().or_else(|| nearest_data_folder(from));
+    // An app may lie anywhere: then it is the server of the folder one stands in.
+    let near = || nearest_data_folder(from).or_else(|| nearest_data_folder(&here().ok()?));
+    let folder = args.data_dir.clone().or_else(near);
     let listeners = folder.as_deref().and_then(Listeners::read);
     let told = args.admin.clone();
     let local = listeners.as_ref().map(|listeners| listeners.admin.clone());

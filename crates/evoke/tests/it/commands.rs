@@ -30,6 +30,14 @@ fn deploy_knows_the_urls_of_a_local_server() {
 }
 
 #[test]
+fn deploy_finds_the_server_of_the_folder_one_stands_in_for_an_app_that_lies_elsewhere() {
+    let (here, app) = (tempfile::tempdir().unwrap(), plain());
+    let _server = Server::start_on(&here.path().join(".evoke"));
+    let said = crate::evoke::evoke(here.path(), &["deploy", app.path().to_str().unwrap()]).ok();
+    assert_eq!(said.stderr, "deployed plain version 1\n");
+}
+
+#[test]
 fn invoke_passes_everything_on_and_prints_the_body_as_it_is() {
     let (server, app) = served();
     let invoke = |args: &[&str]| server.evoke(app.path(), &[&["invoke", "echo"], args].concat());
