@@ -139,11 +139,13 @@ struct Secret {
 pub(crate) struct Vault {
     key: SealingKey,
     opened: RwLock<Arc<Opened>>,
+    /// How often that has changed.
+    changes: watch::Sender<u64>,
 }
 
 impl Vault {
     pub fn new(key: SealingKey) -> Self {
-        Self { key, opened: RwLock::default() }
+        Self { key, opened: RwLock::default(), changes: watch::Sender::default() }
     }
 
     pub fn get(&self, app: &AppName, name: &SecretName) -> Option<SecretValue> {
@@ -231,6 +233,11 @@ impl Engine {
         Ok(true)
     }
 
+    /// Changes after secrets were set or removed, when what is deployed then gets them.
+    pub fn secret_changes(&self) -> watch::Receiver<u64> {
+        self.0.vault.changes.subscribe()
+    }
+
     /// The secrets of an app, by name.
     pub fn secrets(&self, app: &AppName) -> Vec<SecretEntry> {
         let opened = self.0.vault.opened.read().clone();
@@ -277,6 +284,9 @@ pub(crate) async fn reload(inner: &Inner) -> Result<(), StoreError> {
     let former = std::mem::replace(&mut *inner.vault.opened.write(), opened.clone());
     let changed = former.keys().chain(opened.keys()).filter(|app| former.get(*app) != opened.get(*app));
     let mut changed: Vec<&AppName> = changed.collect();
+    if !changed.is_empty() {
+        inner.vault.changes.send_modify(|changes| *changes += 1);
+    }
     changed.dedup();
     for app in changed {
         deploy::renew(inner, app).await;

@@ -24,7 +24,7 @@ use evoke_gateway::{Bounds, Gateway, auth};
 use evoke_store::{OpenOptions, SqliteStore};
 use evoke_worker::ProcessRuntime;
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -152,6 +152,11 @@ impl Server {
     /// Waits until the server can no longer do its work, and says why.
     pub async fn failed(&self) -> Error {
         failure::refused(&self.engine.store_refused().await)
+    }
+
+    /// Changes after a secret was set or removed.
+    pub fn secrets(&self) -> watch::Receiver<u64> {
+        self.engine.secret_changes()
     }
 
     /// What functions write, from now on.

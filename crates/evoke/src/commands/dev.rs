@@ -1,6 +1,6 @@
 //! `evoke dev`: the server of `evoke serve`, and a deploy whenever a file of the app is saved.
 //!
-//! A change that cannot be deployed is shown, and what ran before still runs. Only a server that cannot start, or a
+//! A change that cannot be deployed is shown, and what ran before still runs; it is tried again when a secret is set. Only a server that cannot start, or a
 //! signal, ends it.
 
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use evoke_core::limits::Limits;
 use evoke_gateway::api::{AppList, Deployment, LogLine, Route};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use super::{deploy, logs, serve as serving};
 use crate::cli::{DevArgs, ListenArgs};
@@ -67,7 +68,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
     serving::announce(&server, format);
     let client = context::own_client(server.listeners(), &data)?;
     let ended = tokio::select! {
-        ended = deploy_when_saved(folder, &client, format) => ended,
+        ended = deploy_when_saved(folder, &client, server.secrets(), format) => ended,
         ended = print_logs(&server, format) => ended,
         error = server.failed() => Err(error),
         () = signals.next() => Ok(Exit::Done),
@@ -81,13 +82,19 @@ fn this_machine() -> Vec<Cidr> {
     ["127.0.0.0/8", "::1"].into_iter().filter_map(|range| range.parse().ok()).collect()
 }
 
-/// Returns only when nobody reads what it prints.
-async fn deploy_when_saved(folder: PathBuf, client: &Client, format: Format) -> Result {
+/// Returns only when nobody reads what it prints. `secrets` tells when one is set, which may be what was missing.
+async fn deploy_when_saved(
+    folder: PathBuf,
+    client: &Client,
+    mut secrets: watch::Receiver<u64>,
+    format: Format,
+) -> Result {
     let mut watch = Watch::start()?;
     let running = left_from_before(client).await?;
     let mut app = App { folder, client, running, shown: None, broken: false };
     loop {
         // Watched before it is read, so that no change falls in between.
+        secrets.mark_unchanged();
         if let Err(error) = follow(&mut watch, &app.folder) {
             format.failed(&error);
         }
@@ -108,7 +115,10 @@ async fn deploy_when_saved(folder: PathBuf, client: &Client, format: Format) -> 
             }
         }
         app.broken = broken;
-        watch.changed().await;
+        tokio::select! {
+            () = watch.changed() => {}
+            Ok(()) = secrets.changed(), if broken => {}
+        }
     }
 }
 

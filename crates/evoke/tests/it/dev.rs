@@ -1,5 +1,8 @@
 //! `evoke dev`: deploys what is saved, and serves on whatever is wrong with it.
 
+use std::io::Write as _;
+use std::process::Stdio;
+
 use crate::app::plain;
 use crate::evoke::{Running, command, eventually, folder, http, ready, write};
 
@@ -37,6 +40,23 @@ fn a_saved_file_is_deployed_and_a_broken_one_leaves_what_runs() {
     write(app.path(), "evoke.toml", &manifest);
     dev.wait_for_talk("deployed plain version 2");
     assert_eq!(http(&data, "POST", "/orders/4", "").status, 202);
+    stop(dev);
+}
+
+#[test]
+fn an_app_that_lacks_a_secret_is_deployed_when_it_is_set() {
+    let manifest =
+        "evoke = \"1\"\n[app]\nname = \"sealed\"\n[functions.f]\nsource = \"f.mjs\"\nsecrets = [\"KEY\"]\n";
+    let app =
+        folder(&[("evoke.toml", manifest), ("f.mjs", "export default { fetch: () => new Response('') };")]);
+    let mut dev = dev(app.path());
+    dev.wait_for("both listeners", ready);
+    dev.wait_for_talk("nothing of it runs yet");
+    let mut set = command(app.path());
+    let mut set = set.args(["secrets", "set", "KEY"]).stdin(Stdio::piped()).spawn().unwrap();
+    set.stdin.take().unwrap().write_all(b"value").unwrap();
+    assert!(set.wait().unwrap().success());
+    dev.wait_for_talk("deployed sealed version 1");
     stop(dev);
 }
 
