@@ -323,3 +323,74 @@ fn a_hook_whose_secret_cannot_sign_is_not_deployed() {
     assert_ne!(wrong.code, 0);
     assert!(wrong.stderr.contains("secret NEW is not of the form whsec_<base64>"), "{}", wrong.stderr);
 }
+
+/// A subscription of a hook with these keys, besides the type.
+fn hook_on(url: &str, keys: &str) -> String {
+    format!(
+        "evoke = \"1\"\n[app]\nname = \"shop\"\n[hooks.partner]\nurl = \"{url}\"\nsecret = [\"NEW\"]\n\
+         retry = {{ attempts = 3, backoff = \"fixed\", initial = \"10ms\" }}\n[[hooks.partner.on]]\nevent = \"paid\"\n{keys}\n"
+    )
+}
+
+fn send_of(server: &Server, cwd: &Path, id: &str, subject: &str) {
+    server.evoke(cwd, &["send", "paid", "--id", id, "--subject", subject]).ok();
+}
+
+#[test]
+fn events_of_one_key_are_sent_one_after_the_other_also_when_one_is_tried_again() {
+    let (url, requests) = endpoint();
+    let data = tempfile::tempdir().unwrap();
+    let server = server_with(&data.path().join("data"), &OPEN);
+    let app = folder(&[("evoke.toml", &hook_on(&url, "order = \"subject\""))]);
+    server.evoke(app.path(), &["deploy"]).ok();
+    for (id, subject) in [("a1", "a"), ("a2", "a"), ("b1", "b")] {
+        send_of(&server, app.path(), id, subject);
+    }
+    let next = || requests.recv_timeout(PATIENCE).unwrap();
+    let mut first = [next(), next()];
+    first.sort_by_key(|got| got.field("webhook-id").to_owned());
+    assert_eq!(
+        first.each_ref().map(|got| got.field("webhook-id")),
+        ["a1", "b1"],
+        "a2 waits for a1, b1 does not"
+    );
+    first[0].answer("503 Service Unavailable");
+    first[1].answer("204 No Content");
+    let again = next();
+    assert_eq!(again.field("webhook-id"), "a1");
+    again.answer("204 No Content");
+    let last = next();
+    assert_eq!(last.field("webhook-id"), "a2");
+    last.answer("204 No Content");
+}
+
+#[test]
+fn a_batch_is_one_request_and_a_pause_holds_it_back() {
+    let (url, requests) = endpoint();
+    let data = tempfile::tempdir().unwrap();
+    let server = server_with(&data.path().join("data"), &OPEN);
+    let app = folder(&[("evoke.toml", &hook_on(&url, "batch = { size = 3, window = \"5s\" }"))]);
+    server.evoke(app.path(), &["deploy"]).ok();
+    server.evoke(app.path(), &["subscriptions", "pause", "partner/paid"]).ok();
+    for n in 0..3 {
+        send_of(&server, app.path(), &format!("e{n}"), "a");
+    }
+    let explained = server.evoke(app.path(), &["events", "explain", "e1", "--json"]).ok().json();
+    let [ref partner] = explained["subscriptions"].as_array().unwrap()[..] else { panic!("{explained}") };
+    assert_eq!(partner["deliveries"][0]["held"]["by"], "pause", "{partner}");
+    assert!(partner["hook"].as_str().unwrap().ends_with("/hooks/shop"), "{partner}");
+    assert!(requests.try_recv().is_err(), "nothing is sent meanwhile");
+    server.evoke(app.path(), &["subscriptions", "resume", "partner/paid"]).ok();
+    let batch = requests.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(batch.field("content-type"), "application/cloudevents-batch+json");
+    let events: Value = serde_json::from_str(&batch.body).unwrap();
+    let ids: Vec<&str> =
+        events.as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["e0", "e1", "e2"]);
+    batch.answer("204 No Content");
+    eventually("their end", || {
+        let runs = server.evoke(app.path(), &["runs", "ls", "--json"]).ok().json();
+        let states: Vec<&Value> = runs["runs"].as_array().unwrap().iter().map(|run| &run["state"]).collect();
+        (states == ["completed"; 3]).then_some(())
+    });
+}
