@@ -44,6 +44,9 @@ proptest! {
     fn sdk_reads_and_writes_back_the_same_event(event in strategy::event()) {
         // To the SDK, a +json type with parameters is not JSON.
         prop_assume!(event.data_content_type().is_none_or(|ty| !ty.contains("+json;")));
+        // It takes bytes that happen to be JSON for JSON.
+        let is_json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
+        prop_assume!(!matches!(event.data(), Some(Data::Bytes(bytes)) if is_json(bytes)));
         let theirs: cloudevents::Event = serde_json::from_slice(&to_vec(&event)).unwrap();
         prop_assert_eq!(theirs.id(), event.id());
         prop_assert_eq!(theirs.source().as_str(), event.source());
