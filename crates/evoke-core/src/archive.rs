@@ -53,7 +53,7 @@ impl Archive {
     /// The rule for a type: of those that match the exact one, else the one with the longest prefix.
     pub fn rule(&self, ty: &str) -> Option<&TypeRule> {
         let matching = self.types.iter().filter(|rule| rule.ty.matches(ty));
-        matching.max_by_key(|rule| (!rule.ty.0.ends_with('*'), rule.ty.0.len()))
+        matching.max_by_key(|rule| (rule.ty.exact().is_some(), rule.ty.0.len()))
     }
 
     /// How long events of a type are kept, where the app says so.

@@ -399,6 +399,11 @@ impl Subscription {
 pub struct TypePattern(pub String);
 
 impl TypePattern {
+    /// The one type that is meant, unless it is a prefix of several.
+    pub fn exact(&self) -> Option<&str> {
+        (!self.0.ends_with('*')).then_some(self.0.as_str())
+    }
+
     /// Whether `ty` is meant. The platform's own types are meant only where they are named: a catch-all is for the app's.
     pub fn matches(&self, ty: &str) -> bool {
         if lifecycle::is_own(ty) && !lifecycle::is_own(&self.0) {

@@ -14,6 +14,9 @@
 //!
 //! Time is always a parameter; a back end never reads a clock.
 
+mod query;
+mod space;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,10 +28,13 @@ use tokio::sync::watch;
 use crate::archive::Archive;
 use crate::event::Event;
 use crate::holdings::Holdings;
-use crate::id::{AppName, Correlation, FunctionName, RunId, SubscriptionName};
+use crate::id::{AppName, FunctionName, RunId, SubscriptionName};
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::record::{AttemptRecord, LogRecord, RunRecord, RunState};
 use crate::time::Timestamp;
+
+pub use query::{DeadLetterQuery, EventQuery, ListQuery, LogQuery, RunQuery};
+pub use space::Space;
 
 /// What durable storage must do. All methods wait for the disk or the network; none may be called from a blocking context.
 #[async_trait]
@@ -503,90 +509,6 @@ pub struct Settled {
     pub appended: Vec<Appended>,
 }
 
-/// A named part of the key-value state. Names that start with `sys/` are Evoke's own; a function's are
-/// `app/<app>/<namespace>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Space(pub String);
-
-impl Space {
-    /// Deployed apps, by name.
-    pub fn apps() -> Self {
-        Self("sys/apps".to_owned())
-    }
-    /// What was deployed, by `app/version`: see [`Space::deployment_key`].
-    pub fn deployments() -> Self {
-        Self("sys/deployments".to_owned())
-    }
-    /// The key of a deployment: they sort by version.
-    pub fn deployment_key(app: &str, version: u64) -> String {
-        format!("{app}/{version:016x}")
-    }
-    /// Replays, by `app/replay`.
-    pub fn replays() -> Self {
-        Self("sys/replays".to_owned())
-    }
-    /// Revisions, by `app/function/revision`.
-    pub fn revisions() -> Self {
-        Self("sys/revisions".to_owned())
-    }
-    /// Answers kept for `Idempotency-Key`, by `app/function/key`.
-    pub fn answers() -> Self {
-        Self("sys/answers".to_owned())
-    }
-    /// A back end's own: who waits behind whom, where it keeps that among the entries.
-    pub fn order() -> Self {
-        Self("sys/order".to_owned())
-    }
-    /// Subscriptions that are paused, by `app/function/subscription`.
-    pub fn subscriptions() -> Self {
-        Self("sys/subscriptions".to_owned())
-    }
-    /// Secrets, sealed, by `app/name`.
-    pub fn secrets() -> Self {
-        Self("sys/secrets".to_owned())
-    }
-    /// Events that wait for their time, which their keys start with.
-    pub fn later() -> Self {
-        Self("sys/later".to_owned())
-    }
-    /// The key in [`Space::later`] of each, by `app/digest` of source and id.
-    pub fn later_ids() -> Self {
-        Self("sys/later-ids".to_owned())
-    }
-    /// How far schedules got, by `app/schedule`.
-    pub fn schedules() -> Self {
-        Self("sys/schedules".to_owned())
-    }
-    /// Hooks that are disabled, by `app/hook`.
-    pub fn hooks() -> Self {
-        Self("sys/hooks".to_owned())
-    }
-
-    /// Apps that are being removed, by name.
-    pub fn removals() -> Self {
-        Self("sys/removals".to_owned())
-    }
-
-    /// Waits for events, by `app/wait`.
-    pub fn waits() -> Self {
-        Self("sys/waits".to_owned())
-    }
-
-    /// The server's own settings, such as the hash of its token.
-    pub fn server() -> Self {
-        Self("sys/server".to_owned())
-    }
-    /// A namespace of an app's functions.
-    pub fn app(app: &AppName, namespace: &str) -> Self {
-        Self(format!("app/{app}/{namespace}"))
-    }
-    /// Whether it is a namespace of this app's functions.
-    pub fn is_of(&self, app: &AppName) -> bool {
-        let rest = self.0.strip_prefix("app/").and_then(|rest| rest.strip_prefix(app.as_str()));
-        rest.is_some_and(|rest| rest.starts_with('/'))
-    }
-}
-
 /// A state write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
@@ -645,19 +567,6 @@ pub struct Entry {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Which entries.
-#[derive(Debug, Clone)]
-pub struct ListQuery {
-    /// Where.
-    pub space: Space,
-    /// Keys that start with this.
-    pub prefix: String,
-    /// Keys after this one.
-    pub after: Option<String>,
-    /// At most so many.
-    pub limit: usize,
-}
-
 /// An event as the log has it.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
@@ -679,60 +588,6 @@ pub struct StoredEvent {
     pub expired_at: Option<Timestamp>,
 }
 
-/// Which events. One that is no longer kept is found by its id for as long as its duplicates are recognised, and not
-/// otherwise: see [`StoredEvent::expired_at`].
-#[derive(Debug, Clone, Default)]
-pub struct EventQuery {
-    /// Of this app.
-    pub app: Option<AppName>,
-    /// Of exactly this type.
-    pub ty: Option<String>,
-    /// With this id (any source).
-    pub id: Option<String>,
-    /// With this root cause (the `correlationid` extension): the events of one run tree.
-    pub root: Option<Correlation>,
-    /// Before this position.
-    pub before: Option<u64>,
-    /// After this position, and then the oldest first. Not together with `id` or `root`.
-    pub after: Option<u64>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// Which runs.
-#[derive(Debug, Clone, Default)]
-pub struct RunQuery {
-    /// Of this app.
-    pub app: Option<AppName>,
-    /// Of this function.
-    pub function: Option<FunctionName>,
-    /// In this state.
-    pub state: Option<RunState>,
-    /// With this id.
-    pub id: Option<RunId>,
-    /// With this root cause.
-    pub root: Option<Correlation>,
-    /// With an id that sorts before this one.
-    pub before: Option<RunId>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// Which log lines.
-#[derive(Debug, Clone, Default)]
-pub struct LogQuery {
-    /// Of this app.
-    pub app: Option<AppName>,
-    /// Of this function.
-    pub function: Option<FunctionName>,
-    /// Of this run.
-    pub run: Option<RunId>,
-    /// After this position: the `limit` oldest lines after it. Without it: the `limit` newest lines.
-    pub after: Option<u64>,
-    /// At most so many.
-    pub limit: usize,
-}
-
 /// An invocation that was given up.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
@@ -744,21 +599,6 @@ pub struct DeadLetter {
     pub at: Timestamp,
     /// Its input, complete.
     pub input: StoredInput,
-}
-
-/// Which dead letters.
-#[derive(Debug, Clone, Default)]
-pub struct DeadLetterQuery {
-    /// Of this app.
-    pub app: Option<AppName>,
-    /// Of this function.
-    pub function: Option<FunctionName>,
-    /// Of this run.
-    pub run: Option<RunId>,
-    /// Whose run id sorts before this one.
-    pub before: Option<RunId>,
-    /// At most so many.
-    pub limit: usize,
 }
 
 /// How long things are kept.

@@ -4,8 +4,8 @@ use evoke_core::dead_letter::Selection;
 use evoke_core::id::{AppName, RunId};
 use evoke_core::store::{DeadLetter, DeadLetterQuery, StoreError};
 
-use crate::Engine;
-use crate::queue;
+use crate::choose::{Bounds, choose};
+use crate::{Engine, queue};
 
 /// Dead letters of one page of the store; each comes with its input.
 const PAGE: usize = 100;
@@ -30,39 +30,16 @@ impl Engine {
         limit: usize,
         looks: usize,
     ) -> Result<Chosen, StoreError> {
-        let mut chosen = Chosen { letters: Vec::new(), next: None };
-        let (mut before, mut looked) = (before, 0);
-        loop {
-            let query = DeadLetterQuery {
-                app: Some(app.clone()),
-                function: selection.function.clone(),
-                run: None,
-                before: before.clone(),
-                limit: PAGE.min(looks - looked),
-            };
-            let page = self.0.store.dead_letters(&query).await?;
-            looked += page.len();
-            let is_last = page.len() < query.limit;
-            let mut last = before;
-            for letter in page {
-                if chosen.letters.len() == limit {
-                    chosen.next = last;
-                    return Ok(chosen);
-                }
-                last = Some(letter.run.id.clone());
-                if selection.takes(&letter) {
-                    chosen.letters.push(letter);
-                }
-            }
-            if is_last {
-                return Ok(chosen);
-            }
-            if looked >= looks {
-                chosen.next = last;
-                return Ok(chosen);
-            }
-            before = last;
-        }
+        let read = |before, limit| {
+            let (app, function) = (Some(app.clone()), selection.function.clone());
+            let query = DeadLetterQuery { app, function, run: None, before, limit };
+            async move { self.store().dead_letters(&query).await }
+        };
+        let (place, takes) =
+            (|letter: &DeadLetter| letter.run.id.clone(), |letter: &DeadLetter| selection.takes(letter));
+        let bounds = Bounds { limit, looks, page: PAGE };
+        let (letters, next) = choose(bounds, before, read, place, takes).await?;
+        Ok(Chosen { letters, next })
     }
 
     /// Puts dead letters of `app` back in their queues; returns those that were there.

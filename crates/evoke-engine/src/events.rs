@@ -3,6 +3,7 @@
 use evoke_core::archive::Selection;
 use evoke_core::store::{EventQuery, StoreError, StoredEvent};
 
+use crate::choose::{Bounds, choose};
 use crate::{Engine, position};
 
 /// Events read at once.
@@ -26,47 +27,31 @@ impl Engine {
         selection: &Selection,
         looks: usize,
     ) -> Result<Chosen, StoreError> {
-        let (limit, store) = (query.limit, self.store());
         let mut query = EventQuery { ty: selection.only_type().map(str::to_owned), ..query };
-        let end = position::end(&self.0).await?;
         // Where the clock was set back, times are not in order: what is left out here is checked all the same.
-        let from = match selection.since {
-            Some(since) => position::at(&self.0, since, end).await?,
-            None => 0,
+        let mut from = 0;
+        if selection.since.is_some() || selection.until.is_some() {
+            let end = position::end(&self.0).await?;
+            if let Some(since) = selection.since {
+                from = position::at(&self.0, since, end).await?;
+            }
+            if let Some(until) = selection.until {
+                let until = position::at(&self.0, until, end).await?;
+                query.before = Some(query.before.map_or(until, |before| before.min(until)));
+            }
+        }
+        let bounds = Bounds { limit: query.limit, looks, page: PAGE };
+        let read = |before, limit| {
+            let query = EventQuery { before, limit, ..query.clone() };
+            async move {
+                let mut page = self.store().events(&query).await?;
+                // One that is not full is the last.
+                page.retain(|stored| stored.seq >= from);
+                Ok(page)
+            }
         };
-        if let Some(until) = selection.until {
-            let until = position::at(&self.0, until, end).await?;
-            query.before = Some(query.before.map_or(until, |before| before.min(until)));
-        }
-        let mut chosen = Chosen { events: Vec::new(), next: None };
-        let (mut looked, mut last) = (0, query.before);
-        loop {
-            query.limit = PAGE.min(looks - looked);
-            let page = store.events(&query).await?;
-            looked += page.len();
-            let is_last = page.len() < query.limit;
-            for stored in page {
-                if stored.seq < from {
-                    return Ok(chosen);
-                }
-                if chosen.events.len() == limit {
-                    chosen.next = last;
-                    return Ok(chosen);
-                }
-                last = Some(stored.seq);
-                if selection.takes(&stored) {
-                    chosen.events.push(stored);
-                }
-            }
-            if is_last {
-                return Ok(chosen);
-            }
-            if looked >= looks {
-                chosen.next = last;
-                return Ok(chosen);
-            }
-            query.before = last;
-            tokio::task::yield_now().await;
-        }
+        let takes = |stored: &StoredEvent| selection.takes(stored);
+        let (events, next) = choose(bounds, query.before, read, |stored| stored.seq, takes).await?;
+        Ok(Chosen { events, next })
     }
 }

@@ -15,6 +15,7 @@ mod arrival;
 mod attempt;
 pub mod call;
 mod chain;
+mod choose;
 pub mod dead_letter;
 mod deliver;
 pub mod deploy;

@@ -6,6 +6,7 @@
 //! Colours appear only on a terminal, and never when `NO_COLOR` is set (`anstream` takes them out). A reader of stdout
 //! that goes away ends the command quietly: see [`crate::exit::BROKEN_PIPE`].
 
+mod agree;
 pub mod shown;
 pub mod table;
 pub mod tree;
@@ -17,6 +18,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::exit::{BROKEN_PIPE, Error, Exit};
+
+pub use agree::agree;
 
 /// How the user wants to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

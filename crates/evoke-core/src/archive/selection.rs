@@ -36,6 +36,6 @@ impl Selection {
 
     /// The one type there is, which the log is indexed by.
     pub fn only_type(&self) -> Option<&str> {
-        self.types.as_ref().map(|types| types.0.as_str()).filter(|ty| !ty.ends_with('*'))
+        self.types.as_ref().and_then(TypePattern::exact)
     }
 }

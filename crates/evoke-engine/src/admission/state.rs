@@ -342,20 +342,7 @@ impl State {
 
     /// `count` attempts of `kind` ended or never began.
     pub fn leave(&mut self, key: usize, kind: Kind, count: usize, now: Instant) {
-        let since = self.since;
-        let door = &mut self.doors[key];
-        let app = &mut self.apps[door.app];
-        let before = door.terms.need(door.running);
-        door.running -= count;
-        app.running -= count;
-        self.room.running -= count;
-        self.room.change(before, door.terms.need(door.running));
-        for claim in [&mut door.lanes[kind.at()].claim, &mut app.kinds[kind.at()], &mut app.claim] {
-            if let Some(since) = since {
-                claim.count(since, now);
-            }
-            (0..count).for_each(|_| claim.end());
-        }
+        self.take_out(key, kind, count, self.since.map(|since| (since, now)));
         if self.waiters > 0 {
             self.list(key, now);
             self.serve(now);
@@ -608,6 +595,11 @@ impl State {
 
     /// Undoes [`State::begin`].
     fn undo(&mut self, key: usize, kind: Kind, count: usize) {
+        self.take_out(key, kind, count, None);
+    }
+
+    /// They run no longer. Their time counts from when somebody began to wait until now, if that is to be said.
+    fn take_out(&mut self, key: usize, kind: Kind, count: usize, until: Option<(Instant, Instant)>) {
         let door = &mut self.doors[key];
         let app = &mut self.apps[door.app];
         let before = door.terms.need(door.running);
@@ -616,6 +608,9 @@ impl State {
         self.room.running -= count;
         self.room.change(before, door.terms.need(door.running));
         for claim in [&mut door.lanes[kind.at()].claim, &mut app.kinds[kind.at()], &mut app.claim] {
+            if let Some((since, now)) = until {
+                claim.count(since, now);
+            }
             (0..count).for_each(|_| claim.end());
         }
     }

@@ -88,17 +88,13 @@ pub(super) fn query(
 ) -> EventQuery {
     EventQuery {
         app: Some(app.clone()),
-        ty: exact(take.types.as_ref()).or_else(|| exact(Some(&on.event))),
+        // The log is indexed by it.
+        ty: take.types.as_ref().and_then(TypePattern::exact).or_else(|| on.event.exact()).map(str::to_owned),
         after: Some(after),
         before: Some(take.to),
         limit,
         ..EventQuery::default()
     }
-}
-
-/// The one type there is, which the log is indexed by.
-fn exact(types: Option<&TypePattern>) -> Option<String> {
-    types.filter(|types| !types.0.ends_with('*')).map(|types| types.0.clone())
 }
 
 fn delivery(

@@ -34,8 +34,7 @@ impl Known {
 
     /// The type it waits for, unless that is a prefix.
     pub fn exact_type(&self) -> Option<&str> {
-        let text = self.awaited.event.0.as_str();
-        (!text.ends_with('*')).then_some(text)
+        self.awaited.event.exact()
     }
 }
 

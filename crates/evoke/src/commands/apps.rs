@@ -1,7 +1,5 @@
 //! `evoke apps`: which apps there are, and removing one.
 
-use std::io::{IsTerminal as _, Write as _};
-
 use evoke_core::id::AppName;
 use evoke_core::manifest::units;
 use evoke_core::time::Clock as _;
@@ -94,19 +92,7 @@ async fn agree(client: &Client, app: &AppName) -> Result<()> {
         found => found?,
     };
     let what = format!("remove app {app} with {}, for good", all(&found).join(", "));
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::usage(format!("nobody is here to be asked whether to {what}"))
-            .help("add --yes; --dry-run shows what it has"));
-    }
-    let mut to = std::io::stderr();
-    write!(to, "{what}? [y/N] ")?;
-    to.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Error::failed("not_agreed", "nothing was removed")),
-    }
+    output::agree(&what, "what it has", "nothing was removed")
 }
 
 fn is_busy(inventory: &AppInventory) -> bool {

@@ -1,7 +1,5 @@
 //! `evoke dlq`: what was given up, giving it another chance, and letting it go.
 
-use std::io::{IsTerminal as _, Write as _};
-
 use evoke_core::id::{AppName, FunctionName, RunId};
 use evoke_core::time::{Clock as _, Timestamp};
 use evoke_gateway::api::{DeadLetterList, DeadLetterOrder, DeadLettersDone, InputPreview, Time};
@@ -140,19 +138,7 @@ fn agree(app: &AppName, count: usize) -> Result<()> {
         return Ok(());
     }
     let what = format!("purge {} of app {app}, never to be tried again", words::count(count, "dead letter"));
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::usage(format!("nobody is here to be asked whether to {what}"))
-            .help("add --yes; --dry-run shows which it would be"));
-    }
-    let mut to = std::io::stderr();
-    write!(to, "{what}? [y/N] ")?;
-    to.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Error::failed("not_agreed", "nothing was purged")),
-    }
+    output::agree(&what, "which it would be", "nothing was purged")
 }
 
 fn show(list: &DeadLetterList, format: Format, now: Timestamp) -> Result<()> {
