@@ -17,7 +17,14 @@ pub struct Origins(Arc<Mutex<HashMap<SocketAddr, Arc<Present>>>>);
 
 /// The calls that run in one network now: one, or all of the processes that share it.
 #[derive(Debug, Default)]
-pub struct Present(Mutex<Vec<String>>);
+pub struct Present(Mutex<Spans>);
+
+#[derive(Debug, Default)]
+struct Spans {
+    running: Vec<String>,
+    /// Of the call that ended last: what is sent while none runs was begun in its name at the latest.
+    last: Option<String>,
+}
 
 /// A connection, while it is open.
 #[derive(Debug)]
@@ -42,19 +49,24 @@ impl Origins {
         Open { origins: self.clone(), from }
     }
 
-    /// The spans of the calls that may have sent what comes from `peer` now. `None`: it is no function of this node.
+    /// The spans of the calls that may have sent what comes from `peer` now: those that run, or the last one. `None`: it is no
+    /// function of this node.
     pub fn spans(&self, peer: SocketAddr) -> Option<Vec<String>> {
         let present = self.0.lock().get(&canonical(peer)).cloned()?;
-        let spans = present.0.lock().clone();
-        Some(spans)
+        let spans = present.0.lock();
+        Some(if spans.running.is_empty() {
+            spans.last.iter().cloned().collect()
+        } else {
+            spans.running.clone()
+        })
     }
 }
 
 impl Present {
-    /// Notes that the call with this span runs. It is forgotten when the returned value is dropped.
+    /// Notes that the call with this span runs, until the returned value is dropped.
     #[must_use]
     pub fn enter(self: &Arc<Self>, span: &str) -> Running {
-        self.0.lock().push(span.to_owned());
+        self.0.lock().running.push(span.to_owned());
         Running { present: Arc::clone(self), span: span.to_owned() }
     }
 }
@@ -73,8 +85,8 @@ impl Drop for Open {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut spans = self.present.0.lock();
-        if let Some(at) = spans.iter().position(|span| *span == self.span) {
-            spans.swap_remove(at);
+        if let Some(at) = spans.running.iter().position(|span| *span == self.span) {
+            spans.last = Some(spans.running.swap_remove(at));
         }
     }
 }
@@ -95,10 +107,12 @@ mod tests {
         let from: SocketAddr = "127.0.0.1:4000".parse().unwrap();
         let first = instance.enter("aa");
         let open = origins.opened(from, &instance);
-        let _second = instance.enter("bb");
+        let second = instance.enter("bb");
         assert_eq!(origins.spans("[::ffff:127.0.0.1]:4000".parse().unwrap()).unwrap(), ["aa", "bb"]);
         drop(first);
         assert_eq!(origins.spans(from).unwrap(), ["bb"]);
+        drop(second);
+        assert_eq!(origins.spans(from).unwrap(), ["bb"], "what goes on in the background is the last one's");
         drop(open);
         assert_eq!(origins.spans(from), None);
     }
