@@ -2,7 +2,8 @@
 //!
 //! **What it is:** everything two crates have to agree on. Names and ids ([`id`]), time ([`time`]),
 //! CloudEvents ([`event`]), which of them a subscription takes ([`filter`]) and how they are sent on ([`hook`]), the manifest ([`manifest`]), how an
-//! execution ends ([`outcome`]), when it is tried again ([`retry`]), how often something may be done ([`rate`]), when a schedule
+//! execution ends ([`outcome`]), when it is tried again ([`retry`]), how often something may be done ([`rate`]), which of several
+//! variants has it ([`weights`]), when a schedule
 //! fires ([`schedule`]), what the platform says of itself ([`lifecycle`]), what is remembered of it ([`record`]), where a
 //! route leads that is no function ([`upstream`], [`redirect`]), who may read it ([`cors`]), which requests come from functions of
 //! the same node ([`origin`]), and the seams behind which the outside
@@ -51,3 +52,4 @@ pub mod time;
 pub mod upstream;
 pub mod wait;
 pub mod webhook;
+pub mod weights;

@@ -13,3 +13,4 @@ mod schedule;
 mod store;
 mod time;
 mod webhook;
+mod weights;
