@@ -123,6 +123,8 @@ pub enum FailureCode {
     Expired,
     /// Somebody let go of the dead letter.
     Purged,
+    /// Somebody with the token cancelled it.
+    CancelledByOperator,
     /// The subscription does not take the event. That was found out only when its delivery was due.
     Filtered,
     /// The caller went away.
@@ -156,6 +158,7 @@ impl FailureCode {
             Self::Disabled => "disabled",
             Self::Expired => "expired",
             Self::Purged => "purged",
+            Self::CancelledByOperator => "cancelled_by_operator",
             Self::Filtered => "filtered",
             Self::Cancelled => "cancelled",
             Self::CallerEnded => "caller_ended",
@@ -199,6 +202,14 @@ impl Outcome {
         }
     }
 
+    /// What went wrong, where somebody said so.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) | Self::Rejected(failure) => Some(failure),
+            Self::Completed { .. } | Self::TimedOut { .. } | Self::Lost => None,
+        }
+    }
+
     /// How long whoever failed asked to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -218,7 +229,9 @@ impl Outcome {
                 FailureCode::Cancelled => Some(Ender::Client),
                 FailureCode::CallerEnded => Some(Ender::Caller),
                 FailureCode::Draining => Some(Ender::Shutdown),
-                FailureCode::Purged | FailureCode::NotDeployed => Some(Ender::Operator),
+                FailureCode::Purged | FailureCode::NotDeployed | FailureCode::CancelledByOperator => {
+                    Some(Ender::Operator)
+                }
                 _ => None,
             },
             Self::Completed { .. } | Self::Lost => None,

@@ -85,6 +85,15 @@ pub trait Store: Send + Sync + 'static {
     /// ([`RunRecord::purge`]). Returns those that were dead letters of `app`, in the order asked for.
     async fn purge(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError>;
 
+    /// Ends an invocation that waits or is leased, for good: see [`Cancellation`]. A lease of it is no longer held, so that of
+    /// this and a settlement exactly one happens. `None`, and nothing is done, when it is neither; else the answer to each
+    /// append. After [`StoreError::Outcome`] repeat it: `None` may then mean that it had happened.
+    async fn cancel(
+        &self,
+        cancellation: Cancellation,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Appended>>, StoreError>;
+
     /// The entry at `key`, unless it expired by `now`.
     async fn get(&self, space: &Space, key: &str, now: Timestamp) -> Result<Option<Entry>, StoreError>;
 
@@ -374,6 +383,19 @@ pub enum Verdict {
     },
 }
 
+/// How an invocation is to be ended before its time, in one transaction.
+#[derive(Debug, Clone)]
+pub struct Cancellation {
+    /// Whose.
+    pub app: AppName,
+    /// Which.
+    pub run: RunId,
+    /// One sentence, for its record ([`RunRecord::cancel`]).
+    pub reason: String,
+    /// What tells of it.
+    pub appends: Vec<Append>,
+}
+
 impl Settlement {
     /// Refuses what no settlement may be: effects without completion, a synchronous call that is not complete, the
     /// record of another run. Back ends call it first.
@@ -456,6 +478,26 @@ impl RunRecord {
     /// Makes it failed because somebody let go of the dead letter it was. Says so as [`RunRecord::expire`] does.
     pub fn purge(&mut self, now: Timestamp) {
         self.give_up(FailureCode::Purged, "the dead letter was purged", now);
+    }
+
+    /// Makes it failed because somebody cancelled it. `open`: the attempt that nobody has settled, and since when; `held`:
+    /// whether it was still being made. One that was not is added as lost, and before the next one was made it was cancelled.
+    pub fn cancel(&mut self, reason: &str, open: Option<(u32, Timestamp)>, held: bool, now: Timestamp) {
+        match open {
+            Some((number, since)) if held => {
+                let failure = Failure::new(FailureCode::CancelledByOperator, reason);
+                self.push_attempt(AttemptRecord {
+                    ran_us: now.since(since).as_micros() as u64,
+                    outcome: Outcome::Failed(failure),
+                    ..AttemptRecord::lost(number, since, now)
+                });
+                self.ended_at = None;
+                return self.end(RunState::Failed, now);
+            }
+            Some((number, since)) => self.push_attempt(AttemptRecord::lost(number, since, now)),
+            None => {}
+        }
+        self.give_up(FailureCode::CancelledByOperator, reason, now);
     }
 
     fn give_up(&mut self, code: FailureCode, message: &str, now: Timestamp) {

@@ -33,6 +33,7 @@ use crate::recorder::Lines;
 use crate::removal;
 use crate::route::{App, Target};
 use crate::trace::TraceParent;
+use crate::under_way::Stop;
 
 use answer::Whole;
 pub(crate) use answer::{Caller, Head, NoAnswer, Remember, failure_of};
@@ -59,6 +60,8 @@ pub(crate) struct Attempt {
     /// The deadline is its caller's.
     pub of_caller: bool,
     pub cancel: CancellationToken,
+    /// Says whether somebody has ended it.
+    pub stop: Option<Arc<Stop>>,
     pub effects: Effects,
     /// Events published so far, for their ids.
     pub published: usize,
@@ -123,6 +126,7 @@ impl Attempt {
             deadline,
             of_caller: false,
             cancel,
+            stop: None,
             effects: Effects::default(),
             published: 0,
             waits: 0,
@@ -212,6 +216,11 @@ impl Attempt {
     /// What was written beyond the bounds is told once, at the end.
     fn timed_out(&self) -> Outcome {
         Outcome::TimedOut { after_ms: self.timeout.as_millis() as u64, of_caller: self.of_caller }
+    }
+
+    /// What it failed with, if somebody has ended it.
+    fn stopped(&self) -> Option<Failure> {
+        self.stop.as_ref().and_then(|stop| stop.failure())
     }
 
     /// Whether it runs on when nobody is there any more to read its answer.
@@ -346,6 +355,11 @@ impl Execution {
     fn outcome(&mut self, ended: Ended, asks_for_response: bool) -> Outcome {
         if let Some(refused) = self.refused.take() {
             return refused;
+        }
+        if ended == Ended::Cancelled
+            && let Some(failure) = self.attempt.stopped()
+        {
+            return Outcome::Failed(failure);
         }
         match ended {
             Ended::Returned { events } => match self.returned(events, asks_for_response) {

@@ -413,13 +413,19 @@ impl Running {
         let Self { inner, app, target, mut record, deadline, next, cancel, taken, patience } = self;
         // The key is in use until this run is over, whether or not its caller is still there.
         let (remember, _in_use) = keyed.map(|keyed| (keyed.remember, keyed.in_use)).unzip();
+        // Fires also when somebody asks for its end, and not only when nobody wants the answer any more.
+        let cancel = cancel.child_token();
+        let under_way =
+            inner.under_way.call(RunRecord { state: RunState::Running, ..record.clone() }, &cancel);
+        let stop = under_way.first();
         let mut again = Again::new(&target, &request, deadline);
         let (mut request, mut head, mut taken, mut patience) = (request, head, taken, patience);
         let (attempt, unknown) = loop {
             let slot = match target.pool.take(&inner, Some(patience), &cancel).await {
                 Ok(slot) => slot,
                 Err(failure) => {
-                    let outcome = Outcome::Rejected(failure);
+                    let stopped = stop.as_ref().and_then(|stop| stop.failure());
+                    let outcome = Outcome::Rejected(stopped.unwrap_or(failure));
                     // Nobody may be there to hear it.
                     let _ = head.send(Err(NoAnswer::Outcome(outcome.clone(), Duration::ZERO)));
                     break (taken.unstarted(&inner, again.number(), Some(&target), outcome), false);
@@ -429,6 +435,7 @@ impl Running {
             let (timeout, cancel) = (target.settings.timeout, cancel.child_token());
             let mut attempt = Attempt::new(&inner, found, &record, again.number(), timeout, until, cancel);
             attempt.next.clone_from(&next);
+            attempt.stop.clone_from(&stop);
             attempt.of_caller = deadline.is_some_and(|deadline| deadline <= attempt.deadline);
             let caller = Caller::new(head, remember.clone(), record.clone(), again.is_possible());
             let executed = attempt.execute(slot, taken, Input::Request(request), Some(caller)).await;
@@ -436,7 +443,8 @@ impl Running {
             let Some(unheard) = unanswered.and_then(Caller::into_head) else { break (attempt, unknown) };
             let finishes = target.settings.admission.on_disconnect == OnDisconnect::Finish;
             let abandoned = unheard.is_closed() && !finishes;
-            let next = match called || abandoned || app.life.ending.is_cancelled() {
+            let ended = app.life.ending.is_cancelled() || under_way.is_stopped();
+            let next = match called || abandoned || ended {
                 true => None,
                 false => again.next(&inner).await,
             };
@@ -451,10 +459,17 @@ impl Running {
         };
         drop(permit);
         lifecycle::attempted(&inner, &app, &target, &record, &attempt);
-        if unknown && repeat::is_kept(&inner, &record.id).await {
+        let ended = ended(record, attempt);
+        if unknown && repeat::is_kept(&inner, &ended.id).await {
+            under_way.note(&RunRecord { state: RunState::Completed, ..ended });
             return;
         }
-        inner.recorder.run(ended(record, attempt));
+        under_way.note(&ended);
+        let run = ended.id.clone();
+        inner.recorder.run(ended);
+        // Who looks for it finds it in one of the two.
+        drop(under_way);
+        inner.endings.tell(&run);
     }
 }
 

@@ -19,12 +19,14 @@ use evoke_core::retry::RetryPolicy;
 use evoke_core::runtime::{Input, Request};
 use evoke_core::store::{Append, Leased, Queue, SettleError, StoredInput, Verdict, Write};
 use http::Method;
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admitted;
 use crate::attempt::{Attempt, Executed, Taken, failure_of};
 use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::settle::decide;
+use crate::under_way::Entered;
 use crate::{chain, hook, ingest, lifecycle, pool};
 use conclude::{End, conclude, unsettled};
 
@@ -125,13 +127,19 @@ struct Attempted {
 impl Delivery<'_> {
     async fn run(&self, mut admitted: Option<Admitted>) {
         let inner = self.inner;
+        let cancel = self.app.life.ending.child_token();
+        let runs = self.leased.iter().map(|leased| leased.run.id.clone());
+        let under_way = inner.under_way.deliveries(runs, &cancel);
         let mut lease_lost = pin!(keep_leases(inner, self.leased));
         for conflicts in 0..=CONFLICTS_MAX {
             let attempted = tokio::select! {
                 biased;
-                attempted = self.attempt() => attempted,
+                attempted = self.attempt(&cancel, &under_way) => attempted,
                 () = &mut lease_lost => return,
             };
+            if under_way.is_stopped() {
+                return self.give_back(&under_way).await;
+            }
             let record = attempted.as_ref().map_or_else(|record| record, |done| &done.executed.record);
             lifecycle::attempted(inner, &self.app, &self.target, &self.leased[0].run, record);
             let attempted = match attempted {
@@ -153,23 +161,35 @@ impl Delivery<'_> {
     }
 
     /// Makes one attempt: the execution with all its effects, or the record of an attempt that never began.
-    async fn attempt(&self) -> Result<Attempted, AttemptRecord> {
+    async fn attempt(
+        &self,
+        cancel: &CancellationToken,
+        under_way: &Entered,
+    ) -> Result<Attempted, AttemptRecord> {
         let Self { inner, app, target, leased, .. } = self;
         let first = &leased[0];
         let taken = Taken::now(inner);
         if let Some(disabled) = inner.hooks.refuses(target) {
             return Err(taken.unstarted(inner, first.attempt, None, disabled));
         }
-        let slot = target.pool.take(inner, None, &app.life.ending).await.map_err(|failure| {
+        let slot = target.pool.take(inner, None, cancel).await.map_err(|failure| {
             taken.unstarted(inner, first.attempt, Some(target), Outcome::Rejected(failure))
         })?;
-        let (found, cancel) = ((app.clone(), target.clone()), app.life.ending.child_token());
-        let attempt = Attempt::new(inner, found, &first.run, first.attempt, self.timeout, None, cancel);
+        let (found, cancel) = ((app.clone(), target.clone()), cancel.child_token());
+        let mut attempt = Attempt::new(inner, found, &first.run, first.attempt, self.timeout, None, cancel);
+        attempt.stop = under_way.first();
         let children = attempt.cause_of_children();
         self.tell_where_the_logs_are();
         let executed = attempt.execute(slot, taken, self.input(), None).await;
         hook::heed(inner, target, &first.run.id, &executed.record.outcome).await;
         Ok(Attempted { executed, children })
+    }
+
+    /// What somebody cancelled is over. The others of its batch were ended with it, and are made again.
+    async fn give_back(&self, under_way: &Entered) {
+        for leased in self.leased.iter().filter(|leased| !under_way.has_stopped(&leased.run.id)) {
+            release(self.inner, leased).await;
+        }
     }
 
     fn input(&self) -> Input {
@@ -222,6 +242,12 @@ impl Delivery<'_> {
                 Err(error @ SettleError::Conflict { .. }) => {
                     record.outcome = Outcome::Failed(failure_of(&error));
                     continue;
+                }
+                // Somebody has one of the batch, or cancelled it; the others need not wait until their leases run out.
+                Err(SettleError::StaleLease { run }) if self.leased.len() > 1 => {
+                    for leased in self.leased.iter().filter(|leased| leased.run.id != run) {
+                        release(inner, leased).await;
+                    }
                 }
                 Err(error) => unsettled(&self.leased[0], &error),
             }

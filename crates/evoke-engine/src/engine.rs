@@ -23,6 +23,7 @@ use crate::again::Budgets;
 use crate::call::KeysInUse;
 use crate::chain::{Rates, Spans, Starts};
 use crate::deploy::Files;
+use crate::endings::Endings;
 use crate::hook::Hooks;
 use crate::later::Later;
 use crate::lifecycle::Told;
@@ -35,6 +36,7 @@ use crate::removal::Removals;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
 use crate::subscription::Pauses;
+use crate::under_way::UnderWay;
 use crate::wait::Waits;
 use crate::{
     deploy, hook, later, lifecycle, pool, queue, recorder, removal, replay, retain, schedule, secrets,
@@ -109,6 +111,10 @@ pub(crate) struct Inner {
     pub name: String,
     pub origins: Origins,
     pub recorder: Recorder,
+    /// What is being attempted here.
+    pub under_way: UnderWay,
+    /// Whose end somebody waits for.
+    pub endings: Endings,
     pub keys_in_use: KeysInUse,
     pub vault: Vault,
     pub refusal: Refusal,
@@ -193,6 +199,8 @@ impl Engine {
             name,
             origins,
             recorder,
+            under_way: UnderWay::default(),
+            endings: Endings::default(),
             keys_in_use: KeysInUse::default(),
             vault: Vault::new(secrets_key),
             refusal: Refusal::default(),

@@ -7,6 +7,7 @@
 
 mod app;
 mod call;
+mod cancel;
 mod dead_letter;
 mod event;
 mod explain;
@@ -29,6 +30,7 @@ pub use app::{
     RevisionList, Route, Subscription,
 };
 pub use call::{Health, Later};
+pub use cancel::{CancelOrder, CancelRuns, CancelledRun, CancelledRuns};
 pub use dead_letter::{DeadLetter, DeadLetterList, DeadLetterOrder, DeadLettersDone, InputPreview};
 pub use event::{
     CloudEvent, DelayedEvent, DelayedEventList, EventList, Published, PublishedEvent, StoredEvent,

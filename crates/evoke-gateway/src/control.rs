@@ -4,6 +4,7 @@
 //! other.
 
 mod apps;
+mod cancel;
 mod dead_letters;
 mod deploy;
 mod document;
@@ -80,6 +81,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(runs::list))
         .routes(routes!(runs::get))
         .routes(routes!(runs::tree))
+        .routes(routes!(cancel::one))
+        .routes(routes!(cancel::several))
         .routes(routes!(logs::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::redrive))

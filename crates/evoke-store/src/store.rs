@@ -11,9 +11,9 @@ use evoke_core::holdings::Holdings;
 use evoke_core::id::{AppName, RunId};
 use evoke_core::record::{LogRecord, RunRecord};
 use evoke_core::store::{
-    Append, Appended, DeadLetter, DeadLetterQuery, Entry, EventQuery, Lease, Leased, ListQuery, LogQuery,
-    Queue, QueueDue, Retention, RunQuery, SettleError, Settled, Settlement, Space, Store, StoreError,
-    StoredEvent, Waiting, Write,
+    Append, Appended, Cancellation, DeadLetter, DeadLetterQuery, Entry, EventQuery, Lease, Leased, ListQuery,
+    LogQuery, Queue, QueueDue, Retention, RunQuery, SettleError, Settled, Settlement, Space, Store,
+    StoreError, StoredEvent, Waiting, Write,
 };
 use evoke_core::time::Timestamp;
 use parking_lot::Mutex;
@@ -25,6 +25,7 @@ use crate::open::{self, OpenError, OpenOptions, Opened};
 use crate::read::{self, Readers};
 use crate::table::{entries, runs};
 use crate::write::append::{Accept, Item};
+use crate::write::cancel::Cancel;
 use crate::write::erase::Erase;
 use crate::write::inbox::{Haste, Inbox};
 use crate::write::lease::{Extend, Take, Taken};
@@ -167,6 +168,17 @@ impl Store for SqliteStore {
 
     async fn purge(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError> {
         self.commit(Purge { app: app.clone(), runs: runs.to_vec(), now }, 0).await
+    }
+
+    async fn cancel(
+        &self,
+        cancellation: Cancellation,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Appended>>, StoreError> {
+        cancellation.appends.iter().try_for_each(Append::check)?;
+        let cancel = Cancel::encode(cancellation, now);
+        let bytes = cancel.size();
+        self.commit(cancel, bytes).await
     }
 
     async fn get(&self, space: &Space, key: &str, now: Timestamp) -> Result<Option<Entry>, StoreError> {

@@ -6,6 +6,7 @@
 //! piece in a transaction of its own, so that only the culprit gets the error.
 
 pub(crate) mod append;
+pub(crate) mod cancel;
 pub(crate) mod erase;
 pub(crate) mod inbox;
 pub(crate) mod lease;

@@ -5,6 +5,7 @@ mod dlq;
 mod events;
 mod keep;
 mod replay;
+mod runs;
 mod store;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub use dlq::{DeadLetterArgs, DlqVerb, HowArgs};
 pub use events::EventArgs;
 pub use keep::KeepArgs;
 pub use replay::{Moment, ReplayArgs, ReplaysVerb};
+pub use runs::{CancelArgs, Pending, RunsVerb, State};
 pub use store::StoreVerb;
 
 /// A self-hosted functions platform: source in, events through functions, nothing lost.
@@ -66,7 +68,7 @@ pub enum Command {
         #[command(subcommand)]
         verb: ReplaysVerb,
     },
-    /// See what ran, why, and what became of it.
+    /// See what ran, why, and what became of it; cancel what has not ended.
     Runs {
         /// Which.
         #[command(subcommand)]
@@ -471,50 +473,6 @@ pub enum EventsVerb {
         #[command(flatten)]
         app: AppArgs,
     },
-}
-
-/// `evoke runs …`.
-#[derive(Debug, Subcommand)]
-pub enum RunsVerb {
-    /// List runs, newest first.
-    Ls {
-        /// Only of this function.
-        #[arg(long, value_name = "FUNCTION")]
-        function: Option<String>,
-        /// Only in this state.
-        #[arg(long, value_enum)]
-        state: Option<State>,
-        /// How many.
-        #[command(flatten)]
-        page: PageArgs,
-        /// The app.
-        #[command(flatten)]
-        app: AppArgs,
-    },
-    /// Show one run: its attempts, and the tree of everything it caused.
-    Get {
-        /// Its id.
-        id: String,
-        /// The app.
-        #[command(flatten)]
-        app: AppArgs,
-    },
-}
-
-/// States of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum State {
-    /// Accepted, waiting for an attempt.
-    Queued,
-    /// An attempt is being made.
-    Running,
-    /// The handler answered.
-    Completed,
-    /// A call failed; nobody will try again.
-    Failed,
-    /// Given up after its last attempt.
-    DeadLettered,
 }
 
 /// `evoke logs`.

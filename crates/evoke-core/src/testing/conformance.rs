@@ -10,6 +10,7 @@
 
 pub mod again;
 pub mod archive;
+pub mod cancel;
 pub mod dead_letters;
 pub mod erase;
 pub mod history;
@@ -82,6 +83,9 @@ macro_rules! store_conformance {
                 redriving_starts_afresh, redriving_asks_for_the_right_app, a_purged_one_is_gone_and_its_run_says_so,
                 dead_letters_are_paged_newest_first,
                 dead_letters_survive_a_restart;
+            cancel: what_waits_never_starts, what_waits_to_be_tried_again_is_not,
+                a_cancellation_and_a_settlement_exclude_each_other, what_tells_of_it_comes_with_it,
+                only_what_is_pending_can_be, the_next_of_its_key_goes;
             keys: what_was_written_is_read, revisions_grow, expectations_are_checked,
                 a_batch_is_written_whole_or_not_at_all, writes_of_a_batch_see_each_other,
                 entries_expire, an_expired_entry_counts_as_absent, lists_are_sorted_and_bounded,

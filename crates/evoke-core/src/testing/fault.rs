@@ -18,9 +18,9 @@ use crate::holdings::Holdings;
 use crate::id::{AppName, RunId};
 use crate::record::{LogRecord, RunRecord};
 use crate::store::{
-    Append, Appended, DeadLetter, DeadLetterQuery, Entry, EventQuery, Lease, Leased, ListQuery, LogQuery,
-    Queue, QueueDue, Retention, RunQuery, SettleError, Settled, Settlement, Space, Store, StoreError,
-    StoredEvent, Waiting, Write,
+    Append, Appended, Cancellation, DeadLetter, DeadLetterQuery, Entry, EventQuery, Lease, Leased, ListQuery,
+    LogQuery, Queue, QueueDue, Retention, RunQuery, SettleError, Settled, Settlement, Space, Store,
+    StoreError, StoredEvent, Waiting, Write,
 };
 use crate::time::Timestamp;
 
@@ -178,6 +178,14 @@ impl Store for FaultyStore {
 
     async fn purge(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError> {
         self.change(self.inner.purge(app, runs, now)).await
+    }
+
+    async fn cancel(
+        &self,
+        cancellation: Cancellation,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Appended>>, StoreError> {
+        self.change(self.inner.cancel(cancellation, now)).await
     }
 
     async fn get(&self, space: &Space, key: &str, now: Timestamp) -> Result<Option<Entry>, StoreError> {

@@ -22,9 +22,9 @@ use crate::holdings::Holdings;
 use crate::id::{AppName, RunId};
 use crate::record::{LogRecord, RunRecord};
 use crate::store::{
-    Append, Appended, DeadLetter, DeadLetterQuery, Dedup, Entry, EventQuery, Lease, Leased, ListQuery,
-    LogQuery, Queue, QueueDue, Retention, RunQuery, SettleError, Settled, Settlement, Space, Store,
-    StoreError, StoredEvent, Waiting, Write,
+    Append, Appended, Cancellation, DeadLetter, DeadLetterQuery, Dedup, Entry, EventQuery, Lease, Leased,
+    ListQuery, LogQuery, Queue, QueueDue, Retention, RunQuery, SettleError, Settled, Settlement, Space,
+    Store, StoreError, StoredEvent, Waiting, Write,
 };
 use crate::time::Timestamp;
 
@@ -133,6 +133,15 @@ impl Store for MemoryStore {
     async fn purge(&self, app: &AppName, runs: &[RunId], now: Timestamp) -> Result<Vec<RunId>, StoreError> {
         let mut all = self.open()?;
         Ok(runs.iter().filter(|run| all.purge(app, run, now)).cloned().collect())
+    }
+
+    async fn cancel(
+        &self,
+        cancellation: Cancellation,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Appended>>, StoreError> {
+        cancellation.appends.iter().try_for_each(Append::check)?;
+        Ok(self.open()?.cancel(cancellation, now))
     }
 
     async fn get(&self, space: &Space, key: &str, now: Timestamp) -> Result<Option<Entry>, StoreError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use evoke_core::id::RunId;
 use evoke_core::record::AttemptRecord;
 use evoke_core::store::{
     Append, Conclusion, Leased, Queue, SettleError, Settled, Settlement, StoreError, Verdict, Write,
@@ -51,6 +52,9 @@ pub(super) async fn conclude(
             Verdict::Complete | Verdict::DeadLetter { .. } => {}
         }
     }
+    let over = |verdict: &Verdict| matches!(verdict, Verdict::Complete | Verdict::DeadLetter { .. });
+    let ended: Vec<RunId> =
+        ends.iter().filter(|end| over(&end.verdict)).map(|end| end.leased.run.id.clone()).collect();
     let mut conclusions = ends.into_iter().map(End::conclusion);
     let Some(Conclusion { lease, verdict, run }) = conclusions.next() else { return Ok(()) };
     let others = conclusions.collect();
@@ -67,6 +71,7 @@ pub(super) async fn conclude(
     for (queue, until) in again {
         inner.agenda.wake([queue], until);
     }
+    ended.iter().for_each(|run| inner.endings.tell(run));
     settled.map(drop)
 }
 

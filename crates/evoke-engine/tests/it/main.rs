@@ -3,6 +3,7 @@
 
 mod admission;
 mod calls;
+mod cancel;
 mod chains;
 mod conflicts;
 mod delivery;

@@ -52,6 +52,8 @@ pub enum EndedBy {
     Upstream,
     /// Whoever called went away, or sent something unusable.
     Caller,
+    /// Somebody with the token.
+    Operator,
 }
 
 impl EndedBy {
@@ -62,6 +64,7 @@ impl EndedBy {
             Self::Platform => "platform",
             Self::Upstream => "upstream",
             Self::Caller => "caller",
+            Self::Operator => "operator",
         }
     }
 }

@@ -45,16 +45,27 @@ pub(super) async fn list(
 ) -> Result<Json<RunList>, Refusal> {
     shared.app(&app)?;
     let limit = limit(filter.limit, 1, shared.engine.limits().page)?;
+    let root = filter.root.map(Correlation::from_text);
+    // The store knows sync calls when they have ended. They are new, so that they are on the first page.
+    let mut calls = match (&filter.before, filter.state) {
+        (None, None | Some(RunState::Running)) => shared.engine.calls_under_way(&app),
+        _ => Vec::new(),
+    };
+    calls.retain(|call| filter.function.as_ref().is_none_or(|function| *function == call.function));
+    calls.retain(|call| root.as_ref().is_none_or(|root| *root == call.cause.root));
     let query = RunQuery {
         app: Some(app),
         function: filter.function,
         state: filter.state,
-        root: filter.root.map(Correlation::from_text),
+        root,
         before: filter.before.map(RunId::from_text),
         limit: limit + 1,
         ..RunQuery::default()
     };
-    let runs = shared.engine.store().runs(&query).await?;
+    let mut runs = shared.engine.store().runs(&query).await?;
+    runs.retain(|run| !calls.iter().any(|call| call.id == run.id));
+    runs.extend(calls);
+    runs.sort_by(|a, b| b.id.cmp(&a.id));
     let (runs, next) = page(runs, limit, |run| run.id.to_string());
     Ok(Json(RunList { runs: runs.into_iter().map(Into::into).collect(), next }))
 }
@@ -96,9 +107,7 @@ pub(super) async fn tree(
 
 async fn find(shared: &Shared, app: &AppName, run: &RunId) -> Result<RunRecord, Refusal> {
     shared.app(app)?;
-    let query = RunQuery { app: Some(app.clone()), id: Some(run.clone()), limit: 1, ..RunQuery::default() };
-    let found = shared.engine.store().runs(&query).await?.into_iter().next();
-    found.ok_or_else(|| {
+    shared.engine.run(app, run).await?.ok_or_else(|| {
         Refusal::new(
             kind::UNKNOWN_RUN,
             format!("app {app} has no run {run}; it may be older than runs are kept"),

@@ -9,6 +9,7 @@ use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::{InstallError, PrepareError};
 use evoke_core::store::StoreError;
 use evoke_engine::call::{Bound, CallError};
+use evoke_engine::cancel::CancelError;
 use evoke_engine::deploy::DeployError;
 use evoke_engine::explain::ExplainError;
 use evoke_engine::hook::{HookError, TrialError};
@@ -140,6 +141,7 @@ fn kind_of(code: FailureCode) -> &'static Kind {
         | FailureCode::Gone
         | FailureCode::Disabled => kind::FUNCTION_ERROR,
         FailureCode::Cancelled | FailureCode::CallerEnded => kind::CANCELLED,
+        FailureCode::CancelledByOperator => kind::CANCELLED_BY_OPERATOR,
         FailureCode::Draining => kind::DRAINING,
     }
 }
@@ -153,6 +155,17 @@ impl From<LaterError> for Refusal {
             LaterError::Draining => draining(),
             LaterError::Unknown { run, keyed, .. } => unknown(&run, keyed, ACCEPTED),
             LaterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelError> for Refusal {
+    fn from(error: CancelError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CancelError::NotFound { .. } => Self::new(kind::UNKNOWN_RUN, detail),
+            CancelError::Ended { run } => Self::new(kind::RUN_ENDED, detail).run(&run.id),
+            CancelError::Store(error) => error.into(),
         }
     }
 }

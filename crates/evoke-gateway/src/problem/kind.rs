@@ -40,6 +40,7 @@ macro_rules! kinds {
 const CALLER: Option<EndedBy> = Some(EndedBy::Caller);
 const FUNCTION: Option<EndedBy> = Some(EndedBy::Function);
 const UPSTREAM: Option<EndedBy> = Some(EndedBy::Upstream);
+const OPERATOR: Option<EndedBy> = Some(EndedBy::Operator);
 const PLATFORM: Option<EndedBy> = Some(EndedBy::Platform);
 
 kinds! {
@@ -95,6 +96,8 @@ kinds! {
         "An app of this name is being removed, and something of it is still there. Nothing was changed; it can be deployed again when that is done.";
     WORK_PENDING: CONFLICT, false, None, "work_pending", "work pending",
         "The app has queued invocations, events that wait for their time, or waits. Nothing was removed. Let them be done, or say that they are to be dropped: `drop_pending`.";
+    RUN_ENDED: CONFLICT, false, None, "run_ended", "run has ended",
+        "The run came to an end by itself before it could be cancelled; the detail says to which. Nothing was changed.";
     ROUTE_TAKEN: CONFLICT, false, None, "route_taken", "route taken",
         "Another app has a route with the same path and method. Nothing was changed.";
     NEXT_REFUSED: CONFLICT, false, None, "next_refused", "not passed on",
@@ -157,6 +160,8 @@ kinds! {
         "The call published or wrote more than one attempt may. Nothing of it was kept.";
     EMIT_REFUSED: BAD_GATEWAY, false, PLATFORM, "emit_refused", "event refused",
         "The function published an event whose type its manifest's `emits` does not name, or one that is invalid. Nothing of the call was kept.";
+    CANCELLED_BY_OPERATOR: BAD_GATEWAY, false, OPERATOR, "cancelled_by_operator", "cancelled by the operator",
+        "Somebody with the token cancelled the run; the detail has the reason that was given. Nothing of it was kept unless it had answered before.";
     UPSTREAM_FAILED: BAD_GATEWAY, true, UPSTREAM, "upstream_failed", "upstream failed",
         "The server behind the route could not be reached, may not be, or gave no answer that is HTTP. The server's log says which.";
     UPSTREAM_BUSY: SERVICE_UNAVAILABLE, true, PLATFORM, "upstream_busy", "upstream busy",

@@ -6,6 +6,7 @@ mod auth;
 mod bodies;
 mod built_ins;
 mod calls;
+mod cancel;
 mod connections;
 mod control;
 mod cors;

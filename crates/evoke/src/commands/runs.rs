@@ -1,6 +1,7 @@
 //! `evoke runs`: what ran, why, what it caused, and how long all of it took.
 
 mod attempts;
+mod cancel;
 mod show;
 
 use evoke_core::time::{Clock as _, Timestamp};
@@ -27,6 +28,7 @@ pub async fn run(verb: RunsVerb, format: Format) -> Result {
             let list: RunList = client.get(&["apps", app.as_str(), "runs"], &query).await?;
             if format.is_json() { output::json(&list)? } else { show_list(&list, format, SystemClock.now())? }
         }
+        RunsVerb::Cancel(args) => return cancel::run(args, format).await,
         RunsVerb::Get { id, app } => {
             let (app, client) = context::app_and_client(&app)?;
             let run: Run = client.get(&["apps", app.as_str(), "runs", &id], &[]).await?;

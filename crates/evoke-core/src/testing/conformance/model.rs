@@ -31,6 +31,8 @@ enum Op {
     Settle { lease: Index, end: End },
     /// Puts a run back, if it is a dead letter.
     Redrive { run: Index },
+    /// Ends a run before its time, if it is pending.
+    Cancel { run: Index },
     /// A state write of its own.
     Write(StateWrite),
     /// Looks at everything there is.
@@ -108,6 +110,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<Index>(), 0..40_u8).prop_map(|(lease, by)| Op::Extend { lease, by }),
         8 => (any::<Index>(), end()).prop_map(|(lease, end)| Op::Settle { lease, end }),
         2 => any::<Index>().prop_map(|run| Op::Redrive { run }),
+        2 => any::<Index>().prop_map(|run| Op::Cancel { run }),
         3 => state_write().prop_map(Op::Write),
         2 => Just(Op::Look),
         4 => (0..25_u8).prop_map(|by| Op::Advance { by }),

@@ -5,8 +5,8 @@ use crate::event::Event;
 use crate::id::{AppName, RunId};
 use crate::record::{AttemptRecord, RunRecord};
 use crate::store::{
-    Append, Appended, Conclusion, Lease, Leased, NewInvocation, Queue, QueueDue, SettleError, Settled,
-    Settlement, StoredInput, StoredRequest, Verdict, Waiting,
+    Append, Appended, Cancellation, Conclusion, Lease, Leased, NewInvocation, Queue, QueueDue, SettleError,
+    Settled, Settlement, StoredInput, StoredRequest, Verdict, Waiting,
 };
 use crate::time::Timestamp;
 
@@ -319,15 +319,7 @@ impl All {
             verdict.conclude(record, now);
         }
         match verdict {
-            Verdict::Complete => {
-                let Some(invocation) = self.invocations.remove(run) else { return };
-                if let Some(at) = invocation.place.available_at() {
-                    self.available.remove(&(invocation.queue.clone(), at, run.clone()));
-                }
-                if let Some((key, _)) = &invocation.order {
-                    self.let_next(&invocation.queue, key);
-                }
-            }
+            Verdict::Complete => self.leave(run),
             Verdict::Defer { until } => self.put(run, Place::Waiting { due_at: until }),
             Verdict::Release => {
                 if let Some(invocation) = self.invocations.get_mut(run) {
@@ -372,6 +364,33 @@ impl All {
             record.purge(now);
         }
         true
+    }
+
+    pub(super) fn cancel(&mut self, cancellation: Cancellation, now: Timestamp) -> Option<Vec<Appended>> {
+        let Cancellation { app, run, reason, appends } = cancellation;
+        let is_pending = |one: &&Invocation| one.queue.app == app && !matches!(one.place, Place::Dead { .. });
+        let one = self.invocations.get(&run).filter(is_pending)?;
+        let (open, held) = match one.place {
+            Place::Held { since, .. } => (Some((one.attempts, since)), true),
+            Place::Lost { since } => (Some((one.attempts, since)), false),
+            _ => (None, false),
+        };
+        if let Some(record) = self.runs.get_mut(&run) {
+            record.cancel(&reason, open, held, now);
+        }
+        self.leave(&run);
+        Some(appends.into_iter().map(|item| self.append(item, now)).collect())
+    }
+
+    /// Takes an invocation that is over out of its queue.
+    fn leave(&mut self, run: &RunId) {
+        let Some(invocation) = self.invocations.remove(run) else { return };
+        if let Some(at) = invocation.place.available_at() {
+            self.available.remove(&(invocation.queue.clone(), at, run.clone()));
+        }
+        if let Some((key, _)) = &invocation.order {
+            self.let_next(&invocation.queue, key);
+        }
     }
 
     pub(super) fn void_leases(&mut self) {

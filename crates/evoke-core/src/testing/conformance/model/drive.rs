@@ -12,8 +12,8 @@ use super::{End, Op};
 use crate::outcome::Outcome;
 use crate::record::RunState;
 use crate::store::{
-    Append, Appended, DeadLetterQuery, EventQuery, Leased, ListQuery, NewInvocation, Retention, RunQuery,
-    SettleError, Settlement, Store, Verdict,
+    Append, Appended, Cancellation, DeadLetterQuery, EventQuery, Leased, ListQuery, NewInvocation, Retention,
+    RunQuery, SettleError, Settlement, Store, Verdict,
 };
 use crate::testing::conformance::Subject;
 use crate::testing::conformance::samples::{app, append_to, delivery, queue, run_id, space};
@@ -33,6 +33,7 @@ pub(super) async fn drive(subject: &mut impl Subject, history: &[Op]) -> Step {
             Op::Extend { lease, by } => extend(&store, &mut model, lease, *by).await?,
             Op::Settle { lease, end } => settle(&store, &mut model, lease, end).await?,
             Op::Redrive { run } => redrive(&store, &mut model, run).await?,
+            Op::Cancel { run } => cancel(&store, &mut model, run).await?,
             Op::Write(wanted) => {
                 let writes = model.writes(std::slice::from_ref(wanted));
                 let expected = model.conflict(&writes);
@@ -215,6 +216,20 @@ async fn redrive(store: &Arc<dyn Store>, model: &mut Model, which: &Index) -> St
     Ok(())
 }
 
+async fn cancel(store: &Arc<dyn Store>, model: &mut Model, which: &Index) -> Step {
+    let runs: Vec<_> = model.runs.keys().cloned().collect();
+    let Some(id) = pick(&runs, which) else { return Ok(()) };
+    let wanted =
+        Cancellation { app: app(), run: id.clone(), reason: "enough".to_owned(), appends: Vec::new() };
+    let cancelled = store.cancel(wanted, model.now).await.map_err(fail)?;
+    let pending = model.runs.get_mut(&id).filter(|run| Model::available(run.place).is_some());
+    prop_assert_eq!(cancelled.is_some(), pending.is_some());
+    if let Some(run) = pending {
+        run.place = Place::Cancelled;
+    }
+    Ok(())
+}
+
 async fn look(store: &Arc<dyn Store>, model: &Model) -> Step {
     let page = ListQuery { space: space(), prefix: String::new(), after: None, limit: 100 };
     let entries = store.list(&page, model.now).await.map_err(fail)?;
@@ -234,6 +249,7 @@ async fn look(store: &Arc<dyn Store>, model: &Model) -> Step {
             Place::Orphaned(_) => matches!(run.state, RunState::Queued | RunState::Running),
             Place::Dead => run.state == RunState::DeadLettered,
             Place::Done => run.state == RunState::Completed,
+            Place::Cancelled => run.state == RunState::Failed,
         };
         prop_assert!(allowed, "{} is {:?} and says {:?}, due {:?}", run.id, place, run.state, run.due_at);
     }
@@ -258,7 +274,8 @@ async fn sweep(store: &Arc<dyn Store>, model: &mut Model, keep: u8) -> Step {
     let events = store.events(&EventQuery { limit: 1_000, ..EventQuery::default() }).await.map_err(fail)?;
     for (key, (seq, runs)) in &model.accepted {
         if !events.iter().any(|event| event.seq == *seq) {
-            let needed = runs.iter().find(|run| model.runs[*run].place != Place::Done);
+            let needed =
+                runs.iter().find(|run| !matches!(model.runs[*run].place, Place::Done | Place::Cancelled));
             prop_assert!(needed.is_none(), "event e{} is gone, and {:?} needs it", key, needed);
             model.expired.insert(*key);
         }
@@ -295,8 +312,7 @@ async fn drain(store: &Arc<dyn Store>, mut model: Model) -> Step {
     for from in 0..2 {
         lease(store, &mut model, from, 10_000, 60).await?;
     }
-    let left =
-        |run: &&super::state::Run| !matches!(run.place, Place::Held { .. } | Place::Dead | Place::Done);
+    let left = |run: &&super::state::Run| matches!(run.place, Place::Waiting(_) | Place::Orphaned(_));
     prop_assert_eq!(model.runs.values().filter(left).count(), 0);
     Ok(())
 }

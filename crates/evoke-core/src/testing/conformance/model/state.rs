@@ -46,6 +46,7 @@ pub(super) enum Place {
     Orphaned(Timestamp),
     Dead,
     Done,
+    Cancelled,
 }
 
 impl Model {
@@ -163,7 +164,7 @@ impl Model {
     pub fn available(place: Place) -> Option<Timestamp> {
         match place {
             Place::Waiting(at) | Place::Held { until: at, .. } | Place::Orphaned(at) => Some(at),
-            Place::Dead | Place::Done => None,
+            Place::Dead | Place::Done | Place::Cancelled => None,
         }
     }
 }
