@@ -11,7 +11,8 @@ use evoke_engine::call::{Answered, CallRequest};
 use evoke_engine::ingest::{Accepted, LaterCall};
 use evoke_engine::next::Onward;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use http::{Method, Request, StatusCode, Version, request};
+use http::uri::Authority;
+use http::{Method, Request, StatusCode, Uri, Version};
 
 use crate::api::{Later, PROBLEM_HEADER, RUN_HEADER};
 use crate::body::{Answer, Pump, intake, whole};
@@ -47,7 +48,7 @@ pub(crate) async fn answer(
     let key = idempotency_key(&parts.headers)?;
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let from = shared.engine.arrival(&parts.headers, peer);
-    let authority = authority(&parts)?;
+    let authority = authority(parts.version, &parts.uri, &parts.headers)?;
     let trigger =
         Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
     let asynchronously = take_respond_async(&mut parts.headers);
@@ -83,25 +84,31 @@ pub(crate) async fn answer(
 }
 
 /// What the request was addressed to, for the URI the function sees.
-pub(crate) fn authority(parts: &request::Parts) -> Result<String, Refusal> {
+pub(crate) fn authority(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, Refusal> {
     let refused = |what: &str| Refusal::new(kind::INVALID_REQUEST, format!("header Host {what}"));
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next();
     // More than one is refused also where the target names the host (RFC 9112, 3.2).
-    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
+    if hosts.next().is_some() {
         return Err(refused("is given more than once"));
     }
-    if let Some(authority) = parts.uri.authority() {
-        return Ok(authority.as_str().to_owned());
-    }
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), _) => {
-            let host: Option<http::uri::Authority> = host.to_str().ok().and_then(|host| host.parse().ok());
-            host.map(|host| host.as_str().to_owned())
-                .ok_or_else(|| refused("is not a host name with an optional port"))
-        }
-        (None, _) if parts.version < Version::HTTP_11 => Ok("localhost".to_owned()),
-        (None, _) => Err(refused("is missing")),
-    }
+    let of_field = |host: &HeaderValue| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    let named = match (uri.authority(), host) {
+        (Some(authority), _) => Some(authority.clone()),
+        (None, Some(host)) => of_field(host),
+        (None, None) if version < Version::HTTP_11 => return Ok("localhost".to_owned()),
+        (None, None) => return Err(refused("is missing")),
+    };
+    let named = named.filter(is_host).ok_or_else(|| refused("is not a host name with an optional port"))?;
+    Ok(named.as_str().to_owned())
+}
+
+/// Whether it is nothing but a host and a port: a user's name there is a way to look like another host (RFC 9110, 4.2.4).
+fn is_host(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let port = text.strip_prefix(authority.host()).map(|port| port.strip_prefix(':').unwrap_or(port));
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    !authority.host().is_empty() && !text.contains('@') && port.is_some_and(is_port)
 }
 
 fn later(app: &AppName, accepted: Accepted) -> Response {

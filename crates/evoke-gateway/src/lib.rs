@@ -27,6 +27,8 @@ mod report;
 mod serve;
 mod tunnel;
 mod upstream;
+mod vet;
+mod wire;
 
 pub use control::openapi;
 pub use gateway::{Bounds, Gateway};

@@ -9,14 +9,15 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body as HttpBody;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,6 +33,11 @@ use crate::control::{self, Hosts};
 use crate::data;
 use crate::gateway::{Gateway, Peer, Shared};
 use crate::problem::{Refusal, kind};
+use crate::tunnel::MaySwitch;
+use crate::vet::vet;
+use crate::wire::{Fault, Guard, HeadBounds, Verdict};
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How long to wait when a connection cannot be accepted, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -160,16 +166,30 @@ impl Listener {
     async fn connection(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         // Answers are written in one piece; waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let begun = Arc::new(AtomicBool::new(false));
+        let verdict = Verdict::default();
+        let limits = self.shared.engine.limits();
+        let bounds = HeadBounds { bytes: limits.header_bytes.max(8 << 10), fields: limits.headers };
+        let stream = Guard::new(stream, bounds, verdict.clone());
+        let begun = AtomicU64::new(0);
         let service = service_fn(|request| {
-            begun.store(true, Ordering::Relaxed);
-            let listener = self.clone();
-            Box::pin(async move { Ok::<_, Infallible>(listener.answer(request, peer).await) })
+            let nth = begun.fetch_add(1, Ordering::Relaxed);
+            let (listener, verdict) = (self.clone(), verdict.clone());
+            Box::pin(async move {
+                Ok::<_, Infallible>(match verdict.on(nth) {
+                    Some(fault) => listener.refuse(fault, peer),
+                    None => {
+                        let response = listener.clone().answer(request, peer, verdict.is_last(nth)).await;
+                        // What anybody made of a body that is none is a consequence; the cause is told.
+                        let fault = verdict.on_body(nth).filter(|_| response.status().as_u16() >= 400);
+                        fault.map_or(response, |fault| listener.refuse(fault, peer))
+                    }
+                })
+            })
         });
         // hyper's own timer starts when it knows the version, which needs bytes from the client.
         let silent = async {
             tokio::time::sleep(self.shared.bounds.head_timeout).await;
-            if begun.load(Ordering::Relaxed) {
+            if begun.load(Ordering::Relaxed) > 0 {
                 std::future::pending::<()>().await;
             }
         };
@@ -196,8 +216,31 @@ impl Listener {
         drop(place);
     }
 
-    /// Whatever happens, the client gets an answer.
-    async fn answer(self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    /// What is no request ends the connection.
+    fn refuse(&self, fault: Fault, peer: SocketAddr) -> Response {
+        tracing::info!(%peer, %fault, "a request was refused for its form");
+        let mut response = Refusal::from(fault).into_response();
+        response.headers_mut().insert(CONNECTION, CLOSE);
+        response
+    }
+
+    /// Whatever happens, the client gets an answer. `may_switch`: nothing is known of the bytes that follow.
+    async fn answer(self, mut request: Request<Incoming>, peer: SocketAddr, may_switch: bool) -> Response {
+        if may_switch {
+            request.extensions_mut().insert(MaySwitch);
+        }
+        let mut response = match vet(&mut request) {
+            Ok(()) => self.answer_vetted(request, peer).await,
+            Err(refusal) => refusal.into_response(),
+        };
+        // Nobody has looked at what the client sent after it.
+        if may_switch && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        response
+    }
+
+    async fn answer_vetted(self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         let Ok(_place) = self.requests.try_acquire() else {
             let limit = self.shared.bounds.requests as u64;
             let detail = format!("{limit} requests are being answered, and there is no place for another");

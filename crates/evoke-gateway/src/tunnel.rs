@@ -8,9 +8,9 @@ use std::time::Duration;
 use axum::body::Body as HttpBody;
 use axum::response::Response;
 use evoke_core::upstream::Passing;
+use http::StatusCode;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use http::request::Parts;
-use http::{Method, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -26,6 +26,10 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 /// Bytes on their way in one direction.
 const BUFFER_BYTES: usize = 16 << 10;
 
+/// Marks a request whose connection may switch to another protocol after it: a GET over HTTP/1.1 with `Upgrade: websocket`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MaySwitch;
+
 /// A client that wants a WebSocket, and the place it would have.
 pub(crate) struct Wish {
     client: OnUpgrade,
@@ -35,8 +39,8 @@ pub(crate) struct Wish {
 impl Wish {
     /// Takes it out of a request, if it is one.
     pub fn of(shared: &Shared, parts: &mut Parts) -> Result<Option<Self>, Refusal> {
-        let one = parts.method == Method::GET && parts.version == Version::HTTP_11;
-        if !one || !names(&parts.headers, CONNECTION, "upgrade") || !is_websocket(&parts.headers) {
+        let may = parts.extensions.get::<MaySwitch>().is_some();
+        if !may || !is_websocket(&parts.headers) {
             return Ok(None);
         }
         let Some(client) = parts.extensions.remove::<OnUpgrade>() else { return Ok(None) };
@@ -129,9 +133,4 @@ fn is_websocket(headers: &HeaderMap) -> bool {
     let mut upgrades = headers.get_all(UPGRADE).iter();
     let one = upgrades.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
     one && upgrades.next().is_none()
-}
-
-fn names(headers: &HeaderMap, field: http::HeaderName, token: &str) -> bool {
-    let values = headers.get_all(field).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>();
-    values.iter().flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case(token))
 }

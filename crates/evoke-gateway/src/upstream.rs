@@ -38,7 +38,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, Refusal> {
     let upstream = &to.upstream;
     let (mut parts, body) = request.into_parts();
-    let asked_for = authority(&parts)?;
+    let asked_for = authority(parts.version, &parts.uri, &parts.headers)?;
     if fields::has_passed(&parts.headers, &shared.pseudonym) {
         let detail =
             format!("route {} of app {} leads to {} and back here", to.route, to.app, upstream.shown());

@@ -31,7 +31,7 @@ pub(super) async fn answer(
     let shared = &line.shared;
     let (parts, body) = request.into_parts();
     let head = parts.clone();
-    let authority = authority(&parts)?;
+    let authority = authority(parts.version, &parts.uri, &parts.headers)?;
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let arrival = shared.engine.arrival(&parts.headers, peer);
     let trigger =

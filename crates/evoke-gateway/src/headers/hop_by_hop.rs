@@ -2,8 +2,9 @@
 
 use http::header::{CONNECTION, HeaderMap, HeaderName, TRAILER};
 
-const ALWAYS: [&str; 9] = [
+const ALWAYS: [&str; 10] = [
     "connection",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",

@@ -46,6 +46,8 @@ const PLATFORM: Option<EndedBy> = Some(EndedBy::Platform);
 kinds! {
     INVALID_REQUEST: BAD_REQUEST, false, None, "invalid_request", "invalid request",
         "A part of the request is malformed: the path, the query, a header field or the JSON of the body. The detail names it.";
+    MESSAGE_REFUSED: BAD_REQUEST, false, CALLER, "message_refused", "not HTTP to the letter",
+        "The bytes of the request are not HTTP/1.1 to the letter, so that another server could take them for another request, or for two. The detail names the rule. The connection is closed.";
     INVALID_EVENT: BAD_REQUEST, false, None, "invalid_event", "not a CloudEvent",
         "What was published breaks a rule of CloudEvents 1.0, or is over the size of one event. The detail names the attribute and the rule; none of a batch was accepted.";
     BODY_ABORTED: BAD_REQUEST, true, CALLER, "body_aborted", "request body ended early",
@@ -116,6 +118,8 @@ kinds! {
         "No event that is still kept was accepted in the range. `evoke events ls` lists those there are.";
     KEY_REUSED: UNPROCESSABLE_ENTITY, false, None, "key_reused", "idempotency key reused",
         "The `Idempotency-Key` was used within the last day for a different request. Choose another one.";
+    EXPECTATION_REFUSED: EXPECTATION_FAILED, false, CALLER, "expectation_refused", "expectation refused",
+        "The request has an `Expect` other than `100-continue`.";
     INVALID_BUNDLE: UNPROCESSABLE_ENTITY, false, None, "invalid_bundle", "unusable bundle",
         "The deployed archive is not a usable tar, or over a limit. Nothing was changed.";
     INVALID_MANIFEST: UNPROCESSABLE_ENTITY, false, None, "invalid_manifest", "invalid manifest",
@@ -146,6 +150,8 @@ kinds! {
         "A record on disk does not have the checksum it was written with. The server's log names it.";
     STORE_INVALID_CALL: INTERNAL_SERVER_ERROR, false, PLATFORM, "store_invalid_call", "internal error",
         "Evoke used its store in a way the store refuses: a mistake in Evoke itself. The server's log has more; please report it.";
+    CODING_REFUSED: NOT_IMPLEMENTED, false, CALLER, "coding_refused", "transfer coding refused",
+        "The request has a `Transfer-Encoding` other than `chunked`. The connection is closed.";
     FUNCTION_ERROR: BAD_GATEWAY, false, FUNCTION, "function_error", "function failed",
         "The handler threw, or returned something that is no answer. The run has the message and the logs.";
     INIT_ERROR: BAD_GATEWAY, false, FUNCTION, "init_error", "function could not be loaded",

@@ -91,7 +91,7 @@ async fn an_upstream_gets_the_request_with_the_fields_of_this_hop_and_no_others(
             .await;
     let request = world
         .to_data(Method::POST, "/api/a%20b/c?q=%2F&r")
-        .header("connection", "x-secret, content-length")
+        .header("connection", "x-secret, keep-alive")
         .header("x-secret", "1")
         .header("x-forwarded-for", "6.6.6.6")
         .header("forwarded", "for=6.6.6.6")

@@ -25,6 +25,7 @@ mod replay;
 mod reports;
 mod retention;
 mod search;
+mod smuggling;
 mod store;
 mod storm;
 mod subscriptions;

@@ -1,0 +1,139 @@
+//! What a request must be before anything acts on it, whatever brought it: one host, a target that is a path, no field that
+//! another server would take for another. What the bytes of HTTP/1 must be is in [`crate::wire`]; that of HTTP/2 is h2's part.
+
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue};
+use http::{Method, Request, Version};
+
+use crate::call::authority;
+use crate::problem::{Refusal, kind};
+
+/// Fields for everybody a request passes, which `Connection` may not take away (RFC 9110, 7.6.1): what is behind would miss
+/// who sent it, where to, or where it ends.
+const END_TO_END: [&str; 24] = [
+    "authorization",
+    "cache-control",
+    "cdn-loop",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "idempotency-key",
+    "max-forwards",
+    "origin",
+    "prefer",
+    "range",
+    "traceparent",
+    "tracestate",
+    "true-client-ip",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
+/// Fields that a name with underscores may not stand for: CGI, WSGI and much else cannot tell `_` from `-`.
+const NOT_TO_BE_ALIKE: [&str; 5] = ["connection", "keep-alive", "te", "transfer-encoding", "upgrade"];
+const FORWARDED: &str = "x-forwarded-";
+
+/// Refuses what is ambiguous, and makes the same request of what says the same in different words: the host is in `Host`, and
+/// cookies are in one field (RFC 9113, 8.2.3).
+pub(crate) fn vet<B>(request: &mut Request<B>) -> Result<(), Refusal> {
+    if request.method() == Method::CONNECT {
+        return Ok(());
+    }
+    target(request)?;
+    host(request)?;
+    let headers = request.headers();
+    connection(headers)?;
+    lookalikes(headers)?;
+    expectation(headers)?;
+    if request.version() == Version::HTTP_2 {
+        join_cookies(request.headers_mut());
+    }
+    Ok(())
+}
+
+fn invalid(detail: impl Into<String>) -> Refusal {
+    Refusal::new(kind::INVALID_REQUEST, detail)
+}
+
+fn target<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let uri = request.uri();
+    let path = uri.path();
+    let is_all = path == "*" && request.method() == Method::OPTIONS;
+    if !is_all && !path.starts_with('/') {
+        return Err(invalid("the request's target is neither a path nor a URL with one"));
+    }
+    match uri.scheme_str() {
+        None | Some("http" | "https") => Ok(()),
+        Some(scheme) => Err(invalid(format!("the request's target is of the scheme {scheme}, not of http"))),
+    }
+}
+
+/// RFC 9112, 3.2 and 3.2.2; RFC 9113, 8.3.1.
+fn host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
+    let asked_for = authority(request.version(), request.uri(), request.headers())?;
+    let said = request.headers().get(HOST);
+    // HTTP/1 has the target win, HTTP/2 wants them to be the same.
+    if request.version() == Version::HTTP_2
+        && said.is_some_and(|said| !said.as_bytes().eq_ignore_ascii_case(asked_for.as_bytes()))
+    {
+        return Err(invalid("header Host is not what :authority says"));
+    }
+    if let (true, Ok(one)) =
+        (said.is_some() || request.version() == Version::HTTP_2, HeaderValue::from_str(&asked_for))
+    {
+        request.headers_mut().insert(HOST, one);
+    }
+    Ok(())
+}
+
+fn connection(headers: &HeaderMap) -> Result<(), Refusal> {
+    let options = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    for option in options.map(<[u8]>::trim_ascii) {
+        let taken = END_TO_END.iter().find(|name| option.eq_ignore_ascii_case(name.as_bytes()));
+        if let Some(name) = taken {
+            let detail = format!("header Connection names {name}, which is for everybody the request passes");
+            return Err(invalid(detail));
+        }
+    }
+    Ok(())
+}
+
+fn lookalikes(headers: &HeaderMap) -> Result<(), Refusal> {
+    for name in headers.keys().map(http::HeaderName::as_str).filter(|name| name.contains('_')) {
+        let alike = name.replace('_', "-");
+        let known = END_TO_END.iter().chain(&NOT_TO_BE_ALIKE).any(|known| *known == alike);
+        if known || alike.starts_with(FORWARDED) {
+            let detail = format!("header {name} could be taken for {alike}, which it is not");
+            return Err(invalid(detail));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 9110, 10.1.1.
+fn expectation(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut expected = headers.get_all(EXPECT).iter();
+    let (Some(first), more) = (expected.next(), expected.next()) else { return Ok(()) };
+    if more.is_none() && first.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+        return Ok(());
+    }
+    let detail = "header Expect is not 100-continue, the only expectation there is";
+    Err(Refusal::new(kind::EXPECTATION_REFUSED, detail))
+}
+
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() < 2 {
+        return;
+    }
+    if let Ok(one) = HeaderValue::from_bytes(&cookies.join(b"; ".as_slice())) {
+        headers.insert(COOKIE, one);
+    }
+}
