@@ -1,6 +1,8 @@
 //! Decorators that need no code: what the manifest says of them. What they do with requests is the gateway's.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -32,12 +34,26 @@ pub enum BuiltIn {
     },
     /// Members that a JSON object lacks are added, with these values.
     Defaults(Map<String, Value>),
+    /// A JSON body has to be valid by a schema.
+    Schema(Schema),
     /// Bytes that a body may have.
     MaxBody(u64),
     /// Only those who are known pass.
     Check(Check),
     /// Only so many pass in a time.
     Rate(Rate),
+    /// Answers are kept in so many bytes of memory, and given again as long as they say (RFC 9111).
+    Cache(u64),
+}
+
+/// A JSON Schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// The file of the app that it is in, when it does not stand in the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The schema itself; null until its file has been read, which deploying does.
+    pub schema: Arc<Value>,
 }
 
 /// Changes of header fields: first those that are removed, then those that are set.

@@ -4,6 +4,8 @@ mod capacity;
 mod contents;
 mod current;
 mod files;
+mod kept;
+mod schemas;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,6 +111,16 @@ pub enum DeployError {
     /// Its functions can call each other in a circle, and its manifest forbids that.
     #[error("app.loops is \"deny\", and functions can lead to each other in a circle: {}", .0.join("; "))]
     Loops(Vec<String>),
+    /// The JSON Schema of a decorator cannot be used.
+    #[error("decorator {decorator}: the schema in {}: {reason}", file.display())]
+    Schema {
+        /// The decorator.
+        decorator: FunctionName,
+        /// Its file; `evoke.toml` where it stands there.
+        file: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Another app has the same route.
     #[error("route {route} is already taken by app {owner}")]
     RouteTaken {
@@ -154,7 +166,7 @@ impl Engine {
         let inner = &self.0;
         let _work = inner.begin().ok_or(DeployError::Draining)?;
         let contents = Contents::read(&bundle, &inner.limits).map_err(DeployError::Bundle)?;
-        let manifest = parse(&contents.manifest, MANIFEST, &|path| contents.kind(path))?;
+        let mut manifest = parse(&contents.manifest, MANIFEST, &|path| contents.kind(path))?;
         if manifest.app != *addressed {
             return Err(DeployError::OtherApp { found: manifest.app, addressed: addressed.clone() });
         }
@@ -168,7 +180,9 @@ impl Engine {
                 "the app has {subscriptions} subscriptions, the limit is {limit}"
             )));
         }
+        schemas::read(&mut manifest, &bundle)?;
         let mut warnings = circles(&manifest)?;
+        warnings.extend(kept::before_checks(&manifest));
         let missing = inner.vault.missing(&manifest);
         if !missing.is_empty() {
             return Err(DeployError::Secrets(missing));

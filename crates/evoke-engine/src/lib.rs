@@ -45,6 +45,7 @@ pub mod report;
 mod retain;
 pub mod route;
 pub mod schedule;
+pub mod schema;
 pub mod secrets;
 mod settle;
 pub mod subscription;

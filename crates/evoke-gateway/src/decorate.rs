@@ -41,10 +41,12 @@ impl Line {
         from: Option<Onward>,
     ) -> BoxFuture<'static, Result<Response, Refusal>> {
         Box::pin(async move {
-            match self.route.decorators.get(at).cloned() {
-                Some(Decorator::Function(name)) => function::answer(&self, at, name, request, from).await,
+            match self.route.decorators.get(at) {
+                Some(Decorator::Function(name)) => {
+                    function::answer(&self, at, name.clone(), request, from).await
+                }
                 Some(Decorator::BuiltIn(name, rule)) => {
-                    builtin::answer(&self, at, (&name, &rule), request, from).await
+                    builtin::answer(&self, at, (name, rule), request, from).await
                 }
                 None => data::reach(&self.shared, self.route.clone(), request, from).await,
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body as HttpBody;
+use evoke_core::decorator::{Rate, Schema};
 use evoke_core::id::{AppName, FunctionName};
 use evoke_core::upstream::Forward;
 use evoke_engine::Engine;
@@ -16,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::TokenHash;
 use crate::body::Cap;
-use crate::decorate::builtin::Limiters;
+use crate::decorate::builtin::{Cached, Compiled, Keep, Limiter, Memory};
 use crate::problem::{Refusal, kind};
 use crate::report::Rates;
 
@@ -56,6 +57,10 @@ pub struct Bounds {
     pub body_timeout: Duration,
     /// Bytes of such bodies held at the same time: of asynchronous calls, calls with a key, and publishes; more are refused.
     pub held_bytes: u64,
+    /// Bytes of answers that decorators keep, all together; what does not fit is not kept.
+    pub cached_bytes: u64,
+    /// Large bodies checked by a schema at the same time; further ones wait.
+    pub checks: usize,
     /// WebSockets that pass through to upstreams.
     pub tunnels: usize,
     /// Followers of logs.
@@ -76,6 +81,8 @@ impl Default for Bounds {
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
             held_bytes: 256 << 20,
+            cached_bytes: 512 << 20,
+            checks: 2,
             tunnels: 1_024,
             followers: 64,
             deployments: 2,
@@ -106,7 +113,14 @@ pub(crate) struct Shared {
     pub deployments: Arc<Semaphore>,
     pub rates: Rates,
     /// The rates of decorators.
-    pub limiters: Limiters,
+    pub limiters: Keep<Rate, Limiter>,
+    /// The schemas of decorators.
+    pub schemas: Keep<Schema, Compiled>,
+    /// The answers that decorators keep, by their size and the deployment they are of.
+    pub caches: Keep<(u64, u64), Memory>,
+    pub cached: Arc<Cached>,
+    /// Large bodies being checked by a schema.
+    pub checks: Semaphore,
     held_kib: Semaphore,
 }
 
@@ -126,7 +140,11 @@ impl Shared {
             followers: Arc::new(Semaphore::new(bounds.followers)),
             deployments: Arc::new(Semaphore::new(bounds.deployments)),
             rates: Rates::default(),
-            limiters: Limiters::default(),
+            limiters: Keep::default(),
+            schemas: Keep::default(),
+            caches: Keep::default(),
+            cached: Arc::new(Cached::new(bounds.cached_bytes)),
+            checks: Semaphore::new(bounds.checks),
             held_kib: Semaphore::new(held_kib.min(Semaphore::MAX_PERMITS)),
             bounds,
         }

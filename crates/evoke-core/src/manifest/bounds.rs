@@ -38,6 +38,14 @@ pub const FIELD_CHANGES_MAX: usize = 64;
 pub const CREDENTIALS_MAX: usize = 100;
 /// The most bytes that a decorator may bound bodies to.
 pub const DECORATED_BODY_MAX: u64 = 1 << 30;
+/// Bytes of a JSON Schema. What it may cost to check a value by it is the engine's to bound.
+pub const SCHEMA_BYTES_MAX: usize = 64 << 10;
+/// Bytes of all JSON Schemas of an app together.
+pub const SCHEMAS_BYTES_MAX: usize = 512 << 10;
+/// The least memory of a cache.
+pub const CACHE_BYTES_MIN: u64 = 64 << 10;
+/// The most memory of a cache.
+pub const CACHE_BYTES_MAX: u64 = 256 << 20;
 /// The most requests of a rate.
 pub const RATE_MAX: u32 = 1_000_000;
 /// The shortest time of a rate.

@@ -21,6 +21,7 @@ const FILES: &[&str] = &[
     "typed.mts",
     "functions/deep.ts",
     "bootstrap",
+    "schema.json",
     "tool.rb",
     "resize.rs",
     "resize.wasm",

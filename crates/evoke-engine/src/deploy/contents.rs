@@ -70,7 +70,7 @@ impl Contents {
 }
 
 /// The path without `.`, or `None` when it is absolute or has `..`.
-fn inside(path: &Path) -> Option<PathBuf> {
+pub(super) fn inside(path: &Path) -> Option<PathBuf> {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {

@@ -78,8 +78,8 @@ pub struct Limit {
     pub value: u64,
 }
 
-/// One thing that is wrong with a deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// One thing that is wrong with a deployment, or with a body.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemItem {
     /// What is wrong.
     pub message: String,
@@ -103,4 +103,7 @@ pub struct ProblemItem {
     /// The function it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
+    /// The part of the request's body (JSON pointer, RFC 6901; empty for the whole).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
 }

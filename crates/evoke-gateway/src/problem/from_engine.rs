@@ -318,6 +318,8 @@ impl From<DeployError> for Refusal {
             }
             DeployError::Secrets(_) => Self::new(kind::SECRETS_MISSING, detail),
             DeployError::DoesNotFit(_) => Self::new(kind::DOES_NOT_FIT, detail),
+            DeployError::Schema { file, reason, .. } => Self::new(kind::INVALID_SOURCE, detail)
+                .errors(vec![source(file.display().to_string(), reason)]),
             DeployError::Loops(_) => Self::new(kind::LOOP_DECLARED, detail),
             DeployError::RouteTaken { .. } => Self::new(kind::ROUTE_TAKEN, detail),
             DeployError::Concurrent(_) => Self::new(kind::CONCURRENT_DEPLOY, detail),
@@ -350,11 +352,10 @@ fn items(errors: &ManifestErrors) -> Vec<ProblemItem> {
         message: problem.message.clone(),
         code: problem.code.to_string(),
         help: problem.help.clone(),
-        output: Vec::new(),
         file: Some(problem.file.clone()),
         line: Some(problem.line),
         column: Some(problem.column),
-        function: None,
+        ..ProblemItem::default()
     };
     errors.problems().iter().map(item).collect()
 }
@@ -363,12 +364,8 @@ fn source(file: String, message: String) -> ProblemItem {
     ProblemItem {
         message,
         code: kind::INVALID_SOURCE.code.to_owned(),
-        help: None,
-        output: Vec::new(),
         file: Some(file),
-        line: None,
-        column: None,
-        function: None,
+        ..ProblemItem::default()
     }
 }
 
@@ -380,8 +377,7 @@ fn not_installed(error: InstallError) -> ProblemItem {
         output: error.output,
         file: Some(error.file),
         line: error.line,
-        column: None,
-        function: None,
+        ..ProblemItem::default()
     }
 }
 
@@ -390,11 +386,8 @@ fn does_not_load(function: &FunctionName, failure: Failure) -> ProblemItem {
         message: failure.message,
         code: failure.code.as_str().to_owned(),
         help: failure.stack,
-        output: Vec::new(),
-        file: None,
-        line: None,
-        column: None,
         function: Some(function.to_string()),
+        ..ProblemItem::default()
     }
 }
 

@@ -138,6 +138,8 @@ kinds! {
         "A function's `memory`, or all `min_instances` together, are more than the node has for instances. Nothing was changed.";
     LOOP_DECLARED: UNPROCESSABLE_ENTITY, false, PLATFORM, "loop_declared", "functions call each other in a circle",
         "The manifest has `loops = \"deny\"` and its functions can lead to each other in a circle, by `emits` and `on` or by `calls`; the detail names it. Nothing was changed.";
+    INVALID_BODY: UNPROCESSABLE_ENTITY, false, None, "invalid_body", "invalid body",
+        "A decorator of the route has a JSON Schema, and the body is not valid by it. `errors` lists what is wrong, each with the `pointer` to its place.";
     OVERLOADED: TOO_MANY_REQUESTS, true, PLATFORM, "overloaded", "overloaded",
         "A bound of the function, of its app or of the path on what is done or waits at the same time was reached; `limit` names it. Or more calls came than could be taken for some time, or the call would have waited longer than it may. Try again after `Retry-After`.";
     RATE_LIMITED: TOO_MANY_REQUESTS, true, PLATFORM, "rate_limited", "too many requests",
@@ -190,6 +192,8 @@ kinds! {
         "The store did not take what the call wrote and published, or did not say whether it did; the run says which.";
     STORE_CLOSED: SERVICE_UNAVAILABLE, true, PLATFORM, "store_closed", "store closed",
         "The store refuses further work, because it is shutting down or because a write to disk failed. The server must be started again.";
+    NOT_CACHED: GATEWAY_TIMEOUT, false, CALLER, "not_cached", "nothing kept",
+        "The request has `Cache-Control: only-if-cached`, and the cache that stands before has no fresh answer.";
     TIMED_OUT: GATEWAY_TIMEOUT, true, PLATFORM, "timed_out", "function timed out",
         "The call reached the function's time limit and was ended; nothing of it was kept unless it had answered before.";
     TOO_LATE: GATEWAY_TIMEOUT, true, PLATFORM, "too_late", "no time left",

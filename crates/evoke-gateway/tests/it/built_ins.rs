@@ -148,3 +148,63 @@ async fn several_stand_in_their_order() {
     let outer = world(rules, "\"small\", \"fill\"").await;
     assert_eq!(with(&outer, &fields, "{}").await.json()["body"], "{\"a\":1}");
 }
+
+#[tokio::test]
+async fn a_body_has_to_be_valid_by_a_schema() {
+    let rule = "[decorators.valid]\nschema = { type = \"object\", required = [\"id\"], properties = { id = { type = \"integer\" }, tags = { items = { maxLength = 3 } } } }\n";
+    let world = world(rule, "\"valid\"").await;
+    let good = with(&world, &[JSON], "{\"id\": 1, \"tags\": [\"a\"]}").await;
+    assert_eq!(good.json()["body"], "{\"id\": 1, \"tags\": [\"a\"]}");
+    let bad = with(&world, &[JSON], "{\"id\": \"secret\", \"tags\": [\"a\", \"long\"]}").await;
+    assert_eq!((bad.status.as_u16(), bad.code().as_str()), (422, "invalid_body"));
+    let errors = bad.json()["errors"].clone();
+    let pointers: Vec<&str> =
+        errors.as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+    assert_eq!(pointers, ["/id", "/tags/1"]);
+    assert!(!bad.text().contains("secret"), "{}", bad.text());
+    for (field, body, status) in
+        [(JSON, "{", 400), (("content-type", "text/plain"), "{\"id\": 1}", 415), (JSON, "", 400)]
+    {
+        assert_eq!(with(&world, &[field], body).await.status.as_u16(), status, "{body}");
+    }
+    let get =
+        send(world.data, world.to_data(Method::GET, "/x").body(Full::<Bytes>::default()).unwrap()).await;
+    assert_eq!(get.status, StatusCode::OK);
+    // One that is checked on a thread of its own.
+    let tags = vec!["\"abc\""; 10_000].join(",");
+    let large = with(&world, &[JSON], format!("{{\"id\": 1, \"tags\": [{tags}]}}")).await;
+    assert_eq!(large.status, StatusCode::OK);
+    let large = with(&world, &[JSON], format!("{{\"id\": 1, \"tags\": [{tags}, \"abcd\"]}}")).await;
+    assert_eq!(large.json()["errors"][0]["pointer"], "/tags/10000");
+}
+
+#[tokio::test]
+async fn a_schema_that_asks_for_more_than_there_is_time_for_ends_the_request_and_nothing_else() {
+    let defs: Vec<String> = (0..40)
+        .map(|i| {
+            format!(
+                "a{i} = {{ allOf = [{{ \"$ref\" = \"#/$defs/a{0}\" }}, {{ \"$ref\" = \"#/$defs/a{0}\" }}] }}",
+                i + 1
+            )
+        })
+        .collect();
+    let rule = format!(
+        "[decorators.dear]\nschema = {{ \"$ref\" = \"#/$defs/a0\", \"$defs\" = {{ {}, a40 = {{ type = \"object\" }} }} }}\n",
+        defs.join(", ")
+    );
+    let world = world(&rule, "\"dear\"").await;
+    let reply = with(&world, &[JSON], "{}").await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_str()), (413, "too_large"));
+    assert_eq!(reply.json()["limit"]["name"], "schema_steps");
+}
+
+#[tokio::test]
+async fn a_schema_that_cannot_be_used_is_not_deployed() {
+    let world = World::new().await;
+    let app = AppName::new("shop").unwrap();
+    let rule = "[decorators.far]\nschema = { \"$ref\" = \"http://127.0.0.1:9/x.json\" }\n";
+    let error =
+        world.engine.deploy(&app, bundle(&(manifest(&[("echo", "")], &[]) + rule))).await.unwrap_err();
+    let expected = "decorator far: the schema in evoke.toml: http://127.0.0.1:9/x.json is outside of the schema, and is not looked up; put it under $defs";
+    assert_eq!(error.to_string(), expected);
+}

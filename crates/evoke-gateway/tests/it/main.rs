@@ -5,6 +5,7 @@
 mod auth;
 mod bodies;
 mod built_ins;
+mod caches;
 mod calls;
 mod cancel;
 mod connections;

@@ -1,5 +1,8 @@
 //! `[decorators.NAME]`: decorators that need no code. Each has the key of exactly one kind.
 
+mod check;
+mod schema;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,17 +10,17 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::Resolver;
-use crate::decorator::{BuiltIn, Check, Credential, FieldChanges, Rate, RateBy};
+use crate::decorator::{BuiltIn, FieldChanges, Rate, RateBy};
 use crate::id::FunctionName;
 use crate::manifest::bounds::{
-    BUILT_INS_MAX, CREDENTIALS_MAX, DECORATED_BODY_MAX, FIELD_CHANGES_MAX, RATE_MAX, RATE_PER_MAX,
-    RATE_PER_MIN,
+    BUILT_INS_MAX, CACHE_BYTES_MAX, CACHE_BYTES_MIN, DECORATED_BODY_MAX, FIELD_CHANGES_MAX, RATE_MAX,
+    RATE_PER_MAX, RATE_PER_MIN,
 };
 use crate::manifest::raw;
 use crate::manifest::table::At;
-use crate::secret::SecretName;
 
-const KINDS: &str = "write one of request/response, defaults, max_body, basic, bearer, api_key, rate";
+const KINDS: &str =
+    "write one of request/response, defaults, schema, max_body, basic, bearer, api_key, rate, cache";
 
 impl Resolver<'_, '_> {
     /// The built-in decorators, by name. No function has the name of one.
@@ -53,11 +56,13 @@ impl Resolver<'_, '_> {
         let kinds = [
             raw.request.is_some() || raw.response.is_some(),
             raw.defaults.is_some(),
+            raw.schema.is_some(),
             raw.max_body.is_some(),
             !raw.basic.is_empty(),
             raw.bearer.is_some(),
             raw.api_key.is_some(),
             raw.rate.is_some(),
+            raw.cache.is_some(),
         ];
         if kinds.iter().filter(|is_there| **is_there).count() != 1 {
             let message = format!("{place} has to be of one kind");
@@ -81,8 +86,15 @@ impl Resolver<'_, '_> {
                 }
             };
         }
+        if let Some(schema) = &raw.schema {
+            return self.schema(&place, schema).map(BuiltIn::Schema);
+        }
         if let Some(max) = &raw.max_body {
             return self.size(&place, "max_body", Some(max), 0..=DECORATED_BODY_MAX).map(BuiltIn::MaxBody);
+        }
+        if let Some(bytes) = &raw.cache {
+            let range = CACHE_BYTES_MIN..=CACHE_BYTES_MAX;
+            return self.size(&place, "cache", Some(bytes), range).map(BuiltIn::Cache);
         }
         if raw.rate.is_some() {
             return self.rate(&place, raw).map(BuiltIn::Rate);
@@ -170,64 +182,5 @@ impl Resolver<'_, '_> {
             }
         };
         Some(Rate { requests, per, by })
-    }
-
-    fn check(&mut self, place: &str, raw: &raw::Decorator) -> Option<Check> {
-        if let Some(tokens) = &raw.bearer {
-            return self.credentials(place, tokens).map(Check::Bearer);
-        }
-        if let Some(keys) = &raw.api_key {
-            let header = match &raw.header {
-                Some(name) => self.field_name(place, name)?,
-                None => "x-api-key".to_owned(),
-            };
-            return Some(Check::ApiKey { header, keys: self.credentials(place, keys)? });
-        }
-        let mut users = BTreeMap::new();
-        for (user, password) in &raw.basic {
-            if user.value.is_empty() || user.value.contains(':') {
-                let message = format!("{place}: user {:?} is empty or has a colon", user.value);
-                self.problems.add("invalid_value", user.span.clone(), message);
-                return None;
-            }
-            users.insert(user.value.clone(), self.credential(place, password)?);
-        }
-        if users.len() > CREDENTIALS_MAX {
-            let message =
-                format!("{place}: {} users are more than the limit of {CREDENTIALS_MAX}", users.len());
-            self.problems.add("out_of_range", raw.basic[0].0.span.clone(), message);
-        }
-        Some(Check::Basic(users))
-    }
-
-    fn credentials(&mut self, place: &str, raw: &At<Vec<At<String>>>) -> Option<Vec<Credential>> {
-        if raw.value.is_empty() || raw.value.len() > CREDENTIALS_MAX {
-            let message =
-                format!("{place}: {} values are not within 1 to {CREDENTIALS_MAX}", raw.value.len());
-            self.problems.add("out_of_range", raw.span.clone(), message);
-            return None;
-        }
-        raw.value.iter().map(|text| self.credential(place, text)).collect()
-    }
-
-    fn credential(&mut self, place: &str, text: &At<String>) -> Option<Credential> {
-        if let Some(digest) = text.value.strip_prefix("sha256:") {
-            if digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-            {
-                return Some(Credential::Sha256(digest.to_owned()));
-            }
-            let message = format!("{place}: sha256: is followed by 64 lower-case hex digits");
-            self.problems.add("invalid_value", text.span.clone(), message);
-            return None;
-        }
-        match SecretName::new(&text.value) {
-            Ok(name) => Some(Credential::Secret(name)),
-            Err(error) => {
-                self.problems.add("invalid_name", text.span.clone(), format!("{place}: {error}")).help(
-                    "name a secret of the app, set with `evoke secrets set`, or write sha256: and the digest of the value",
-                );
-                None
-            }
-        }
     }
 }

@@ -58,8 +58,7 @@ pub(super) async fn json(
     request: Request<HttpBody>,
 ) -> Result<Result<Json<'_>, Request<HttpBody>>, Refusal> {
     let is_empty = request.body().is_end_stream();
-    let may_be = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS].contains(request.method());
-    if !is_json(request.headers()) || (is_empty && may_be) {
+    if !is_json(request.headers()) || (is_empty && needs_none(request.method())) {
         return Ok(Err(request));
     }
     let (parts, body) = request.into_parts();
@@ -67,6 +66,11 @@ pub(super) async fn json(
     let held = shared.hold(&body, cap.bytes)?;
     let bytes = whole(&parts.headers, body, cap).await?;
     Ok(Ok(Json { parts, bytes, held }))
+}
+
+/// Whether requests with a method usually have no body.
+pub(super) fn needs_none(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS].contains(method)
 }
 
 /// Whether a message says that it is JSON.
