@@ -173,6 +173,10 @@ pub struct Function {
     /// Whether an instance is used for more than one attempt.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub reuse: bool,
+    /// Whether an instance of a component serves one attempt after the other. What `reuse` is for processes has a cost to it here:
+    /// the state that is left behind. So it is only where the manifest asks for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_instance: bool,
     /// What its instances have in common before their first call.
     #[serde(default, skip_serializing_if = "Preload::is_default")]
     pub preload: Preload,

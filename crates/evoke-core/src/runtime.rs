@@ -87,6 +87,8 @@ pub struct InstanceSpec {
     pub preload: Preload,
     /// Calls that one instance runs at once, at most.
     pub instance_concurrency: u32,
+    /// Whether an instance of a component serves one call after the other.
+    pub keeps_instance: bool,
     /// How long loading may take.
     pub start_timeout: Duration,
     /// Where its events are sent to, for a hook; its secrets are in `env`.

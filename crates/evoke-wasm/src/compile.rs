@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use wasmtime::component::Component;
 
-use crate::{engine, function};
+use crate::engine::{self, Tasks};
+use crate::function;
 
 /// Compiles the component at `source` and writes the result to `output`, which gets nothing when there is none. Why not is
 /// one line on standard error. What is written, only [`crate::worker_main`] of the same build and machine can load.
@@ -37,9 +38,17 @@ pub fn compile(source: &Path) -> Result<Vec<u8>, String> {
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err("it is a core module, not a component; build it for wasm32-wasip2".to_owned());
     }
-    let engine = engine::compiling().map_err(|cause| format!("{cause:#}"))?;
-    let component = Component::from_binary(&engine, &bytes).map_err(|cause| format!("{cause:#}"))?;
-    let linker = function::linker(&engine).map_err(|cause| format!("{cause:#}"))?;
+    // Most components are of WASI 0.2. What is not is found out before any code is made of it.
+    match compile_for(Tasks::One, &bytes) {
+        Ok(code) => Ok(code),
+        Err(_) => compile_for(Tasks::Several, &bytes),
+    }
+}
+
+fn compile_for(tasks: Tasks, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let engine = engine::compiling(tasks).map_err(|cause| format!("{cause:#}"))?;
+    let component = Component::from_binary(&engine, bytes).map_err(|cause| format!("{cause:#}"))?;
+    let linker = function::linker(&engine, tasks).map_err(|cause| format!("{cause:#}"))?;
     function::link(&linker, &component).map_err(|cause| cause.to_string())?;
     component.serialize().map_err(|cause| format!("{cause:#}"))
 }

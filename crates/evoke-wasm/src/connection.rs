@@ -1,24 +1,30 @@
 //! A function's socket: its `INIT`, then its calls, as many at once as the host wants.
+//!
+//! One task reads, runs the calls and writes: a call of an idle function costs one wake-up, and its answer leaves in the poll that
+//! made it. A guest that computes gives up its turn at each tick of the clock, and then the socket is looked at.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::io::AsyncWrite as _;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
-use tokio_util::sync::CancellationToken;
+use tokio_util::io::poll_read_buf;
 use tokio_util::task::TaskTracker;
-use wasmtime::component::Linker;
 
 use evoke_worker::frame::message::{self, PROTOCOL};
-use evoke_worker::frame::{Decoder, Frame, Kind};
+use evoke_worker::frame::{Decoder, Encoder, Frame, Kind};
 
 use crate::body::Chunk;
 use crate::call::{Call, Handle};
-use crate::function::{Components, Function};
-use crate::guest::Guest;
+use crate::function::{Components, Function, Worlds};
+use crate::instance::Kept;
 use crate::outbox::Outbox;
 use crate::process::RUNTIME;
 use crate::ticker::Ticker;
@@ -29,7 +35,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// What all functions of the process share.
 pub(crate) struct Process {
-    pub linker: Linker<Guest>,
+    pub worlds: Worlds,
     pub components: Components,
     pub ticker: Ticker,
     pub tasks: TaskTracker,
@@ -38,41 +44,84 @@ pub(crate) struct Process {
 /// One function's side of the protocol.
 struct Connection {
     process: Arc<Process>,
+    socket: UnixStream,
+    decoder: Decoder,
     function: Option<Arc<Function>>,
+    kept: Arc<Kept>,
     outbox: Arc<Outbox>,
+    /// On their way out of the outbox.
+    leaving: Encoder,
     calls: HashMap<u32, Handle>,
-    /// Ends all calls.
-    end: CancellationToken,
+    running: FuturesUnordered<Running>,
 }
 
-/// Serves a function until the host closes its socket.
+/// A call; its number when it is over.
+type Running = Pin<Box<dyn Future<Output = u32> + Send>>;
+
+/// Serves a function until the host closes its socket. Its calls end with it.
 pub(crate) async fn serve(socket: UnixStream, process: Arc<Process>) {
-    let (read, write) = socket.into_split();
-    let (outbox, end) = (Arc::new(Outbox::default()), CancellationToken::new());
-    let calls = HashMap::new();
-    let mut connection =
-        Connection { process, function: None, outbox: Arc::clone(&outbox), calls, end: end.clone() };
-    let reading = async {
-        // The host does not break its own rules; if it goes away the calls are of no use.
-        let _ = connection.read(read).await;
-        end.cancel();
+    let mut connection = Connection {
+        process,
+        socket,
+        decoder: Decoder::default(),
+        function: None,
+        kept: Arc::default(),
+        outbox: Arc::default(),
+        leaving: Encoder::default(),
+        calls: HashMap::new(),
+        running: FuturesUnordered::new(),
     };
-    let writing = outbox.write(write, end.clone());
-    let (_, _) = tokio::join!(reading, writing);
+    // The host does not break its own rules; if it goes away the calls are of no use.
+    let _ = poll_fn(|cx| connection.poll(cx)).await;
 }
 
 impl Connection {
-    async fn read(&mut self, mut socket: OwnedReadHalf) -> io::Result<()> {
-        let mut decoder = Decoder::default();
+    /// Until the host has closed its end.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            if socket.read_buf(decoder.space(READ_BYTES)).await? == 0 {
-                return Ok(());
+            self.outbox.attend();
+            let has_read = match self.poll_read(cx)? {
+                Poll::Ready(false) => return Poll::Ready(Ok(())),
+                Poll::Ready(true) => true,
+                Poll::Pending => false,
+            };
+            while let Poll::Ready(Some(number)) = self.running.poll_next_unpin(cx) {
+                self.calls.remove(&number);
             }
-            while let Some(frame) = decoder.take().map_err(io::Error::other)? {
-                if frame.kind == Kind::Stop {
-                    return Ok(());
-                }
-                self.take(frame).map_err(io::Error::other)?;
+            // When it is pending, either all is written, or the socket says when there is room.
+            let _ = self.poll_write(cx)?;
+            if !has_read {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Reads once, and takes what came. False at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let space = self.decoder.space(READ_BYTES);
+        if ready!(poll_read_buf(Pin::new(&mut self.socket), cx, space))? == 0 {
+            return Poll::Ready(Ok(false));
+        }
+        while let Some(frame) = self.decoder.take().map_err(io::Error::other)? {
+            if frame.kind == Kind::Stop {
+                return Poll::Ready(Ok(false));
+            }
+            self.take(frame).map_err(io::Error::other)?;
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// Writes what there is. Never ready.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<std::convert::Infallible>> {
+        loop {
+            while !self.leaving.unwritten().is_empty() {
+                let socket = Pin::new(&mut self.socket);
+                let written = ready!(socket.poll_write(cx, self.leaving.unwritten()))?;
+                self.leaving.advance(written);
+                self.outbox.has_emptied();
+            }
+            if !self.outbox.take(&mut self.leaving, cx) {
+                return Poll::Pending;
             }
         }
     }
@@ -102,7 +151,7 @@ impl Connection {
 
     fn init(&mut self, payload: &[u8]) -> Result<(), String> {
         let init: Init = message::parse(Kind::Init, payload).map_err(|cause| cause.to_string())?;
-        match Function::load(&self.process.components, &self.process.linker, init) {
+        match Function::load(&self.process.components, &self.process.worlds, init) {
             Ok(function) => {
                 let contract = function.contract().name();
                 self.function = Some(Arc::new(function));
@@ -118,10 +167,14 @@ impl Connection {
 
     fn invoke(&mut self, number: u32, payload: Bytes) -> Result<(), String> {
         let Some(function) = &self.function else { return Err("a call before READY".to_owned()) };
-        self.calls.retain(|_, handle| !handle.chunks.is_closed());
-        let (call, handle) = Call::new(number, Arc::clone(function), Arc::clone(&self.outbox), &self.end);
+        let (call, handle) =
+            Call::new(number, Arc::clone(function), Arc::clone(&self.kept), Arc::clone(&self.outbox));
         self.calls.insert(number, handle);
-        self.process.tasks.spawn(call.run(payload, self.process.ticker.clone()));
+        let ticker = self.process.ticker.clone();
+        self.running.push(Box::pin(async move {
+            call.run(payload, ticker).await;
+            number
+        }));
         Ok(())
     }
 }

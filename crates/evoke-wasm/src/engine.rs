@@ -14,15 +14,27 @@ const MEMORIES_PER_COMPONENT: u32 = 4;
 /// Entries of one table.
 const TABLE_ELEMENTS: usize = 100_000;
 
+/// What calls of components look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tasks {
+    /// One after the other, as in WASI 0.2: nothing is prepared for others.
+    One,
+    /// Several that wait at the same time, as in WASI 0.3.
+    Several,
+}
+
 /// The engine of a worker that holds up to `instances` live instances.
-pub(crate) fn running(instances: u32) -> wasmtime::Result<Engine> {
-    let mut config = common();
+pub(crate) fn running(tasks: Tasks, instances: u32) -> wasmtime::Result<Engine> {
+    let mut config = common(tasks);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(4))
         .total_memories(instances.saturating_mul(2))
         .total_tables(instances.saturating_mul(4))
-        .total_stacks(instances.saturating_mul(2))
+        .total_stacks(instances.saturating_mul(match tasks {
+            Tasks::One => 1,
+            Tasks::Several => 2,
+        }))
         .max_core_instances_per_component(PER_COMPONENT)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_tables_per_component(PER_COMPONENT)
@@ -40,16 +52,17 @@ pub(crate) fn running(instances: u32) -> wasmtime::Result<Engine> {
 }
 
 /// The engine of a process that compiles. What it makes, an engine of [`running`] can load.
-pub(crate) fn compiling() -> wasmtime::Result<Engine> {
+pub(crate) fn compiling(tasks: Tasks) -> wasmtime::Result<Engine> {
     // The allocation strategy decides how memories are laid out, which compiled code relies on.
-    running(1)
+    running(tasks, 1)
 }
 
-fn common() -> Config {
+fn common(tasks: Tasks) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
-        .wasm_component_model_async(true)
+        .wasm_component_model_async(tasks == Tasks::Several)
+        .concurrency_support(tasks == Tasks::Several)
         .epoch_interruption(true)
         .cranelift_opt_level(OptLevel::Speed)
         .max_wasm_stack(STACK_BYTES)

@@ -7,10 +7,13 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
-use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
+use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
+use crate::engine::{self, Tasks};
+use crate::failure::Failure;
 use crate::guest::Guest;
+use crate::instance::Instance;
 use crate::wire::Init;
 
 /// Bytes that one call of a host function may copy out of a guest.
@@ -42,10 +45,34 @@ impl Contract {
 pub(crate) enum LoadError {
     #[error("the component exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3")]
     NoHandler,
+    #[error(
+        "reuse = true is for components of wasi:http/handler@0.3, and this is one of wasi:http/incoming-handler@0.2: leave reuse out"
+    )]
+    Reuse,
     #[error("the component cannot be linked: {0:#}")]
     Link(wasmtime::Error),
     #[error("the compiled component cannot be loaded: {0:#}")]
     Load(wasmtime::Error),
+}
+
+/// What components may import, and the engines that run them. Those of WASI 0.2 have one of their own: to be ready for calls that wait at
+/// the same time costs each call a quarter of its time, and they have none.
+pub(crate) struct Worlds {
+    one: Linker<Guest>,
+    several: Linker<Guest>,
+}
+
+impl Worlds {
+    /// For up to `instances` live instances of either.
+    pub fn new(instances: u32) -> wasmtime::Result<Self> {
+        let of = |tasks| linker(&engine::running(tasks, instances)?, tasks);
+        Ok(Self { one: of(Tasks::One)?, several: of(Tasks::Several)? })
+    }
+
+    /// Both engines.
+    pub fn engines(&self) -> Vec<Engine> {
+        [&self.one, &self.several].map(|linker| linker.engine().clone()).into()
+    }
 }
 
 /// A function that can be called.
@@ -66,31 +93,37 @@ struct Loaded {
 pub(crate) struct Components(Mutex<HashMap<String, Weak<Loaded>>>);
 
 impl Components {
-    fn get(&self, linker: &Linker<Guest>, source: &str) -> Result<Arc<Loaded>, LoadError> {
+    fn get(&self, worlds: &Worlds, source: &str) -> Result<Arc<Loaded>, LoadError> {
         let mut all = self.0.lock();
         if let Some(loaded) = all.get(source).and_then(Weak::upgrade) {
             return Ok(loaded);
         }
         all.retain(|_, loaded| loaded.strong_count() > 0);
-        let loaded = Arc::new(Loaded::new(linker, Path::new(source))?);
+        let loaded = Arc::new(Loaded::new(worlds, Path::new(source))?);
         all.insert(source.to_owned(), Arc::downgrade(&loaded));
         Ok(loaded)
     }
 }
 
 impl Loaded {
-    fn new(linker: &Linker<Guest>, path: &Path) -> Result<Self, LoadError> {
-        let engine = linker.engine().clone();
-        let component = load(&engine, path).map_err(LoadError::Load)?;
+    fn new(worlds: &Worlds, path: &Path) -> Result<Self, LoadError> {
+        // What was compiled for the other engine is refused at once.
+        let one = load(worlds.one.engine(), path).map(|component| (&worlds.one, component));
+        let loaded = one
+            .or_else(|_| load(worlds.several.engine(), path).map(|component| (&worlds.several, component)));
+        let (linker, component) = loaded.map_err(LoadError::Load)?;
         let (contract, pre) = link(linker, &component)?;
-        Ok(Self { contract, engine, pre })
+        Ok(Self { contract, engine: linker.engine().clone(), pre })
     }
 }
 
 impl Function {
     /// Loads what [`crate::compile`] has made; once, however many use it.
-    pub fn load(components: &Components, linker: &Linker<Guest>, init: Init) -> Result<Self, LoadError> {
-        let component = components.get(linker, &init.source)?;
+    pub fn load(components: &Components, worlds: &Worlds, init: Init) -> Result<Self, LoadError> {
+        let component = components.get(worlds, &init.source)?;
+        if init.reuse && component.contract == Contract::Proxy {
+            return Err(LoadError::Reuse);
+        }
         Ok(Self { init, component })
     }
 
@@ -99,8 +132,8 @@ impl Function {
         self.component.contract
     }
 
-    /// A fresh instance.
-    pub async fn instantiate(&self, guest: Guest) -> (Store<Guest>, wasmtime::Result<Proxy>) {
+    /// A fresh instance; or why there is none, and the memory it got to.
+    pub async fn instantiate(&self, guest: Guest) -> Result<Instance, (Failure, u64)> {
         let mut store = Store::new(&self.component.engine, guest);
         store.limiter(|guest| &mut guest.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -108,18 +141,25 @@ impl Function {
         store.set_epoch_deadline(1);
         // Whoever waits for the call sees to its end in between.
         store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
-        let proxy = self.component.pre.instantiate_async(&mut store).await;
-        (store, proxy)
+        match self.component.pre.instantiate_async(&mut store).await {
+            Ok(proxy) => Ok(Instance::new(store, proxy)),
+            Err(error) => {
+                let memory = &store.data().memory;
+                Err((Failure::of(&error, memory), memory.peak()))
+            }
+        }
     }
 }
 
 /// Everything a component may import.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+pub(crate) fn linker(engine: &Engine, tasks: Tasks) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    p3::add_to_linker(&mut linker)?;
+    if tasks == Tasks::Several {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        p3::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 

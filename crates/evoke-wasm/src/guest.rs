@@ -25,6 +25,7 @@ pub(crate) struct Guest {
     http: WasiHttpCtx,
     table: ResourceTable,
     ways_out: WaysOut,
+    output: [Output; 2],
     pub memory: Memory,
 }
 
@@ -36,7 +37,7 @@ impl Guest {
         platform: Arc<Platform>,
         memory_bytes: usize,
     ) -> Self {
-        let [stdout, stderr] = output;
+        let [stdout, stderr] = output.clone();
         let mut wasi = WasiCtx::builder();
         wasi.envs(variables).stdout(stdout).stderr(stderr);
         wasi.max_random_size(RANDOM_BYTES).allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
@@ -45,7 +46,19 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let ways_out = WaysOut { platform };
-        Self { wasi: wasi.build(), http, table, ways_out, memory: Memory::new(memory_bytes) }
+        Self { wasi: wasi.build(), http, table, ways_out, output, memory: Memory::new(memory_bytes) }
+    }
+
+    /// Another call begins in the same instance.
+    pub fn begin(&mut self, call: u32, platform: Arc<Platform>) {
+        self.output.iter().for_each(|output| output.begin(call));
+        self.ways_out.platform = platform;
+        self.memory.begin();
+    }
+
+    /// Its standard output and error.
+    pub fn output(&self) -> [Output; 2] {
+        self.output.clone()
     }
 
     /// For requests the guest is given.

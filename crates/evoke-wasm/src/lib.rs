@@ -9,6 +9,7 @@
 //! **Bounds:** memory, stack, tables and handles of an instance by wasmtime's limits, time by its epochs, bodies by the
 //! protocol's credit, everything else by constants beside their use.
 
+mod answer;
 mod body;
 mod call;
 mod compile;
@@ -17,11 +18,13 @@ mod engine;
 mod failure;
 mod function;
 mod guest;
+mod instance;
 mod meter;
 mod outbox;
 mod output;
 mod platform;
 mod process;
+mod request;
 mod ticker;
 mod wire;
 

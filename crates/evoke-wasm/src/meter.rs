@@ -24,7 +24,13 @@ impl Memory {
         Self { limit, used: 0, peak: 0, was_refused: false }
     }
 
-    /// Bytes at its largest.
+    /// Another call begins in the same instance.
+    pub fn begin(&mut self) {
+        self.peak = self.used;
+        self.was_refused = false;
+    }
+
+    /// Bytes at its largest during this call.
     pub fn peak(&self) -> u64 {
         self.peak as u64
     }

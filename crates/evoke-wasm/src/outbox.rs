@@ -1,13 +1,10 @@
-//! Frames on their way to the host: whoever has one puts it here, one task writes them.
+//! Frames on their way to the host: whoever has one puts it here, the connection's task writes them.
 
-use std::io;
+use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use evoke_worker::frame::{Encoder, Kind};
 
@@ -17,30 +14,41 @@ const WAITING_BYTES: usize = 1 << 20;
 /// The frames of one socket that are not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    waiting: Mutex<Encoder>,
-    /// Something waits.
-    filled: Notify,
+    state: Mutex<State>,
     /// Much of it was written.
     emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Encoder,
+    /// Whom to wake when something is added; nobody while the writer is about to look by itself.
+    writer: Option<Waker>,
 }
 
 impl Outbox {
     /// Adds a frame whose payload is these parts, one after the other. They must be within the bounds of its kind.
     pub fn frame(&self, kind: Kind, call: u32, parts: &[&[u8]]) {
-        self.waiting.lock().parts(kind, call, parts);
-        self.filled.notify_one();
+        let mut state = self.state.lock();
+        state.waiting.parts(kind, call, parts);
+        let writer = state.writer.take();
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
     }
 
     /// Adds a frame whose payload is JSON. The error says why it cannot be sent.
     pub fn json<T: Serialize>(&self, kind: Kind, call: u32, payload: &T) -> Result<(), String> {
-        let added = self.waiting.lock().json(kind, call, payload).map_err(|cause| cause.to_string());
-        self.filled.notify_one();
+        let mut state = self.state.lock();
+        let added = state.waiting.json(kind, call, payload).map_err(|cause| cause.to_string());
+        let writer = state.writer.take();
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
         added
     }
 
     /// Whether output may be added now.
     pub fn has_room(&self) -> bool {
-        self.waiting.lock().unwritten().len() < WAITING_BYTES
+        self.state.lock().waiting.unwritten().len() < WAITING_BYTES
     }
 
     /// Waits until output may be added.
@@ -54,25 +62,24 @@ impl Outbox {
         }
     }
 
-    /// Writes what is there and what comes, until `end` and all is written, or the socket fails.
-    pub async fn write(&self, mut socket: OwnedWriteHalf, end: CancellationToken) -> io::Result<()> {
-        let mut taken = Encoder::default();
-        loop {
-            std::mem::swap(&mut taken, &mut *self.waiting.lock());
-            if taken.unwritten().is_empty() {
-                if end.is_cancelled() {
-                    return Ok(());
-                }
-                tokio::select! {
-                    () = self.filled.notified() => {}
-                    () = end.cancelled() => {}
-                }
-                continue;
-            }
-            let bytes = taken.unwritten().len();
-            socket.write_all(taken.unwritten()).await?;
-            taken.advance(bytes);
-            self.emptied.notify_waiters();
+    /// The writer is going to look: what is added from now on need not wake it.
+    pub fn attend(&self) {
+        self.state.lock().writer = None;
+    }
+
+    /// Exchanges what waits with `written`, which is empty. False if nothing waits: then the writer is woken by what comes next.
+    pub fn take(&self, written: &mut Encoder, cx: &Context<'_>) -> bool {
+        let mut state = self.state.lock();
+        if state.waiting.unwritten().is_empty() {
+            state.writer = Some(cx.waker().clone());
+            return false;
         }
+        std::mem::swap(written, &mut state.waiting);
+        true
+    }
+
+    /// Much of what waited was written.
+    pub fn has_emptied(&self) {
+        self.emptied.notify_waiters();
     }
 }

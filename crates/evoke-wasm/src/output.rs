@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
@@ -27,14 +28,15 @@ pub(crate) enum Stream {
     Stderr = 2,
 }
 
-/// One of a call's two streams. Clones write to the same.
+/// One of an instance's two streams. Clones write to the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Output(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     stream: Stream,
-    call: u32,
+    /// Whose lines they are at the moment.
+    call: AtomicU32,
     outbox: Arc<Outbox>,
     line_bytes: usize,
     line: Mutex<Line>,
@@ -50,7 +52,13 @@ struct Line {
 impl Output {
     /// The `stream` of `call`, in lines of at most `line_bytes`.
     pub fn new(stream: Stream, call: u32, outbox: Arc<Outbox>, line_bytes: usize) -> Self {
+        let call = AtomicU32::new(call);
         Self(Arc::new(Shared { stream, call, outbox, line_bytes, line: Mutex::default() }))
+    }
+
+    /// What is written from now on belongs to `call`.
+    pub fn begin(&self, call: u32) {
+        self.0.call.store(call, Ordering::Relaxed);
     }
 
     /// Ends a line that was begun.
@@ -81,7 +89,8 @@ impl Output {
 
     fn send(&self, line: &mut Line) {
         let text = line.begun.strip_suffix(b"\r").unwrap_or(&line.begun);
-        self.0.outbox.frame(Kind::Log, self.0.call, &[&[self.0.stream as u8], text]);
+        let call = self.0.call.load(Ordering::Relaxed);
+        self.0.outbox.frame(Kind::Log, call, &[&[self.0.stream as u8], text]);
         line.begun.clear();
         line.is_full = false;
     }

@@ -30,13 +30,14 @@ pub(crate) struct Platform {
     call: u32,
     outbox: Arc<Outbox>,
     last: AtomicU32,
-    waiting: Mutex<HashMap<u32, oneshot::Sender<Bytes>>>,
+    /// Nothing once the call is over.
+    waiting: Mutex<Option<HashMap<u32, oneshot::Sender<Bytes>>>>,
 }
 
 impl Platform {
     /// For `call`.
     pub fn new(call: u32, outbox: Arc<Outbox>) -> Self {
-        Self { call, outbox, last: AtomicU32::new(0), waiting: Mutex::default() }
+        Self { call, outbox, last: AtomicU32::new(0), waiting: Mutex::new(Some(HashMap::new())) }
     }
 
     /// Hands an `ANSWER` to who waits for it.
@@ -44,11 +45,17 @@ impl Platform {
         if payload.len() < 4 {
             return;
         }
-        let waiting = self.waiting.lock().remove(&payload.get_u32_le());
+        let number = payload.get_u32_le();
+        let waiting = self.waiting.lock().as_mut().and_then(|waiting| waiting.remove(&number));
         if let Some(waiting) = waiting {
             // Whoever does not wait any more does not need it.
             let _ = waiting.send(payload);
         }
+    }
+
+    /// The call is over: nothing is asked in its name any more, whatever of it still runs.
+    pub fn end(&self) {
+        self.waiting.lock().take();
     }
 
     /// Makes a request.
@@ -65,16 +72,18 @@ impl Platform {
         }
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (to, answer) = oneshot::channel();
+        let head_bytes = (out.len() as u32).to_le_bytes();
         {
             let mut waiting = self.waiting.lock();
+            let waiting = waiting.as_mut().ok_or(Error::ConnectionTerminated)?;
             if waiting.len() >= PLATFORM_IN_FLIGHT {
                 return Err(Error::ConnectionLimitReached);
             }
             waiting.insert(number, to);
+            // Under the lock, so that it leaves before the end of the call or not at all.
+            self.outbox.frame(Kind::Platform, self.call, &[&number.to_le_bytes(), &head_bytes, &out, &body]);
         }
         let _waiting = Waiting { number, platform: self };
-        let head_bytes = (out.len() as u32).to_le_bytes();
-        self.outbox.frame(Kind::Platform, self.call, &[&number.to_le_bytes(), &head_bytes, &out, &body]);
         let answer = answer.await.map_err(|_| Error::ConnectionTerminated)?;
         read(answer).map_err(|cause| Error::InternalError(Some(cause)))
     }
@@ -88,7 +97,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.platform.waiting.lock().remove(&self.number);
+        self.platform.waiting.lock().as_mut().map(|waiting| waiting.remove(&self.number));
     }
 }
 

@@ -17,8 +17,7 @@ use evoke_worker::frame::message::{self, PROTOCOL};
 use evoke_worker::frame::{Decoder, Encoder, Kind};
 
 use crate::connection::{self, Process};
-use crate::engine;
-use crate::function::{self, Components};
+use crate::function::{Components, Worlds};
 use crate::ticker::Ticker;
 use crate::wire::{InitProcess, Ready};
 
@@ -86,10 +85,9 @@ async fn serve(mut channel: UnixStream) -> io::Result<()> {
 }
 
 fn start(init: &InitProcess) -> wasmtime::Result<Process> {
-    let engine = engine::running(init.instances)?;
-    let linker = function::linker(&engine)?;
-    let ticker = Ticker::start(&engine)?;
-    Ok(Process { linker, components: Components::default(), ticker, tasks: TaskTracker::new() })
+    let worlds = Worlds::new(init.instances)?;
+    let ticker = Ticker::start(worlds.engines())?;
+    Ok(Process { worlds, components: Components::default(), ticker, tasks: TaskTracker::new() })
 }
 
 async fn ready(channel: &mut UnixStream) -> io::Result<()> {

@@ -23,6 +23,9 @@ pub(crate) struct Init {
     pub function: String,
     /// Memory of one instance.
     pub memory_mib: u64,
+    /// Whether an instance may serve one call after the other.
+    #[serde(default)]
+    pub reuse: bool,
     /// Environment variables.
     pub variables: Vec<(String, String)>,
     pub limits: InitLimits,

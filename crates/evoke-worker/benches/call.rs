@@ -110,6 +110,7 @@ fn spec(file: &str) -> InstanceSpec {
         memory_bytes: 256 << 20,
         preload: Preload::Module,
         instance_concurrency: 1,
+        keeps_instance: false,
         start_timeout: Duration::from_secs(20),
         hook: None,
     }

@@ -178,6 +178,7 @@ fn spec(file: &str, preload: Preload) -> InstanceSpec {
         egress: evoke_core::egress::AllowList::default(),
         preload,
         instance_concurrency: 1,
+        keeps_instance: false,
         start_timeout: Duration::from_secs(20),
         hook: None,
     }

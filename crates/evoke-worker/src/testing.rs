@@ -323,6 +323,7 @@ fn spec() -> InstanceSpec {
         memory_bytes: 128 << 20,
         preload: Preload::None,
         instance_concurrency: 1,
+        keeps_instance: false,
         start_timeout: TIMEOUT,
         hook: None,
     }

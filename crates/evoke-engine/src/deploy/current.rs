@@ -179,6 +179,7 @@ pub(super) fn spec_of(
         memory_bytes: settings.memory_bytes,
         preload: settings.preload,
         instance_concurrency: settings.instance_concurrency,
+        keeps_instance: settings.keeps_instance,
         start_timeout: inner.limits.start,
         hook: settings.hook.clone(),
     }

@@ -66,6 +66,7 @@ pub async fn signed_with(runtime: &HookRuntime, url: &str, secrets: &[(&str, &st
         memory_bytes: 0,
         preload: Preload::None,
         instance_concurrency: 4,
+        keeps_instance: false,
         start_timeout: Duration::from_secs(20),
         hook: Some(hook),
     };

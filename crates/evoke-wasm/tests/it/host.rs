@@ -62,15 +62,25 @@ impl Worker {
 
     /// Opens a function; the error is its `INIT_ERROR`.
     pub fn open(&mut self, component: &str, memory_mib: u64) -> Result<Function, Value> {
-        self.open_file(&compiled(component).unwrap(), memory_mib)
+        self.open_file(&compiled(component).unwrap(), memory_mib, false)
+    }
+
+    /// Opens a function whose instances serve one call after the other.
+    pub fn open_keeping(&mut self, component: &str) -> Result<Function, Value> {
+        self.open_file(&compiled(component).unwrap(), 64, true)
     }
 
     /// Opens a file that nobody has compiled.
     pub fn open_as_is(&mut self, path: &std::path::Path) -> Result<Function, Value> {
-        self.open_file(path, 64)
+        self.open_file(path, 64, false)
     }
 
-    fn open_file(&mut self, compiled: &std::path::Path, memory_mib: u64) -> Result<Function, Value> {
+    fn open_file(
+        &mut self,
+        compiled: &std::path::Path,
+        memory_mib: u64,
+        reuse: bool,
+    ) -> Result<Function, Value> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut encoder = Encoder::default();
         encoder.frame(Kind::Open, 0, &[]);
@@ -84,6 +94,7 @@ impl Worker {
         let mut socket = Socket::new(ours);
         let init = json!({
             "protocol": 1, "source": compiled, "function": "guest", "memory_mib": memory_mib,
+            "reuse": reuse,
             "variables": [["EVOKE_API", "http://evoke.internal"], ["COLOUR", "blue"]],
             "limits": { "body_bytes": 6 << 20, "log_line_bytes": 100 },
         });

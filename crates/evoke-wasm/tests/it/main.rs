@@ -7,3 +7,4 @@ mod ends;
 mod guests;
 mod host;
 mod loading;
+mod reuse;

@@ -51,6 +51,9 @@ pub struct Init<'a> {
     pub concurrency: u32,
     /// It may send requests over the network.
     pub sends: bool,
+    /// Of a component: an instance may serve one call after the other.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reuse: bool,
 }
 
 /// Bounds a well-behaved worker keeps, so that it never meets the host's.

@@ -104,6 +104,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         zygote,
         concurrency: spec.instance_concurrency,
         sends: !spec.egress.entries().is_empty(),
+        reuse: spec.keeps_instance,
     };
     parts.link.encoder.json(Kind::Init, 0, &init).map_err(|cause| verdict::violation(&cause))?;
     let loaded = tokio::time::timeout(spec.start_timeout, load(&mut parts, &mut early)).await;

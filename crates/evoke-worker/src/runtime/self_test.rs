@@ -95,6 +95,7 @@ fn spec(source: &Path) -> InstanceSpec {
         memory_bytes: MEMORY_BYTES,
         preload: Preload::Module,
         instance_concurrency: 1,
+        keeps_instance: false,
         start_timeout: TIMEOUT,
         hook: None,
     }

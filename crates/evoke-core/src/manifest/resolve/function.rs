@@ -50,6 +50,7 @@ impl Resolver<'_, '_> {
             min_instances: instances.min,
             idle: instances.idle,
             reuse: instances.reuse,
+            keeps_instance: instances.keeps_instance,
             preload: preload.unwrap_or_default(),
             env,
             secrets,

@@ -79,6 +79,7 @@ impl Resolver<'_, '_> {
             min_instances: 0,
             idle: None,
             reuse: true,
+            keeps_instance: false,
             preload: Preload::None,
             env: BTreeMap::new(),
             secrets: hook.all_secrets(),

@@ -13,6 +13,7 @@ pub(super) struct Instances {
     pub min: u32,
     pub idle: Option<Duration>,
     pub reuse: bool,
+    pub keeps_instance: bool,
 }
 
 impl Resolver<'_, '_> {
@@ -24,6 +25,7 @@ impl Resolver<'_, '_> {
     ) -> Instances {
         let concurrency = self.count(place, "concurrency", raw.concurrency.as_ref(), CONCURRENCY_MAX);
         let per_instance = raw.instance_concurrency.as_ref();
+        let is_component = runtime == Some(RuntimeKind::Wasm);
         let found = Instances {
             concurrency: concurrency.unwrap_or(Function::CONCURRENCY_DEFAULT),
             per_instance: self
@@ -31,7 +33,9 @@ impl Resolver<'_, '_> {
                 .unwrap_or(1),
             min: self.min_instances(place, raw),
             idle: self.duration(place, "idle", raw.idle.as_ref(), IDLE_MIN..=IDLE_MAX),
-            reuse: raw.reuse.as_ref().is_none_or(|reuse| reuse.value),
+            // A component's connection is kept in any case: it is its instances that are fresh.
+            reuse: is_component || raw.reuse.as_ref().is_none_or(|reuse| reuse.value),
+            keeps_instance: is_component && raw.reuse.as_ref().is_some_and(|reuse| reuse.value),
         };
         let max = found.concurrency.div_ceil(found.per_instance);
         if let Some(min) = raw.min_instances.as_ref().filter(|_| found.min > max) {

@@ -1,0 +1,124 @@
+//! An instance of a component: fresh for each call, or kept for the next one where the function asks for that.
+//!
+//! A kept instance belongs to one connection, so it serves one call after the other, of one function. Whatever goes wrong ends it:
+//! nobody knows what it left behind.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use wasmtime::{AsContextMut as _, Store};
+use wasmtime_wasi_http::handler::{Prepared, Proxy};
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
+
+use crate::failure::Failure;
+use crate::guest::Guest;
+use crate::output::Output;
+use crate::platform::Platform;
+
+/// Calls that one instance serves at most, and how old it may become: what leaks in a guest does so within bounds.
+const CALLS_MAX: u32 = 1000;
+const AGE_MAX: Duration = Duration::from_secs(600);
+/// How long the end of a body may take once nothing of the guest goes on. One that it forgot to close comes with its end.
+const BODY_END: Duration = Duration::from_millis(200);
+
+/// Where the guest's answer goes.
+pub(crate) type To = oneshot::Sender<wasmtime::Result<http::Response<WasiBody>>>;
+
+/// A guest that can be called.
+pub(crate) struct Instance {
+    store: Store<Guest>,
+    proxy: Proxy,
+    made: Instant,
+    calls: u32,
+}
+
+/// Where a connection has its instance between calls.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Option<Instance>>);
+
+impl Kept {
+    /// The instance, if there is one that is not too old.
+    pub fn take(&self) -> Option<Instance> {
+        self.0.lock().take().filter(|instance| instance.made.elapsed() < AGE_MAX)
+    }
+
+    /// Keeps it for the next call, unless it has had its share.
+    pub fn put(&self, instance: Instance) {
+        if instance.calls < CALLS_MAX {
+            *self.0.lock() = Some(instance);
+        }
+    }
+}
+
+impl Instance {
+    /// One that was just made.
+    pub fn new(store: Store<Guest>, proxy: Proxy) -> Self {
+        Self { store, proxy, made: Instant::now(), calls: 0 }
+    }
+
+    /// Another call begins.
+    pub fn begin(&mut self, call: u32, platform: Arc<Platform>) {
+        self.store.data_mut().begin(call, platform);
+    }
+
+    /// Its standard output and error.
+    pub fn output(&self) -> [Output; 2] {
+        self.store.data().output()
+    }
+
+    /// Memory of the current call at its largest, in bytes.
+    pub fn peak(&self) -> u64 {
+        self.store.data().memory.peak()
+    }
+
+    /// Runs the guest until its answer is made and nothing of it goes on. With `taken`, also until that says that the answer has
+    /// been read to its end; false when that does not come.
+    pub async fn drive(
+        &mut self,
+        request: http::Request<WasiBody>,
+        to: To,
+        taken: Option<&Notify>,
+    ) -> Result<bool, Failure> {
+        self.calls += 1;
+        let driven = match &self.proxy {
+            Proxy::P2(proxy) => {
+                let store = &mut self.store;
+                async {
+                    let mut view = store.data_mut().http();
+                    let request = view.new_incoming_request(Scheme::Http, request)?;
+                    let answer =
+                        move |answer: Result<_, wasmtime_wasi_http::p2::bindings::http::types::ErrorCode>| {
+                            // Whoever does not wait any more does not need it.
+                            let _ = to.send(answer.map_err(Into::into));
+                        };
+                    let out = view.new_response_outparam_from_callback(answer)?;
+                    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await?;
+                    Ok(true)
+                }
+                .await
+            }
+            proxy @ Proxy::P3(_) => {
+                let run = async |accessor: &wasmtime::component::Accessor<Guest>| {
+                    let prepared = accessor.with(|mut store| {
+                        Prepared::new(store.as_context_mut(), proxy, request, Guest::view, to)
+                    })?;
+                    prepared.run(accessor, std::future::pending()).await?;
+                    // What it does after its answer is part of the call.
+                    poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                    match taken {
+                        Some(taken) => Ok(tokio::time::timeout(BODY_END, taken.notified()).await.is_ok()),
+                        None => Ok(true),
+                    }
+                };
+                self.store.run_concurrent(run).await.flatten()
+            }
+        };
+        driven.map_err(|error| Failure::of(&error, &self.store.data().memory))
+    }
+}
