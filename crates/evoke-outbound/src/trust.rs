@@ -13,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 #[derive(Clone)]
 pub struct Trust {
     roots: Arc<RootCertStore>,
+    certificates: Arc<[CertificateDer<'static>]>,
 }
 
 /// Why the authorities of a file cannot be trusted.
@@ -37,6 +38,7 @@ impl Trust {
     pub fn load(extra: Option<&Path>) -> Result<Self, TrustError> {
         let mut roots = RootCertStore::empty();
         let system = rustls_native_certs::load_native_certs();
+        let mut certificates = system.certs.clone();
         let (_, odd) = roots.add_parsable_certificates(system.certs);
         for error in &system.errors {
             tracing::debug!(%error, "some of the system's certificate authorities could not be read");
@@ -48,18 +50,24 @@ impl Trust {
             let before = roots.len();
             for certificate in file {
                 let certificate = certificate.map_err(|cause| unreadable(cause.to_string()))?;
-                roots.add(certificate).map_err(|cause| unreadable(cause.to_string()))?;
+                roots.add(certificate.clone()).map_err(|cause| unreadable(cause.to_string()))?;
+                certificates.push(certificate);
             }
             if roots.len() == before {
                 return Err(TrustError::Empty(path.to_owned()));
             }
         }
-        Ok(Self { roots: Arc::new(roots) })
+        Ok(Self { roots: Arc::new(roots), certificates: certificates.into() })
     }
 
     /// How many authorities there are. With none, no https endpoint can be reached.
     pub fn len(&self) -> usize {
         self.roots.len()
+    }
+
+    /// Them, each in DER, for processes that make connections of their own.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.certificates.iter().map(|certificate| certificate.as_ref())
     }
 
     /// Whether there is none.

@@ -18,22 +18,20 @@ use crate::answer::{events, hand_over};
 use crate::body::{self, Chunk, Incoming};
 use crate::failure::Failure;
 use crate::function::Function;
-use crate::guest::Guest;
+use crate::guest::{Guest, WaysOut};
 use crate::instance::{Instance, Kept};
 use crate::meter::Metered;
 use crate::outbox::Outbox;
 use crate::output::{Output, Stream};
-use crate::platform::Platform;
 use crate::request::{Asked, request};
 use crate::ticker::Ticker;
 use crate::wire::{Done, Invoke, Usage};
 
 /// What the connection has of a call under way.
-#[derive(Debug)]
 pub(crate) struct Handle {
     pub chunks: mpsc::UnboundedSender<Chunk>,
     pub credit: Arc<Semaphore>,
-    pub platform: Arc<Platform>,
+    pub ways_out: WaysOut,
     pub cancel: CancellationToken,
 }
 
@@ -45,30 +43,35 @@ pub(crate) struct Call {
     outbox: Arc<Outbox>,
     chunks: mpsc::UnboundedReceiver<Chunk>,
     credit: Arc<Semaphore>,
-    platform: Arc<Platform>,
+    ways_out: WaysOut,
     cancel: CancellationToken,
 }
 
 impl Call {
     /// Call `number` of `function`. `kept` is where its connection has an instance between calls.
-    pub fn new(number: u32, function: Arc<Function>, kept: Arc<Kept>, outbox: Arc<Outbox>) -> (Self, Handle) {
+    pub fn new(
+        number: u32,
+        function: Arc<Function>,
+        kept: Arc<Kept>,
+        outbox: Arc<Outbox>,
+        ways_out: WaysOut,
+    ) -> (Self, Handle) {
         let (to, chunks) = mpsc::unbounded_channel();
         let credit = Arc::new(body::window());
-        let platform = Arc::new(Platform::new(number, Arc::clone(&outbox)));
         let cancel = CancellationToken::new();
         let handle = Handle {
             chunks: to,
             credit: Arc::clone(&credit),
-            platform: Arc::clone(&platform),
+            ways_out: ways_out.clone(),
             cancel: cancel.clone(),
         };
-        (Self { number, function, kept, outbox, chunks, credit, platform, cancel }, handle)
+        (Self { number, function, kept, outbox, chunks, credit, ways_out, cancel }, handle)
     }
 
     /// Makes it, and says how it ended. `invoke` is the payload of its `INVOKE`.
     pub async fn run(self, invoke: Bytes, ticker: Ticker) {
         let _ticking = ticker.run();
-        let (number, outbox, platform) = (self.number, Arc::clone(&self.outbox), Arc::clone(&self.platform));
+        let (number, outbox, ways_out) = (self.number, Arc::clone(&self.outbox), self.ways_out.clone());
         let kept = self.kept.take();
         let lines = self.function.init.limits.log_line_bytes;
         let fresh = |stream| Output::new(stream, number, Arc::clone(&outbox), lines);
@@ -77,7 +80,7 @@ impl Call {
         let mut usage = Usage::default();
         let ended = self.make(&invoke, kept, output.clone(), &mut usage).await;
         output.iter().for_each(Output::finish);
-        platform.end();
+        ways_out.end();
         let failure = match ended {
             Ok(events) => match outbox.json(Kind::Done, number, &Done { events, usage }) {
                 Ok(()) => return,
@@ -97,9 +100,10 @@ impl Call {
         output: [Output; 2],
         usage: &mut Usage,
     ) -> Result<Vec<serde_json::Value>, Failure> {
-        let Self { number, function, kept, outbox, chunks, credit, platform, cancel } = self;
+        let Self { number, function, kept, outbox, chunks, credit, ways_out, cancel } = self;
         let invoke: Invoke<'_> =
             message::parse(Kind::Invoke, invoke).map_err(|cause| Failure::new("Error", cause.to_string()))?;
+        ways_out.outgoing.mark(&invoke);
         let left = left_until(invoke.deadline_ms);
         let incoming = Incoming::new(chunks, Arc::clone(&outbox), number);
         let (request, asked) = request(&function.init.function, invoke, incoming)?;
@@ -112,12 +116,18 @@ impl Call {
         let run = async {
             let mut instance = match instance {
                 Some(mut instance) => {
-                    instance.begin(number, platform);
+                    instance.begin(number, ways_out);
                     instance
                 }
                 None => {
                     let memory_bytes = usize::try_from(function.init.memory_mib << 20).unwrap_or(usize::MAX);
-                    let guest = Guest::new(&function.init.variables, output, platform, memory_bytes);
+                    let guest = Guest::new(
+                        &function.init.variables,
+                        function.config(),
+                        output,
+                        ways_out,
+                        memory_bytes,
+                    );
                     match function.instantiate(guest).await {
                         Ok(instance) => instance,
                         Err((failure, peak)) => return (Err(failure), peak),

@@ -24,8 +24,12 @@ use evoke_worker::frame::{Decoder, Encoder, Frame, Kind};
 use crate::body::Chunk;
 use crate::call::{Call, Handle};
 use crate::function::{Components, Function, Worlds};
+use crate::guest::WaysOut;
 use crate::instance::Kept;
 use crate::outbox::Outbox;
+use crate::outgoing::{Network, Outgoing};
+use crate::platform::Platform;
+use crate::pool::Pool;
 use crate::process::RUNTIME;
 use crate::ticker::Ticker;
 use crate::wire::{Error, Init, Ready};
@@ -38,6 +42,7 @@ pub(crate) struct Process {
     pub worlds: Worlds,
     pub components: Components,
     pub ticker: Ticker,
+    pub network: Arc<Network>,
     pub tasks: TaskTracker,
 }
 
@@ -48,6 +53,7 @@ struct Connection {
     decoder: Decoder,
     function: Option<Arc<Function>>,
     kept: Arc<Kept>,
+    pool: Arc<Pool>,
     outbox: Arc<Outbox>,
     /// On their way out of the outbox.
     leaving: Encoder,
@@ -66,6 +72,7 @@ pub(crate) async fn serve(socket: UnixStream, process: Arc<Process>) {
         decoder: Decoder::default(),
         function: None,
         kept: Arc::default(),
+        pool: Arc::default(),
         outbox: Arc::default(),
         leaving: Encoder::default(),
         calls: HashMap::new(),
@@ -143,7 +150,11 @@ impl Connection {
                 handle.credit.add_permits(message::credit(&payload).map_err(|cause| cause.to_string())?);
             }
             Kind::Cancel => handle.cancel.cancel(),
-            Kind::Answer => handle.platform.answer(payload),
+            Kind::Answer => handle.ways_out.platform.answer(payload),
+            Kind::Connected => {
+                let (number, word) = message::numbered(kind, &payload).map_err(|cause| cause.to_string())?;
+                handle.ways_out.outgoing.connected(number, word);
+            }
             other => return Err(format!("{other:?} frame from the host")),
         }
         Ok(())
@@ -167,8 +178,13 @@ impl Connection {
 
     fn invoke(&mut self, number: u32, payload: Bytes) -> Result<(), String> {
         let Some(function) = &self.function else { return Err("a call before READY".to_owned()) };
+        let (outbox, pool) = (Arc::clone(&self.outbox), Arc::clone(&self.pool));
+        let platform = Arc::new(Platform::new(number, Arc::clone(&outbox)));
+        let network = Arc::clone(&self.process.network);
+        let outgoing = Arc::new(Outgoing::new(number, network, Arc::clone(&outbox), pool));
+        let ways_out = WaysOut { platform, outgoing };
         let (call, handle) =
-            Call::new(number, Arc::clone(function), Arc::clone(&self.kept), Arc::clone(&self.outbox));
+            Call::new(number, Arc::clone(function), Arc::clone(&self.kept), outbox, ways_out);
         self.calls.insert(number, handle);
         let ticker = self.process.ticker.clone();
         self.running.push(Box::pin(async move {

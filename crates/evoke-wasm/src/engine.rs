@@ -1,5 +1,7 @@
 //! How components are compiled and held: one configuration, for the process that compiles and for those that run.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 /// A guest's call stack, in bytes. Deeper recursion is a trap.
@@ -55,6 +57,17 @@ pub(crate) fn running(tasks: Tasks, instances: u32) -> wasmtime::Result<Engine> 
 pub(crate) fn compiling(tasks: Tasks) -> wasmtime::Result<Engine> {
     // The allocation strategy decides how memories are laid out, which compiled code relies on.
     running(tasks, 1)
+}
+
+/// Names what components are compiled for: the version of wasmtime, its settings, and what this machine's processor can. What was
+/// compiled for another name cannot be loaded.
+pub fn name() -> Result<String, String> {
+    let mut hash = DefaultHasher::new();
+    for tasks in [Tasks::One, Tasks::Several] {
+        let engine = compiling(tasks).map_err(|cause| format!("{cause:#}"))?;
+        engine.precompile_compatibility_hash().hash(&mut hash);
+    }
+    Ok(format!("wasmtime-{:016x}", hash.finish()))
 }
 
 fn common(tasks: Tasks) -> Config {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
@@ -14,6 +15,7 @@ use crate::engine::{self, Tasks};
 use crate::failure::Failure;
 use crate::guest::Guest;
 use crate::instance::Instance;
+use crate::keyvalue;
 use crate::wire::Init;
 
 /// Bytes that one call of a host function may copy out of a guest.
@@ -79,6 +81,8 @@ impl Worlds {
 pub(crate) struct Function {
     pub init: Init,
     component: Arc<Loaded>,
+    /// Its variables, for `wasi:config`.
+    config: Arc<WasiConfigVariables>,
 }
 
 /// A component that can be instantiated.
@@ -124,7 +128,13 @@ impl Function {
         if init.reuse && component.contract == Contract::Proxy {
             return Err(LoadError::Reuse);
         }
-        Ok(Self { init, component })
+        let config = Arc::new(init.variables.iter().cloned().collect());
+        Ok(Self { init, component, config })
+    }
+
+    /// Its variables.
+    pub fn config(&self) -> Arc<WasiConfigVariables> {
+        Arc::clone(&self.config)
     }
 
     /// What it offers.
@@ -156,6 +166,8 @@ pub(crate) fn linker(engine: &Engine, tasks: Tasks) -> wasmtime::Result<Linker<G
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     p2::add_only_http_to_linker_async(&mut linker)?;
+    keyvalue::add_to_linker(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, |guest| guest.config())?;
     if tasks == Tasks::Several {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         p3::add_to_linker(&mut linker)?;

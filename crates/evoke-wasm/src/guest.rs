@@ -1,14 +1,16 @@
-//! What one instance has of the host: its streams, its environment, and one way out.
+//! What one instance has of the host: its streams, its environment, and its ways out.
 
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
 use crate::meter::Memory;
+use crate::outgoing::Outgoing;
 use crate::output::Output;
 use crate::platform::{self, Platform};
 
@@ -26,6 +28,7 @@ pub(crate) struct Guest {
     table: ResourceTable,
     ways_out: WaysOut,
     output: [Output; 2],
+    config: Arc<WasiConfigVariables>,
     pub memory: Memory,
 }
 
@@ -33,8 +36,9 @@ impl Guest {
     /// Without files, sockets, arguments or standard input.
     pub fn new(
         variables: &[(String, String)],
+        config: Arc<WasiConfigVariables>,
         output: [Output; 2],
-        platform: Arc<Platform>,
+        ways_out: WaysOut,
         memory_bytes: usize,
     ) -> Self {
         let [stdout, stderr] = output.clone();
@@ -45,15 +49,29 @@ impl Guest {
         http.set_field_size_limit(FIELDS_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        let ways_out = WaysOut { platform };
-        Self { wasi: wasi.build(), http, table, ways_out, output, memory: Memory::new(memory_bytes) }
+        Self { wasi: wasi.build(), http, table, ways_out, output, config, memory: Memory::new(memory_bytes) }
     }
 
     /// Another call begins in the same instance.
-    pub fn begin(&mut self, call: u32, platform: Arc<Platform>) {
+    pub fn begin(&mut self, call: u32, ways_out: WaysOut) {
         self.output.iter().for_each(|output| output.begin(call));
-        self.ways_out.platform = platform;
+        self.ways_out = ways_out;
         self.memory.begin();
+    }
+
+    /// The host's resources that it has handles to.
+    pub fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    /// Where platform requests of the current call go.
+    pub fn platform(&self) -> Arc<Platform> {
+        Arc::clone(&self.ways_out.platform)
+    }
+
+    /// For `wasi:config`.
+    pub fn config(&self) -> WasiConfig<'_> {
+        WasiConfig::from(&*self.config)
     }
 
     /// Its standard output and error.
@@ -79,9 +97,19 @@ impl WasiHttpView for Guest {
     }
 }
 
-/// Where outgoing requests go.
-struct WaysOut {
-    platform: Arc<Platform>,
+/// Where outgoing requests of a call go.
+#[derive(Clone)]
+pub(crate) struct WaysOut {
+    pub platform: Arc<Platform>,
+    pub outgoing: Arc<Outgoing>,
+}
+
+impl WaysOut {
+    /// The call is over: nothing goes out in its name any more.
+    pub fn end(&self) {
+        self.platform.end();
+        self.outgoing.end();
+    }
 }
 
 /// A response, and what becomes of its connection.
@@ -91,15 +119,16 @@ impl WasiHttpHooks for WaysOut {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
+        options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Answered, Error>> + Send> {
-        let platform = Arc::clone(&self.platform);
+        let Self { platform, outgoing } = self.clone();
         Box::new(async move {
-            if request.uri().host() != Some(platform::HOST) {
-                return Err(Error::HttpRequestDenied);
-            }
-            let response = platform.send(request).await?;
+            let response = if request.uri().host() == Some(platform::HOST) {
+                platform.send(request).await?
+            } else {
+                outgoing.send(request, options).await?
+            };
             let done: Box<dyn Future<Output = Result<(), Error>> + Send> =
                 Box::new(std::future::ready(Ok(())));
             Ok((response, done))

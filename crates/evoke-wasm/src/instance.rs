@@ -4,7 +4,6 @@
 //! nobody knows what it left behind.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -17,9 +16,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
 
 use crate::failure::Failure;
-use crate::guest::Guest;
+use crate::guest::{Guest, WaysOut};
 use crate::output::Output;
-use crate::platform::Platform;
 
 /// Calls that one instance serves at most, and how old it may become: what leaks in a guest does so within bounds.
 const CALLS_MAX: u32 = 1000;
@@ -63,8 +61,8 @@ impl Instance {
     }
 
     /// Another call begins.
-    pub fn begin(&mut self, call: u32, platform: Arc<Platform>) {
-        self.store.data_mut().begin(call, platform);
+    pub fn begin(&mut self, call: u32, ways_out: WaysOut) {
+        self.store.data_mut().begin(call, ways_out);
     }
 
     /// Its standard output and error.

@@ -58,11 +58,21 @@ impl Platform {
         self.waiting.lock().take();
     }
 
-    /// Makes a request.
+    /// Makes a request of the guest.
     pub async fn send(&self, request: http::Request<WasiBody>) -> Result<http::Response<WasiBody>, Error> {
         let (head, body) = request.into_parts();
         let too_large = Error::HttpRequestBodySize(Some(BODY_BYTES as u64));
         let body = body::collect(body, BODY_BYTES).await?.ok_or(too_large)?;
+        let response = self.ask(http::Request::from_parts(head, body)).await?;
+        Ok(response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync()))
+    }
+
+    /// Makes a request whose body is here.
+    pub async fn ask(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        let (head, body) = request.into_parts();
+        if body.len() > BODY_BYTES {
+            return Err(Error::HttpRequestBodySize(Some(BODY_BYTES as u64)));
+        }
         let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let method = head.method.as_str();
         let out = PlatformHead { method, path, headers: HeadersOut(&head.headers) };
@@ -101,7 +111,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn read(mut payload: Bytes) -> Result<http::Response<WasiBody>, String> {
+fn read(mut payload: Bytes) -> Result<http::Response<Bytes>, String> {
     let short = || "the platform's answer is cut short".to_owned();
     if payload.len() < 4 {
         return Err(short());
@@ -113,8 +123,7 @@ fn read(mut payload: Bytes) -> Result<http::Response<WasiBody>, String> {
     let head = payload.split_to(head_bytes);
     let head: AnswerHead<'_> = message::parse(Kind::Answer, &head).map_err(|cause| cause.to_string())?;
     let headers = head.headers.check(Kind::Answer, ANSWER_HEADERS).map_err(|cause| cause.to_string())?;
-    let body = Full::new(payload).map_err(|never| match never {}).boxed_unsync();
-    let mut response = http::Response::new(body);
+    let mut response = http::Response::new(payload);
     *response.status_mut() = http::StatusCode::from_u16(head.status).map_err(|cause| cause.to_string())?;
     *response.headers_mut() = headers;
     Ok(response)

@@ -18,7 +18,10 @@ use evoke_worker::frame::{Decoder, Encoder, Kind};
 
 use crate::connection::{self, Process};
 use crate::function::{Components, Worlds};
+use crate::lent::Lent;
+use crate::outgoing::Network;
 use crate::ticker::Ticker;
+use crate::tls::Tls;
 use crate::wire::{InitProcess, Ready};
 
 /// What executes components, for people.
@@ -76,6 +79,13 @@ async fn serve(mut channel: UnixStream) -> io::Result<()> {
                     let served = connection::serve(UnixStream::from_std(socket)?, Arc::clone(process));
                     process.tasks.spawn(served);
                 }
+                (Kind::Lend, Some(process)) => {
+                    let number = frame.payload[..].try_into().map(u64::from_le_bytes);
+                    let number = number.map_err(|_| io::Error::other("LEND without a number"))?;
+                    let socket = inbox.sockets.pop_front();
+                    let socket = socket.ok_or_else(|| io::Error::other("LEND without a socket"))?;
+                    process.network.lent.take(number, socket);
+                }
                 (Kind::Stop, _) => return Ok(()),
                 (other, _) => return Err(io::Error::other(format!("{other:?} frame at this moment"))),
             }
@@ -87,7 +97,10 @@ async fn serve(mut channel: UnixStream) -> io::Result<()> {
 fn start(init: &InitProcess) -> wasmtime::Result<Process> {
     let worlds = Worlds::new(init.instances)?;
     let ticker = Ticker::start(worlds.engines())?;
-    Ok(Process { worlds, components: Components::default(), ticker, tasks: TaskTracker::new() })
+    let tasks = TaskTracker::new();
+    let tls = Tls::new(&init.authorities);
+    let network = Arc::new(Network { lent: Lent::default(), tls, tasks: tasks.clone() });
+    Ok(Process { worlds, components: Components::default(), ticker, network, tasks })
 }
 
 async fn ready(channel: &mut UnixStream) -> io::Result<()> {

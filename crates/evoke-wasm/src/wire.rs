@@ -12,6 +12,9 @@ use evoke_worker::frame::message::{Headers, HeadersOut};
 pub(crate) struct InitProcess {
     /// Live instances of all functions together.
     pub instances: u32,
+    /// Whom connections trust, DER in base64.
+    #[serde(default)]
+    pub authorities: Vec<String>,
 }
 
 /// Payload of `INIT` on a function's socket.
@@ -65,9 +68,23 @@ pub(crate) struct Invoke<'a> {
     /// Milliseconds since 1970.
     pub deadline_ms: u64,
     #[serde(borrow, default)]
+    pub cause: Cause<'a>,
+    /// `CDN-Loop` of the requests it sends, if it may send any.
+    #[serde(borrow, default)]
+    pub hops: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
     pub request: Option<Request<'a>>,
     #[serde(default)]
     pub event: Option<Value>,
+}
+
+/// What is known of who caused a call.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Cause<'a> {
+    #[serde(borrow, default)]
+    pub trace_id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub span_id: Cow<'a, str>,
 }
 
 #[derive(Debug, Deserialize)]

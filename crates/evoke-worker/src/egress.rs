@@ -9,6 +9,7 @@
 
 mod dial;
 mod dns;
+mod lend;
 mod names;
 mod proxy;
 mod refusal;
@@ -34,6 +35,7 @@ use refusal::{Refusal, Why};
 use refused::Refusals;
 
 pub use dial::Dialler;
+pub(crate) use lend::Lender;
 pub use resolver::Resolver;
 
 /// Refusals on their way to the log. More at once are not told one by one.
@@ -111,6 +113,7 @@ pub(crate) struct Egress {
     unheard: Refusals,
     /// Told about since [`Egress::start_over`].
     told: HashSet<Destination>,
+    ended: CancellationToken,
     _ends_with: DropGuard,
 }
 
@@ -144,8 +147,19 @@ impl Egress {
             let serve = proxy::serve(listener, Arc::clone(&namespace), ended.clone());
             node.tasks.spawn(ended.clone().run_until_cancelled_owned(serve));
         }
-        let _ends_with = ended.drop_guard();
-        Ok(Self { namespace, function, arrived, unheard, told: HashSet::new(), _ends_with })
+        let _ends_with = ended.clone().drop_guard();
+        Ok(Self { namespace, function, arrived, unheard, told: HashSet::new(), ended, _ends_with })
+    }
+
+    /// For `function`, whose process has no network at all and asks for connections one by one.
+    pub(crate) fn without_network(
+        function: String,
+        allowed: AllowList,
+        node: &Arc<Node>,
+    ) -> io::Result<(Self, Lender)> {
+        let egress = Self::serve(Sockets::default(), function, allowed, node)?;
+        let lender = Lender::new(Arc::clone(&egress.namespace), egress.ended.clone());
+        Ok((egress, lender))
     }
 
     /// The calls that run in the namespace.

@@ -21,7 +21,9 @@ pub const PLATFORM_BYTES_IN_FLIGHT: usize = 16 << 20;
 pub const UNREAD_BYTES: usize = 1 << 20;
 /// Bytes that may wait to be read by a worker that is still listened to: the largest `INVOKE` and `ANSWER` with room to spare.
 pub const UNREAD_BYTES_MAX: usize = 32 << 20;
-/// Bytes of the text of `BODY_ABORT` and `CANCEL`.
+/// Connections of one call that are asked for at once.
+pub const CONNECTS_IN_FLIGHT: usize = 64;
+/// Bytes of the text of `BODY_ABORT` and `CANCEL`, and of a destination.
 pub const REASON_BYTES: usize = 1 << 10;
 
 /// What a frame is. The numbers are those on the wire.
@@ -52,6 +54,10 @@ pub enum Kind {
     Reap = 11,
     /// To a Wasm worker: serve one more function, at the socket that comes along.
     Open = 12,
+    /// To a Wasm worker: here is the connection that it asked for.
+    Lend = 13,
+    /// What became of a connection that was asked for.
+    Connected = 14,
     /// The function is loaded.
     Ready = 17,
     /// The function cannot be loaded.
@@ -70,11 +76,13 @@ pub enum Kind {
     Hello = 24,
     /// Of a zygote: so it ended.
     Exited = 25,
+    /// Of a component: a connection is wanted.
+    Connect = 26,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Init,
         Self::Invoke,
         Self::Body,
@@ -87,6 +95,8 @@ impl Kind {
         Self::Fork,
         Self::Reap,
         Self::Open,
+        Self::Lend,
+        Self::Connected,
         Self::Ready,
         Self::InitError,
         Self::Response,
@@ -96,6 +106,7 @@ impl Kind {
         Self::Platform,
         Self::Hello,
         Self::Exited,
+        Self::Connect,
     ];
 
     /// The kind with this number.
@@ -108,7 +119,8 @@ impl Kind {
         match self {
             Self::Stop | Self::Reap | Self::Open | Self::Hello => 0,
             Self::Credit | Self::Exited => 4,
-            Self::BodyAbort | Self::Cancel => REASON_BYTES,
+            Self::Lend => 8,
+            Self::BodyAbort | Self::Cancel | Self::Connect | Self::Connected => REASON_BYTES,
             // A path.
             Self::Fork => (4 << 10) - 1,
             Self::Ready | Self::Log => 64 << 10,

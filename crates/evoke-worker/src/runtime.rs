@@ -106,10 +106,11 @@ impl ProcessRuntime {
             let (limits, tasks) = (limits.clone(), tasks.clone());
             move || {
                 let made = make_folders(&dir, limits.clone()).and_then(|made| {
-                    let components = wasm.as_ref().map(|command| {
-                        Components::open(&made.0.join("components"), command.compile.clone(), tasks.clone())
+                    let components = wasm.as_ref().map(|wasm| {
+                        let dir = made.0.join("components");
+                        Components::open(&dir, &wasm.engine, wasm.compile.clone(), tasks.clone())
                     });
-                    let components = components.transpose()?.zip(wasm.map(|command| command.run));
+                    let components = components.transpose()?.zip(wasm);
                     let packages = Packages::open(&made.0.join("packages"), limits, registries, tasks)?;
                     Ok((made, packages, components))
                 });
@@ -141,8 +142,9 @@ impl ProcessRuntime {
             let (programs, launcher) = (Arc::clone(&programs), launcher.clone());
             tasks.spawn(async move { programs.interpreter(language, &launcher).await.err() });
         }
-        let wasm = components.map(|(components, run)| {
-            let apps = Apps::new(run, components.dir().to_owned(), tasks.clone());
+        let wasm = components.map(|(components, wasm)| {
+            let readable = components.dir().to_owned();
+            let apps = Apps::new(wasm.run, readable, wasm.authorities.into(), tasks.clone());
             Wasm { components: Arc::new(components), apps }
         });
         Ok(Self {
@@ -306,6 +308,7 @@ impl ProcessRuntime {
             variables: None,
             egress: None,
             shared_egress: None,
+            lending: None,
             source: &place.source,
             root: &place.root,
             name: &place.name,

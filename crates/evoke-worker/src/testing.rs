@@ -110,6 +110,7 @@ async fn play(script: &Script) -> Verdict {
         variables: None,
         egress: None,
         shared_egress: None,
+        lending: None,
         source: "/bundle/main.py",
         root: "/bundle",
         name: "main.py",

@@ -7,8 +7,10 @@
 
 mod apps;
 mod components;
+mod lending;
 mod sealed;
 mod worker;
 
 pub(crate) use apps::Apps;
 pub(crate) use components::Components;
+pub(crate) use lending::Lending;

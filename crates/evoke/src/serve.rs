@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use evoke_core::egress::{AddressPolicy, Cidr};
 use evoke_core::limits::Limits;
 use evoke_core::origin::Origins;
@@ -21,6 +22,7 @@ use evoke_core::store::{Retention, Store};
 use evoke_core::time::Clock;
 use evoke_engine::{Engine, Parts};
 use evoke_gateway::{Bounds, Gateway, auth};
+use evoke_outbound::Trust;
 use evoke_store::{OpenOptions, SqliteStore};
 use evoke_worker::ProcessRuntime;
 use tokio::net::TcpListener;
@@ -110,7 +112,7 @@ impl Server {
             limits: limits.clone(),
             sandbox: options.sandbox,
             addresses: AddressPolicy { opened: options.egress_allow.clone() },
-            wasm: Some(wasm_commands()?),
+            wasm: wasm_commands(&trust)?,
             ..evoke_worker::Options::new(options.data.join("workers"), launcher()?)
         };
         let runtime = ProcessRuntime::start(workers).await.map_err(failure::runtime)?;
@@ -180,11 +182,24 @@ async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener> 
 }
 
 /// This executable, as the processes that compile and run components.
-fn wasm_commands() -> Result<evoke_worker::WasmCommands> {
+fn wasm_commands(trust: &Trust) -> Result<Option<evoke_worker::WasmCommands>> {
+    let engine = match evoke_wasm::engine() {
+        Ok(engine) => engine,
+        Err(cause) => {
+            tracing::warn!(%cause, "components cannot be run here: wasmtime does not start");
+            return Ok(None);
+        }
+    };
     let executable = std::env::current_exe().map_err(failure::executable)?;
     let worker =
         |verb: &str| [executable.to_string_lossy().as_ref(), "worker", verb].map(str::to_owned).to_vec();
-    Ok(evoke_worker::WasmCommands { run: worker("wasm"), compile: worker("compile") })
+    let base64 = base64::engine::general_purpose::STANDARD;
+    Ok(Some(evoke_worker::WasmCommands {
+        run: worker("wasm"),
+        compile: worker("compile"),
+        engine,
+        authorities: trust.certificates().map(|certificate| base64.encode(certificate)).collect(),
+    }))
 }
 
 /// This executable, as the process all workers are forked from.

@@ -120,7 +120,9 @@ fn the_platform_is_reached_without_a_socket() {
 fn nothing_else_of_the_host_is_reached() {
     let mut worker = Worker::start();
     let mut function = worker.function("proxy");
-    assert_eq!(function.get("/outside").text(), "Err(\"ErrorCode::HttpRequestDenied\")");
+    let said = function.get("/outside");
+    assert_eq!(said.text(), "Err(\"ErrorCode::HttpRequestDenied\")");
+    assert_eq!(said.connects, ["example.com:80"], "the host is asked, and nobody else");
     assert!(function.get("/files").text().starts_with("Err("));
     assert!(function.get("/sockets").text().starts_with("Err("));
 }

@@ -42,6 +42,8 @@ pub struct Said {
     pub body_ended: bool,
     pub lines: Vec<(u8, String)>,
     pub platform: Vec<Value>,
+    /// Where it wanted to connect to.
+    pub connects: Vec<String>,
     pub done: Option<Value>,
     pub error: Option<Value>,
 }
@@ -205,6 +207,11 @@ impl Function {
             Kind::Error => {
                 said.error = Some(value());
                 return true;
+            }
+            Kind::Connect => {
+                said.connects.push(String::from_utf8_lossy(&frame.payload[8..]).into_owned());
+                let answer = [&frame.payload[..8], b"denied"].concat();
+                self.socket.frame(Kind::Connected, frame.call, &answer);
             }
             Kind::Credit => {}
             other => panic!("{other:?} frame"),

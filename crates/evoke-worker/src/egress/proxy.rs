@@ -1,7 +1,7 @@
 //! Connections: who is meant, whether that is allowed, and the bytes.
 
 pub(super) mod connect;
-mod pass;
+pub(super) mod pass;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -60,7 +60,7 @@ async fn serve_one(guest: TcpStream, namespace: Arc<Namespace>) {
     }
 }
 
-async fn open(
+pub(super) async fn open(
     destination: &Destination,
     namespace: &Namespace,
 ) -> Result<(TcpStream, [OwnedSemaphorePermit; 2]), Why> {

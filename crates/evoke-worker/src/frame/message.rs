@@ -247,6 +247,15 @@ pub fn credit(payload: &[u8]) -> Result<usize, FrameError> {
     Ok(u32::from_le_bytes(bytes) as usize)
 }
 
+/// Reads the payload of `CONNECT` and `CONNECTED`: the worker's number for it, and a text.
+pub fn numbered(kind: Kind, payload: &[u8]) -> Result<(u64, &str), FrameError> {
+    let malformed = |message: &str| FrameError::Malformed { kind, message: message.to_owned() };
+    let (number, text) =
+        payload.split_first_chunk().ok_or_else(|| malformed("it is shorter than 8 bytes"))?;
+    let text = std::str::from_utf8(text).map_err(|_| malformed("its text is not UTF-8"))?;
+    Ok((u64::from_le_bytes(*number), text))
+}
+
 /// Reads the payload of `EXITED`: an exit status, or a signal as a negative number; `None` when nothing is known.
 pub fn exited(payload: &[u8]) -> Option<i32> {
     payload.try_into().ok().map(i32::from_le_bytes)

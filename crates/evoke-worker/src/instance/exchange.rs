@@ -5,6 +5,7 @@
 //! read from the worker, so a slow receiver slows the function down and nothing piles up here.
 
 mod answers;
+mod connects;
 mod download;
 mod invoke;
 mod upload;
@@ -28,6 +29,7 @@ use crate::frame::{Frame, FrameError, Kind, UNREAD_BYTES, UNREAD_BYTES_MAX};
 use crate::logs;
 
 use answers::Answers;
+use connects::Connects;
 use download::Download;
 use upload::Upload;
 
@@ -53,6 +55,7 @@ pub(super) struct Exchange<'a> {
     upload: Upload,
     download: Download,
     answers: Answers,
+    connects: Connects,
     /// The worker has said how it ended.
     end: Option<End>,
 }
@@ -71,6 +74,7 @@ enum Turn {
     RoomForReport,
     RoomForBody,
     Answer(answers::Answered),
+    Connected(connects::Connected),
     Chunk(Option<Result<bytes::Bytes, evoke_core::body::BodyError>>),
     Output,
 }
@@ -99,6 +103,7 @@ impl<'a> Exchange<'a> {
             upload,
             download,
             answers,
+            connects: Connects::default(),
             end: None,
         }
     }
@@ -176,6 +181,7 @@ impl<'a> Exchange<'a> {
                 Turn::RoomForReport => self.reports.hand_over(),
                 Turn::RoomForBody => self.download.hand_over(self.id, &mut self.parts.link.encoder),
                 Turn::Answer(answer) => answer.write(self.id, &mut self.parts.link.encoder),
+                Turn::Connected(connected) => connected.write(self.id, &mut self.parts.link.encoder),
                 Turn::Chunk(chunk) => self.upload.take(chunk, self.id, &mut self.parts.link.encoder),
                 Turn::Output => {}
             }
@@ -189,7 +195,7 @@ impl<'a> Exchange<'a> {
         cancelled: Pin<&mut WaitForCancellationFuture<'_>>,
         may_cancel: bool,
     ) -> Turn {
-        let Self { parts, reports, upload, download, answers, end, .. } = self;
+        let Self { parts, reports, upload, download, answers, connects, end, .. } = self;
         let Parts { link, output, .. } = &mut **parts;
         let unread = link.unwritten_bytes();
         let listening = reports.is_empty() && end.is_none() && !link.is_closed() && unread < UNREAD_BYTES_MAX;
@@ -201,6 +207,7 @@ impl<'a> Exchange<'a> {
             () = reports.room(), if !reports.is_empty() => Turn::RoomForReport,
             () = download.room(), if download.has_pending() => Turn::RoomForBody,
             answer = answers.next(), if !answers.is_empty() && unread < UNREAD_BYTES => Turn::Answer(answer),
+            connected = connects.next(), if !connects.is_empty() => Turn::Connected(connected),
             chunk = upload.chunk(), if upload.wants_chunk() && !link.has_unwritten() => Turn::Chunk(chunk),
             done = link.turn(listening) => Turn::Link(done),
             // Last, so that a process that writes without end holds up nothing but itself.
@@ -261,6 +268,7 @@ impl<'a> Exchange<'a> {
                 let report = self.answers.ask(platform, self.bounds.headers)?;
                 self.reports.push(report);
             }
+            Kind::Connect => self.connects.ask(payload, self.parts.output.lends())?,
             Kind::Done => {
                 self.download.check_done(call)?;
                 let done: Done = message::parse(kind, payload)?;

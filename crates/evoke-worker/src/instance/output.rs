@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::egress::Egress;
 use crate::logs::Lines;
+use crate::wasm::Lending;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 16 << 10;
@@ -35,6 +36,8 @@ pub(crate) struct Output {
     shared: Option<Arc<Mutex<Egress>>>,
     /// The calls that run in that network.
     present: Option<Arc<Present>>,
+    /// Of a process without a network, which asks for connections.
+    lending: Option<Lending>,
     tail: VecDeque<String>,
     buffer: Box<[u8]>,
 }
@@ -68,6 +71,7 @@ impl Output {
             present: egress.as_ref().map(Egress::present),
             egress,
             shared: None,
+            lending: None,
             tail: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),
         })
@@ -85,6 +89,7 @@ impl Output {
             egress: None,
             shared: None,
             present,
+            lending: None,
             tail: VecDeque::new(),
             buffer: Box::default(),
         }
@@ -92,9 +97,22 @@ impl Output {
 
     /// With the network of others, which is told about when a call ends.
     pub(crate) fn sharing(mut self, egress: Option<Arc<Mutex<Egress>>>) -> Self {
-        self.present = egress.as_ref().map(|egress| egress.lock().present());
-        self.shared = egress;
+        if let Some(egress) = egress {
+            self.present = Some(egress.lock().present());
+            self.shared = Some(egress);
+        }
         self
+    }
+
+    /// With connections on request.
+    pub(crate) fn lending(mut self, lending: Option<Lending>) -> Self {
+        self.lending = lending;
+        self
+    }
+
+    /// Who makes connections for the process, if it may ask.
+    pub(super) fn lends(&self) -> Option<&Lending> {
+        self.lending.as_ref()
     }
 
     /// The calls that run in the network of the process, if it has one.

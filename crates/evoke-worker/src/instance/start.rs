@@ -17,6 +17,7 @@ use crate::egress::Egress;
 use crate::frame::message::{self, HeaderBounds, Init, InitError, InitLimits, PROTOCOL, Ready};
 use crate::frame::{FrameError, Kind, PLATFORM_IN_FLIGHT};
 use crate::launcher::Process;
+use crate::wasm::Lending;
 
 /// A process that was just started, and what it is to load.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct Setup<'a> {
     pub egress: Option<Egress>,
     /// The same of a process that was forked: its network is that of its zygote.
     pub shared_egress: Option<Arc<parking_lot::Mutex<Egress>>>,
+    /// Of a component, which has no network: who makes its connections.
+    pub lending: Option<Lending>,
     /// The file to load and the folder of the app, absolute.
     pub source: &'a str,
     pub root: &'a str,
@@ -66,6 +69,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         variables,
         egress,
         shared_egress,
+        lending,
         source,
         root,
         name,
@@ -82,7 +86,8 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         link: Link::new(channel).map_err(io)?,
         output: Output::new(stdout, stderr, egress, limits.log_line_bytes)
             .map_err(io)?
-            .sharing(shared_egress),
+            .sharing(shared_egress)
+            .lending(lending),
     };
     let init = Init {
         protocol: PROTOCOL,

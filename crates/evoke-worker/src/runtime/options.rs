@@ -44,6 +44,10 @@ pub struct WasmCommands {
     pub run: Vec<String>,
     /// In its `compile_main`; the component's path comes last.
     pub compile: Vec<String>,
+    /// Names the engine: what was compiled for another cannot be loaded.
+    pub engine: String,
+    /// Certificate authorities that components' connections trust, DER in base64.
+    pub authorities: Vec<String>,
 }
 
 impl Options {

@@ -11,10 +11,11 @@ use evoke_core::runtime::{Instance, InstanceSpec, PrepareError, PreparedBundle};
 use super::command::API;
 use super::place::Place;
 use super::{ProcessRuntime, init_error};
+use crate::egress::Egress;
 use crate::instance::{self, Loaded, Setup};
 use crate::launcher::Launcher;
 use crate::prepare::find_entry;
-use crate::wasm::{Apps, Components};
+use crate::wasm::{Apps, Components, Lending};
 
 /// What runs components.
 #[derive(Debug)]
@@ -48,8 +49,11 @@ impl ProcessRuntime {
         let compiled = self.compiled(Path::new(&place.source), &place.name, launcher).await;
         let compiled = compiled.map_err(|cause| init_error(cause.to_string()))?;
         let opened = self.wasm()?.apps.open(&spec.app, launcher, || self.next(launcher)).await;
-        let opened =
-            opened.map_err(|cause| init_error(format!("its app's process cannot be started: {cause}")))?;
+        let unreachable = |cause| init_error(format!("its app's process cannot be started: {cause}"));
+        let (opened, worker) = opened.map_err(unreachable)?;
+        let function = spec.function.to_string();
+        let egress = Egress::without_network(function, spec.egress.clone(), &self.egress);
+        let (egress, lender) = egress.map_err(unreachable)?;
         let own = [
             ("EVOKE_API", API),
             ("EVOKE_APP", spec.app.as_str()),
@@ -65,8 +69,9 @@ impl ProcessRuntime {
             stderr: None,
             // A function's own variables win.
             variables: Some(own.chain(spec.env.iter().cloned()).collect()),
-            egress: None,
+            egress: Some(egress),
             shared_egress: None,
+            lending: Some(Lending::new(lender, worker)),
             source: &compiled.to_string_lossy(),
             root: &place.root,
             name: &place.name,

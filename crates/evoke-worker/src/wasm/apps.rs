@@ -20,6 +20,8 @@ pub(crate) struct Apps {
     command: Vec<String>,
     /// Where compiled components are.
     readable: PathBuf,
+    /// Whom connections trust, DER in base64.
+    authorities: Arc<[String]>,
     tasks: TaskTracker,
     state: Arc<State>,
 }
@@ -33,24 +35,29 @@ struct State {
 }
 
 impl Apps {
-    /// Runs `command`, which may read `readable`.
-    pub(crate) fn new(command: Vec<String>, readable: PathBuf, tasks: TaskTracker) -> Self {
-        Self { command, readable, tasks, state: Arc::default() }
+    /// Runs `command`, which may read `readable` and trusts `authorities`.
+    pub(crate) fn new(
+        command: Vec<String>,
+        readable: PathBuf,
+        authorities: Arc<[String]>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { command, readable, authorities, tasks, state: Arc::default() }
     }
 
-    /// A socket for a function of `app`. `next` makes a user's number and a folder for each process that is started.
+    /// A socket for a function of `app`, and the process it leads to. `next` makes a user's number and a folder for each process that is started.
     pub(crate) async fn open(
         &self,
         app: &AppName,
         launcher: &Launcher,
         mut next: impl FnMut() -> io::Result<(u32, Option<PathBuf>)>,
-    ) -> io::Result<Opened> {
+    ) -> io::Result<(Opened, Worker)> {
         let slot = Arc::clone(self.state.workers.lock().entry(app.clone()).or_default());
         let mut slot = slot.lock().await;
         if let Some(worker) = slot.as_ref().filter(|worker| worker.is_alive())
             && let Ok(opened) = worker.open().await
         {
-            return Ok(opened);
+            return Ok((opened, worker.clone()));
         }
         let spare = self.state.spare.lock().take().filter(Worker::is_alive);
         let worker = match spare {
@@ -59,8 +66,8 @@ impl Apps {
         };
         self.replace_spare(launcher, next()?);
         let opened = worker.open().await;
-        *slot = Some(worker);
-        opened
+        *slot = Some(worker.clone());
+        Ok((opened?, worker))
     }
 
     /// Lets go of all of them.
@@ -74,14 +81,15 @@ impl Apps {
         launcher: &Launcher,
         (number, scratch): (u32, Option<PathBuf>),
     ) -> io::Result<Worker> {
-        Worker::start(self.sealed(number, scratch), launcher, &self.tasks).await
+        Worker::start(self.sealed(number, scratch), &self.authorities, launcher, &self.tasks).await
     }
 
     fn replace_spare(&self, launcher: &Launcher, (number, scratch): (u32, Option<PathBuf>)) {
         let sealed = self.sealed(number, scratch);
         let (launcher, tasks, state) = (launcher.clone(), self.tasks.clone(), Arc::downgrade(&self.state));
+        let authorities = Arc::clone(&self.authorities);
         self.tasks.spawn(async move {
-            match Worker::start(sealed, &launcher, &tasks).await {
+            match Worker::start(sealed, &authorities, &launcher, &tasks).await {
                 Ok(worker) => {
                     if let Some(state) = state.upgrade() {
                         *state.spare.lock() = Some(worker);

@@ -1,4 +1,4 @@
-//! Compiled components on the disk, named by the digest of their source.
+//! Compiled components on the disk, named by the engine they are for and the digest of their source.
 //!
 //! Workers may read them and not write: `deserialize` trusts what it maps. The folder cannot be listed, so that a process finds
 //! only what it is told the name of.
@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::sealed::{Running, Sealed};
 use crate::idle::Idle;
 use crate::launcher::{Exit, Launcher};
+use crate::prepare::remove;
 
 /// Of what one component compiles to.
 const COMPILED_BYTES: u64 = 512 << 20;
@@ -31,9 +32,6 @@ const TIME: Duration = Duration::from_secs(120);
 const MEMORY_BYTES: u64 = 2 << 30;
 /// Of its complaint.
 const COMPLAINT_BYTES: u64 = 16 << 10;
-/// Changes whenever the same component would be compiled differently.
-const FORMAT: &str = "1";
-
 /// Where compiled components are kept.
 #[derive(Debug)]
 pub(crate) struct Components {
@@ -49,10 +47,22 @@ pub(crate) struct Components {
 }
 
 impl Components {
-    /// Uses (and makes) the folder `dir`. Blocks on the disk.
-    pub(crate) fn open(dir: &Path, compiler: Vec<String>, tasks: TaskTracker) -> io::Result<Self> {
-        let dir = dir.join(FORMAT);
+    /// Uses (and makes) the folder `dir`, and clears away what was compiled for another than `engine`. Blocks on the disk.
+    pub(crate) fn open(
+        dir: &Path,
+        engine: &str,
+        compiler: Vec<String>,
+        tasks: TaskTracker,
+    ) -> io::Result<Self> {
+        let of_all = dir;
+        let dir = dir.join(engine);
         fs::create_dir_all(&dir)?;
+        for other in fs::read_dir(of_all)? {
+            let path = other?.path();
+            if path != dir {
+                remove(&path);
+            }
+        }
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o711))?;
         Ok(Self {
             dir,

@@ -1,4 +1,4 @@
-//! One app's process: it is handed a socket for each function, and ended when it does not let go of one.
+//! One app's process: it is handed a socket for each function and each connection, and ended when it does not let go of one.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -43,7 +43,7 @@ const LINE_BYTES: usize = 4096;
 
 /// An app's process. Cheap to clone; it ends when it has no functions for a while.
 #[derive(Debug, Clone)]
-pub(super) struct Worker {
+pub(crate) struct Worker {
     orders: mpsc::Sender<Order>,
     death: Death,
 }
@@ -57,15 +57,18 @@ pub(crate) struct Opened {
 
 /// Payload of the first frame.
 #[derive(Debug, Serialize)]
-struct InitProcess {
+struct InitProcess<'a> {
     protocol: u32,
     instances: u32,
+    /// Certificate authorities that its connections trust, DER in base64.
+    authorities: &'a [String],
 }
 
 impl Worker {
     /// Starts one. `sealed` says how, but for its memory.
     pub(super) async fn start(
         mut sealed: Sealed,
+        authorities: &[String],
         launcher: &Launcher,
         tasks: &TaskTracker,
     ) -> io::Result<Self> {
@@ -74,7 +77,7 @@ impl Worker {
         let channel = std::os::unix::net::UnixStream::from(channel);
         channel.set_nonblocking(true)?;
         let mut channel = UnixStream::from_std(channel)?;
-        let ready = tokio::time::timeout(START, begin(&mut channel)).await;
+        let ready = tokio::time::timeout(START, begin(&mut channel, authorities)).await;
         ready.unwrap_or_else(|_| {
             Err(io::Error::other(format!("it was not ready within {} s", START.as_secs())))
         })?;
@@ -96,7 +99,15 @@ impl Worker {
     pub(super) async fn open(&self) -> io::Result<Opened> {
         let gone = || io::Error::other("the app's process is gone");
         let (answer, answered) = oneshot::channel();
-        self.orders.send(answer).await.map_err(|_| gone())?;
+        self.orders.send(Order::Open(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Hands over a connection that it asked for as `number`.
+    pub(super) async fn lend(&self, number: u64, socket: OwnedFd) -> io::Result<()> {
+        let gone = || io::Error::other("the app's process is gone");
+        let (done, answered) = oneshot::channel();
+        self.orders.send(Order::Lend { number, socket, done }).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
@@ -113,7 +124,12 @@ struct Own {
     used: Instant,
 }
 
-type Order = oneshot::Sender<io::Result<Opened>>;
+/// What the process is to be handed.
+#[derive(Debug)]
+enum Order {
+    Open(oneshot::Sender<io::Result<Opened>>),
+    Lend { number: u64, socket: OwnedFd, done: oneshot::Sender<io::Result<()>> },
+}
 
 impl Own {
     async fn run(mut self, mut inbox: mpsc::Receiver<Order>, mut closing: mpsc::UnboundedReceiver<OwnedFd>) {
@@ -127,9 +143,7 @@ impl Own {
                 order = inbox.recv() => match order {
                     Some(order) => {
                         self.used = Instant::now();
-                        let opened = self.open().await;
-                        // Whoever has given up drops the socket, which closes it.
-                        let _ = order.send(opened);
+                        self.follow(order).await;
                     }
                     None => return,
                 },
@@ -156,6 +170,22 @@ impl Own {
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    /// Whoever has given up drops the socket, which closes it.
+    async fn follow(&mut self, order: Order) {
+        match order {
+            Order::Open(answer) => {
+                let opened = self.open().await;
+                let _ = answer.send(opened);
+            }
+            Order::Lend { number, socket, done } => {
+                let mut encoder = Encoder::default();
+                encoder.frame(Kind::Lend, 0, &number.to_le_bytes());
+                let sent = self.send(encoder.unwritten(), &[socket.as_fd()]).await;
+                let _ = done.send(sent);
             }
         }
     }
@@ -198,9 +228,9 @@ impl Own {
 }
 
 /// Says hello, and waits for the answer.
-async fn begin(channel: &mut UnixStream) -> io::Result<()> {
+async fn begin(channel: &mut UnixStream, authorities: &[String]) -> io::Result<()> {
     let mut encoder = Encoder::default();
-    let init = InitProcess { protocol: PROTOCOL, instances: INSTANCES };
+    let init = InitProcess { protocol: PROTOCOL, instances: INSTANCES, authorities };
     encoder.json(Kind::Init, 0, &init).map_err(io::Error::other)?;
     channel.write_all(encoder.unwritten()).await?;
     let mut decoder = Decoder::default();

@@ -1,6 +1,7 @@
 //! Functions that are components, from their file to their effects.
 
 use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
 
@@ -135,6 +136,53 @@ fn a_component_reaches_neither_files_nor_sockets() {
     assert!(sockets.starts_with("Err("), "{sockets}");
     let outside = http(&server.data_url, "GET", "/outside", "").body;
     assert!(outside.starts_with("Err("), "{outside}");
+}
+
+#[test]
+fn a_component_reaches_what_its_list_names_and_its_requests_tell_whose_they_are() {
+    let heard = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = heard.local_addr().unwrap().port();
+    let requests = thread::spawn(move || {
+        // Both requests come by one connection, which is kept between the calls.
+        let (mut stream, _) = heard.accept().unwrap();
+        [0, 1].map(|_| {
+            let (mut head, mut byte) = (String::new(), [0]);
+            while !head.ends_with("\r\n\r\n") {
+                stream.read_exact(&mut byte).unwrap();
+                head.push(char::from(byte[0]));
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nyo").unwrap();
+            head.to_ascii_lowercase()
+        })
+    });
+    let app = app();
+    let manifest = MANIFEST.replace(
+        "[functions.proxy]",
+        &format!("[functions.proxy]\negress = [\"localhost:{port}\", \"10.0.0.1:80\"]"),
+    );
+    std::fs::write(app.path().join("evoke.toml"), manifest).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_with(data.path(), &["--egress-allow", "127.0.0.1"]);
+    server.evoke(app.path(), &["deploy"]).ok();
+    let fetched = |to: &str| http(&server.data_url, "GET", &format!("/fetch?{to}"), "").body;
+    for _ in 0..2 {
+        assert_eq!(fetched(&format!("http://localhost:{port}/x?y=1")), "Ok((200, \"yo\"))");
+    }
+    for head in requests.join().unwrap() {
+        assert!(head.starts_with("get /x?y=1 http/1.1"), "{head}");
+        assert!(head.contains(&format!("host: localhost:{port}")), "{head}");
+        assert!(head.contains("cdn-loop: evoke-") && !head.contains("nobody"), "{head}");
+        assert!(head.contains("traceparent: 00-") && !head.contains("made-up"), "{head}");
+    }
+    assert_eq!(fetched("https://example.com/"), "Err(\"ErrorCode::HttpRequestDenied\")");
+    assert_eq!(fetched("http://10.0.0.1/"), "Err(\"ErrorCode::DestinationIpProhibited\")");
+    let logs = || server.evoke(app.path(), &["logs", "proxy"]).ok().stdout;
+    eventually("what to add", || {
+        let logs = logs();
+        let all = logs.contains("add \"example.com:443\" to egress in [functions.proxy]")
+            && logs.contains("the server must be started with --egress-allow 10.0.0.1");
+        all.then_some(())
+    });
 }
 
 #[test]

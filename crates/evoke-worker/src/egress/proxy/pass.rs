@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
 use tokio::time::Instant;
 
 use super::super::Traffic;
@@ -19,25 +18,70 @@ const BUFFER_BYTES: usize = 16 << 10;
 pub(super) async fn both_ways(mut guest: TcpStream, mut there: TcpStream, traffic: &Traffic, idle: Duration) {
     // Both ends do their own buffering: what is written here is meant to leave.
     let _ = (guest.set_nodelay(true), there.set_nodelay(true));
-    let passed = {
-        let last = Mutex::new(Instant::now());
-        let (guest_read, guest_write) = guest.split();
-        let (there_read, there_write) = there.split();
-        let out = one_way(guest_read, there_write, &traffic.sent_bytes, &last);
-        let back = one_way(there_read, guest_write, &traffic.received_bytes, &last);
-        tokio::select! {
-            passed = async { tokio::try_join!(out, back) } => passed.map(drop),
-            () = silence(&last, idle) => Err(io::ErrorKind::TimedOut.into()),
-        }
-    };
+    let passed = passed(guest.split(), &mut there, traffic, idle).await;
     if passed.is_err() {
         let _ = (guest.set_zero_linger(), there.set_zero_linger());
     }
 }
 
+/// The same, where the guest has no network but a socket to us. A failure closes it.
+pub(in crate::egress) async fn both_ways_lent(
+    mut guest: UnixStream,
+    mut there: TcpStream,
+    traffic: &Traffic,
+    idle: Duration,
+) {
+    let _ = there.set_nodelay(true);
+    if passed(guest.split(), &mut there, traffic, idle).await.is_err() {
+        let _ = there.set_zero_linger();
+    }
+}
+
+/// The half of a connection that is read.
+trait Source {
+    async fn readable(&self) -> io::Result<()>;
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+impl Source for tcp::ReadHalf<'_> {
+    async fn readable(&self) -> io::Result<()> {
+        tcp::ReadHalf::readable(self).await
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        tcp::ReadHalf::try_read(self, buffer)
+    }
+}
+
+impl Source for unix::ReadHalf<'_> {
+    async fn readable(&self) -> io::Result<()> {
+        unix::ReadHalf::readable(self).await
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        unix::ReadHalf::try_read(self, buffer)
+    }
+}
+
+async fn passed(
+    (guest_read, guest_write): (impl Source, impl AsyncWrite + Unpin),
+    there: &mut TcpStream,
+    traffic: &Traffic,
+    idle: Duration,
+) -> io::Result<()> {
+    let last = Mutex::new(Instant::now());
+    let (there_read, there_write) = there.split();
+    let out = one_way(guest_read, there_write, &traffic.sent_bytes, &last);
+    let back = one_way(there_read, guest_write, &traffic.received_bytes, &last);
+    tokio::select! {
+        passed = async { tokio::try_join!(out, back) } => passed.map(drop),
+        () = silence(&last, idle) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
 async fn one_way(
-    from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
+    from: impl Source,
+    mut to: impl AsyncWrite + Unpin,
     count: &AtomicU64,
     last: &Mutex<Instant>,
 ) -> io::Result<()> {
