@@ -59,6 +59,11 @@ pub(crate) fn compiling(tasks: Tasks) -> wasmtime::Result<Engine> {
     running(tasks, 1)
 }
 
+/// The engine of a process that calls a component once, before it is compiled.
+pub(crate) fn preloading() -> wasmtime::Result<Engine> {
+    Engine::new(&common(Tasks::Several))
+}
+
 /// Names what components are compiled for: the version of wasmtime, its settings, and what this machine's processor can. What was
 /// compiled for another name cannot be loaded.
 pub fn name() -> Result<String, String> {

@@ -46,6 +46,11 @@ impl Failure {
         Self { ty, message, stack, code: None }
     }
 
+    /// What happened, in words.
+    pub fn words(&self) -> &str {
+        &self.message
+    }
+
     /// As it goes to the host.
     pub fn payload(&self) -> wire::Error<'_> {
         let stack = self.stack.as_deref().map(cut);

@@ -27,6 +27,7 @@ mod outgoing;
 mod output;
 mod platform;
 mod pool;
+mod preload;
 mod process;
 mod request;
 mod ticker;

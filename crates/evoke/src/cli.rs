@@ -259,6 +259,8 @@ pub enum Template {
     Ts,
     /// Python.
     Python,
+    /// Rust, built into a WebAssembly component.
+    Rust,
 }
 
 /// Which server, and how to be let in.

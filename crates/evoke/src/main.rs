@@ -14,6 +14,7 @@ mod client;
 mod clock;
 mod commands;
 mod context;
+mod crates;
 mod excerpt;
 mod exit;
 mod output;

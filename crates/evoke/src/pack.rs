@@ -11,6 +11,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::output::words;
 
+/// The component of a crate, as it is packed.
+const COMPONENT_FILE: &str = "component.wasm";
+/// What tells that a folder is a crate.
+const CARGO_MANIFEST: &str = "Cargo.toml";
+
 /// A packed app.
 #[derive(Debug, Clone)]
 pub struct Bundle {
@@ -19,6 +24,15 @@ pub struct Bundle {
     pub tar: Bytes,
     /// SHA-256 of the tar, lower-case hex.
     pub digest: String,
+}
+
+/// A Rust crate of the app, built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// Its folder within the app.
+    pub folder: String,
+    /// What came of it.
+    pub component: PathBuf,
 }
 
 /// Why a folder cannot be packed.
@@ -77,9 +91,14 @@ impl PackError {
     }
 }
 
-/// Packs the app in `root`.
-pub fn pack(root: &Path, limits: &Limits) -> Result<Bundle, PackError> {
-    let found = files::find(root, limits.bundle_files)?;
+/// Packs the app in `root`. Of crates that were `built` only the component is packed, and the `Cargo.toml`, which tells what the folder is.
+pub fn pack(root: &Path, built: &[Built], limits: &Limits) -> Result<Bundle, PackError> {
+    let mut found = files::find(root, limits.bundle_files)?;
+    for Built { folder, component } in built {
+        let manifest = format!("{folder}/{CARGO_MANIFEST}");
+        found.files.retain(|within, _| *within == manifest || !Path::new(within).starts_with(folder));
+        found.files.insert(format!("{folder}/{COMPONENT_FILE}"), component.clone());
+    }
     let mut tar = tar::Builder::new(Vec::new());
     let read = |path: &Path, cause| PackError::Read { path: path.to_owned(), cause };
     for (within, path) in &found.files {
@@ -121,6 +140,10 @@ fn too_large(found: &files::Found, limit_bytes: u64) -> PackError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pack(root: &Path, limits: &Limits) -> Result<Bundle, PackError> {
+        super::pack(root, &[], limits)
+    }
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -191,6 +214,25 @@ mod tests {
         assert_eq!(error.to_string(), "the app is larger than 4 KiB; the largest part is big with 5.9 KiB");
         let limits = Limits { bundle_files: 2, ..Limits::default() };
         assert_eq!(pack(dir.path(), &limits).unwrap_err().to_string(), "the app has more than 2 files");
+    }
+
+    #[test]
+    fn of_a_crate_the_component_is_packed_and_neither_its_sources_nor_what_else_was_built() {
+        let dir = folder(&[
+            ("evoke.toml", "x"),
+            ("hello/Cargo.toml", "x"),
+            ("hello/data.bin", "x"),
+            ("hello/src/lib.rs", "x"),
+            ("hello/target/release/hello.wasm", "built"),
+            ("hello-2/main.py", "x"),
+        ]);
+        let component = dir.path().join("hello/target/release/hello.wasm");
+        let built = [Built { folder: "hello".to_owned(), component }];
+        let bundle = super::pack(dir.path(), &built, &Limits::default()).unwrap();
+        assert_eq!(
+            names(&bundle),
+            ["evoke.toml", "hello-2/main.py", "hello/Cargo.toml", "hello/component.wasm"]
+        );
     }
 
     #[test]

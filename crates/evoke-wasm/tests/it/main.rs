@@ -7,4 +7,5 @@ mod ends;
 mod guests;
 mod host;
 mod loading;
+mod preload;
 mod reuse;

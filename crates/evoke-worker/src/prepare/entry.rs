@@ -15,6 +15,9 @@ const PYTHON_FILES: [&str; 4] = ["main.py", "app.py", "handler.py", "lambda_func
 /// The executable of a folder of the runtime provided.
 const BOOTSTRAP: [&str; 1] = ["bootstrap"];
 
+/// The component of a Rust crate, built where it was deployed from.
+const CRATE: [&str; 1] = ["component.wasm"];
+
 /// What a worker loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -68,7 +71,7 @@ pub(super) fn find_source(bundle: &Path, kind: RuntimeKind, source: &Path) -> Re
         },
         RuntimeKind::Python => first(bundle, &source, &PYTHON_FILES),
         RuntimeKind::Provided => first(bundle, &source, &BOOTSTRAP),
-        RuntimeKind::Wasm => None,
+        RuntimeKind::Wasm => first(bundle, &source, &CRATE),
         RuntimeKind::Hook => return Err(no_source()),
     };
     found.ok_or_else(|| match kind {
@@ -77,7 +80,7 @@ pub(super) fn find_source(bundle: &Path, kind: RuntimeKind, source: &Path) -> Re
         }
         RuntimeKind::Python => missing(&source.join("main.py")),
         RuntimeKind::Provided => missing(&source.join("bootstrap")),
-        RuntimeKind::Wasm => missing(&source),
+        RuntimeKind::Wasm => missing(&source.join("component.wasm (which `evoke deploy` builds of a crate)")),
         RuntimeKind::Hook => no_source(),
     })
 }

@@ -12,6 +12,7 @@ use crate::app_folder;
 use crate::cli::DeployArgs;
 use crate::client::{self, Client};
 use crate::context;
+use crate::crates;
 use crate::excerpt;
 use crate::exit::{Error, Exit, Result};
 use crate::output::table::{Cell, Table};
@@ -26,7 +27,7 @@ pub async fn run(args: &DeployArgs, format: Format) -> Result {
     let folder = app_folder::open(&args.dir)?;
     let client = context::client(&args.server, &folder)?;
     let app = app_folder::manifest(&folder)?.app;
-    let deployment = send(&client, app.as_str(), &folder, &bundle(&folder)?, format).await?;
+    let deployment = send(&client, app.as_str(), &folder, &bundle(&folder, format).await?, format).await?;
     if format.is_json() {
         output::json(&describe(&deployment, client.data_url()))?;
     } else {
@@ -41,9 +42,10 @@ pub async fn run(args: &DeployArgs, format: Format) -> Result {
     Ok(Exit::Done)
 }
 
-/// The app's files, packed.
-pub fn bundle(folder: &Path) -> Result<Bundle> {
-    pack::pack(folder, &Limits::default())
+/// The app's files, packed; its crates are built first. Waits for that.
+pub async fn bundle(folder: &Path, format: Format) -> Result<Bundle> {
+    let built = crates::build(folder, format).await?;
+    pack::pack(folder, &built, &Limits::default())
         .map_err(|cause| Error::failed("bundle", cause.to_string()).help(cause.help()))
 }
 

@@ -163,7 +163,7 @@ struct Running {
 impl App<'_> {
     /// Deploys the folder; `None` when its files are those that run.
     async fn deploy(&mut self, format: Format) -> Result<Option<Deployment>> {
-        let bundle = deploy::bundle(&self.folder)?;
+        let bundle = deploy::bundle(&self.folder, format).await?;
         if self.running.as_ref().is_some_and(|running| running.digest == bundle.digest) {
             return Ok(None);
         }

@@ -31,6 +31,15 @@ const PYTHON: &[File] = &[
     (".gitignore", include_str!("../../templates/python/gitignore")),
 ];
 
+const RUST: &[File] = &[
+    ("evoke.toml", include_str!("../../templates/rust/evoke.toml")),
+    ("hello/Cargo.toml", include_str!("../../templates/rust/hello/Cargo.toml")),
+    ("hello/src/lib.rs", include_str!("../../templates/rust/hello/src/lib.rs")),
+    ("hello/src/evoke.rs", include_str!("../../templates/rust/hello/src/evoke.rs")),
+    ("README.md", include_str!("../../templates/rust/README.md")),
+    (".gitignore", include_str!("../../templates/rust/gitignore")),
+];
+
 /// Makes the folder.
 pub fn run(args: &NewArgs, format: Format) -> Result {
     let name = AppName::new(&args.name).map_err(|cause| {
@@ -42,9 +51,12 @@ pub fn run(args: &NewArgs, format: Format) -> Result {
     let (template, files) = match args.template {
         Template::Ts => ("ts", TS),
         Template::Python => ("python", PYTHON),
+        Template::Rust => ("rust", RUST),
     };
     for (path, text) in files {
         let path = folder.join(path);
+        let parent = path.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(|cause| cannot("make", parent, &cause))?;
         fs::write(&path, text.replace("{{name}}", name.as_str()))
             .map_err(|cause| cannot("write", &path, &cause))?;
     }

@@ -1,6 +1,6 @@
 //! Which files of a folder belong to the app.
 //!
-//! All but: what is hidden (`.git`, `.env`, `.evoke`, `.venv`), `__pycache__`, a `target` beside the manifest, and what
+//! All but: what is hidden (`.git`, `.env`, `.evoke`, `.venv`), `__pycache__`, a `target` beside the manifest or a `Cargo.toml`, and what
 //! `.evokeignore` names. `node_modules` stays: it may be needed at run time. Symbolic links are followed within the
 //! app's folder, and refused beyond it.
 
@@ -38,7 +38,8 @@ pub fn find(root: &Path, files_max: usize) -> Result<Found, PackError> {
             let is_link = path.is_symlink();
             // A link to nothing, or a file that went away in this moment, is not there.
             let Ok(meta) = path.metadata() else { continue };
-            if rules.leave_out(&within, name, meta.is_dir()) {
+            let is_built = || meta.is_dir() && name == "target" && folder.join("Cargo.toml").is_file();
+            if rules.leave_out(&within, name, meta.is_dir()) || is_built() {
                 continue;
             }
             let mut above = above.clone();

@@ -5,14 +5,14 @@ use crate::evoke::{Server, eventually, evoke, folder, http};
 #[test]
 fn a_new_app_works_as_it_is() {
     let server = Server::start();
-    for template in ["ts", "python"] {
+    for template in ["ts", "python", "rust"] {
         let dir = folder(&[]);
         let name = format!("hello-{template}");
         let made = evoke(dir.path(), &["new", &name, "--template", template]).ok();
         assert!(made.stdout.contains(&format!("{name}/evoke.toml\n")), "{made:?}");
         assert!(made.stderr.contains("evoke dev"), "{made:?}");
         let app = dir.path().join(&name);
-        // Both templates have the same route, and an app's routes are its own.
+        // All templates have the same route, and an app's routes are its own.
         let manifest = std::fs::read_to_string(app.join("evoke.toml")).unwrap();
         let path = format!("/{template}");
         std::fs::write(app.join("evoke.toml"), manifest.replace("/hello\"", &format!("{path}\""))).unwrap();

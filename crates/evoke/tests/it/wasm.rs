@@ -139,6 +139,40 @@ fn a_component_reaches_neither_files_nor_sockets() {
 }
 
 #[test]
+fn keys_and_variables_are_there_by_the_names_of_the_standards() {
+    let manifest = r#"
+evoke = "1"
+[app]
+name = "standards"
+[functions.state]
+source = "state.wasm"
+env = { COLOUR = "blue" }
+[functions.reader]
+source = "reader.py"
+[[routes]]
+path = "/reader"
+to = "reader"
+[[routes]]
+path = "/{path}"
+to = "state"
+"#;
+    let reader = "import evoke\n\ndef handler(event, context):\n    return str(evoke.kv.get('count'))\n";
+    let app = folder(&[("evoke.toml", manifest), ("reader.py", reader)]);
+    std::fs::copy(guest("state"), app.path().join("state.wasm")).unwrap();
+    let server = Server::start();
+    server.evoke(app.path(), &["deploy"]).ok();
+    let get = |path: &str| http(&server.data_url, "GET", path, "").body;
+    assert_eq!(get("/config"), "Ok(Some(\"blue\"))");
+    assert_eq!(
+        get("/all"),
+        "None\nSome([1, 2, 3]) true\n[Some((\"x\", [49])), None]\n[\"a/b c\", \"x\", \"y\"] None\n[]"
+    );
+    assert_eq!((get("/count"), get("/count")), ("Ok(3)".to_owned(), "Ok(6)".to_owned()));
+    assert_eq!(get("/reader").trim_matches('"'), "6", "other runtimes see the same state");
+    assert_eq!(get("/open?..%2Fother"), "Err(Error::NoSuchStore)");
+}
+
+#[test]
 fn a_component_reaches_what_its_list_names_and_its_requests_tell_whose_they_are() {
     let heard = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = heard.local_addr().unwrap().port();

@@ -12,6 +12,8 @@ const RUNTIMES: [RuntimeKind; 4] =
     [RuntimeKind::Node, RuntimeKind::Python, RuntimeKind::Provided, RuntimeKind::Wasm];
 /// What the executable of the runtime provided is called.
 const BOOTSTRAP: &str = "bootstrap";
+/// What a Rust crate has, which is built into a component.
+const CRATE: &str = "Cargo.toml";
 const SAY_WHICH: &str =
     r#"write runtime = "node", runtime = "python", runtime = "provided" or runtime = "wasm""#;
 
@@ -104,9 +106,9 @@ impl Resolver<'_, '_> {
             Some("py") => return Some(RuntimeKind::Python),
             Some("wasm") => return Some(RuntimeKind::Wasm),
             Some("rs") => (
-                "is Rust, which has to be built first",
+                "is one file of a crate",
                 Some(
-                    "build a component (cargo build --release --target wasm32-wasip2) and name its .wasm file",
+                    "name the folder with its Cargo.toml, which `evoke deploy` builds, or the .wasm file that was built",
                 ),
             ),
             _ if runtime_given => return None,
@@ -142,11 +144,12 @@ impl Resolver<'_, '_> {
             _ if runtime_given => return None,
             // Whoever puts one there means it; what else is there are the files of its own language.
             _ if has(BOOTSTRAP) => return Some(RuntimeKind::Provided),
+            (false, false) if has(CRATE) => return Some(RuntimeKind::Wasm),
             (true, false) => return Some(RuntimeKind::Node),
             (false, true) => return Some(RuntimeKind::Python),
             (true, true) => "has files of both node and python",
             (false, false) => {
-                "has neither a package.json (node) nor a requirements.txt or main.py (python) nor a bootstrap (provided)"
+                "has neither a package.json (node) nor a requirements.txt or main.py (python) nor a Cargo.toml (wasm) nor a bootstrap (provided)"
             }
         };
         self.problems

@@ -1,0 +1,155 @@
+//! Data at deploy: what a component's own function leaves in its memory becomes part of the component.
+//!
+//! A component that exports `wizer-initialize: func()` is instantiated here once, that function is called, and the memories it
+//! leaves are written back as the component's data. So each instance starts where the function ended: its pages are mapped from the
+//! compiled file, and shared until somebody writes to them.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+use wasmtime::Store;
+use wasmtime::component::{Component, Instance, Lift, WasmList};
+use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime_wizer::{ComponentInstanceState, Wizer};
+
+use crate::engine::{self, Tasks};
+use crate::failure::Failure;
+use crate::function;
+use crate::guest::{Guest, WaysOut};
+use crate::lent::Lent;
+use crate::outbox::Outbox;
+use crate::outgoing::{Network, Outgoing};
+use crate::output::{Output, Stream};
+use crate::platform::Platform;
+use crate::pool::Pool;
+use crate::tls::Tls;
+
+/// The export that is called.
+const INIT: &str = "wizer-initialize";
+/// Linear memory it may use. The process that compiles has a limit of its own, for this and all that is made of it.
+const MEMORY_BYTES: usize = 512 << 20;
+/// Bytes of a line of its output, which nobody reads.
+const LINE_BYTES: usize = 1024;
+
+/// The component with its data, if it has such a function; otherwise nothing. The error is for the one who wrote it.
+pub(crate) fn preloaded(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    // Cheaper than to parse what nearly never has it.
+    if !bytes.windows(INIT.len()).any(|window| window == INIT.as_bytes()) {
+        return Ok(None);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|cause| format!("{INIT} cannot be run: {cause}"))?;
+    runtime.block_on(Box::pin(preload(bytes)))
+}
+
+async fn preload(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    let unfit = |cause: wasmtime::Error| format!("{INIT}: the component cannot be preloaded: {cause:#}");
+    let mut wizer = Wizer::new();
+    wizer.init_func(INIT).keep_init_func(true);
+    let (context, instrumented) = wizer.instrument_component(bytes).map_err(unfit)?;
+    let engine = engine::preloading().map_err(unfit)?;
+    let component = Component::from_binary(&engine, &instrumented).map_err(unfit)?;
+    if component.get_export_index(None, INIT).is_none() {
+        return Ok(None);
+    }
+    let mut store = Store::new(&engine, guest());
+    store.limiter(|guest| &mut guest.memory);
+    // The clock of this engine stands still: the process is ended when it takes too long.
+    store.set_epoch_deadline(1);
+    // Memories are read as lists.
+    store.set_hostcall_fuel(usize::MAX);
+    let linker = function::linker(&engine, Tasks::Several).map_err(unfit)?;
+    let instance = linker.instantiate_async(&mut store, &component).await.map_err(unfit)?;
+    let init = instance.get_typed_func::<(), ()>(&mut store, INIT).map_err(unfit)?;
+    if let Err(error) = init.call_async(&mut store, ()).await {
+        let failure = Failure::of(&error, &store.data().memory);
+        return Err(format!("{INIT} failed: {}", failure.words()));
+    }
+    let mut state = State { store, instance, failed: None };
+    let preloaded = wizer.snapshot_component(&context, &mut state).await.map_err(unfit)?;
+    match state.failed {
+        Some(cause) => Err(unfit(cause)),
+        None => Ok(Some(preloaded)),
+    }
+}
+
+/// What it has of a host: a clock, random numbers, output that nobody reads, and nothing that leads out.
+fn guest() -> Guest {
+    let outbox = Arc::<Outbox>::default();
+    let platform = Arc::new(Platform::new(0, Arc::clone(&outbox)));
+    let network = Network { lent: Lent::default(), tls: Tls::new(&[]), tasks: TaskTracker::new() };
+    let pool = Arc::<Pool>::default();
+    let outgoing = Arc::new(Outgoing::new(0, Arc::new(network), Arc::clone(&outbox), pool));
+    let ways_out = WaysOut { platform, outgoing };
+    ways_out.end();
+    let output = [Stream::Stdout, Stream::Stderr]
+        .map(|stream| Output::new(stream, 0, Arc::clone(&outbox), LINE_BYTES));
+    Guest::new(&[], Arc::<WasiConfigVariables>::default(), output, ways_out, MEMORY_BYTES)
+}
+
+/// The instance, from which its memories and globals are read by functions that were added to it.
+struct State {
+    store: Store<Guest>,
+    instance: Instance,
+    failed: Option<wasmtime::Error>,
+}
+
+impl State {
+    async fn read<R, T>(
+        &mut self,
+        interface: &str,
+        function: &str,
+        take: impl FnOnce(&Store<Guest>, R) -> T,
+    ) -> Option<T>
+    where
+        R: Lift + Send + Sync + 'static,
+    {
+        match self.call(interface, function).await {
+            Ok(read) => Some(take(&self.store, read)),
+            Err(cause) => {
+                self.failed.get_or_insert(cause);
+                None
+            }
+        }
+    }
+
+    async fn call<R>(&mut self, interface: &str, function: &str) -> wasmtime::Result<R>
+    where
+        R: Lift + Send + Sync + 'static,
+    {
+        let Self { store, instance, .. } = self;
+        let missing = || wasmtime::Error::msg(format!("its {interface} has no {function}"));
+        let (_, interface_export) = instance.get_export(&mut *store, None, interface).ok_or_else(missing)?;
+        let export = instance.get_export(&mut *store, Some(&interface_export), function);
+        let (_, export) = export.ok_or_else(missing)?;
+        let typed = instance.get_typed_func::<(), (R,)>(&mut *store, export)?;
+        Ok(typed.call_async(&mut *store, ()).await?.0)
+    }
+}
+
+impl ComponentInstanceState for State {
+    async fn call_func_ret_list_u8(
+        &mut self,
+        instance: &str,
+        func: &str,
+        contents: impl FnOnce(&[u8]) + Send,
+    ) {
+        self.read(instance, func, |store, list: WasmList<u8>| contents(list.as_le_slice(store))).await;
+    }
+
+    async fn call_func_ret_s32(&mut self, instance: &str, func: &str) -> i32 {
+        self.read(instance, func, |_, value| value).await.unwrap_or_default()
+    }
+
+    async fn call_func_ret_s64(&mut self, instance: &str, func: &str) -> i64 {
+        self.read(instance, func, |_, value| value).await.unwrap_or_default()
+    }
+
+    async fn call_func_ret_f32(&mut self, instance: &str, func: &str) -> u32 {
+        self.read(instance, func, |_, value: f32| value.to_bits()).await.unwrap_or_default()
+    }
+
+    async fn call_func_ret_f64(&mut self, instance: &str, func: &str) -> u64 {
+        self.read(instance, func, |_, value: f64| value.to_bits()).await.unwrap_or_default()
+    }
+}
