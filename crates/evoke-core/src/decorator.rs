@@ -8,18 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::id::FunctionName;
 use crate::manifest::units;
 use crate::secret::SecretName;
-
-/// What a request passes before what its route leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decorator {
-    /// A function of the app.
-    Function(FunctionName),
-    /// One that Evoke brings along, by the name that the manifest gives it.
-    BuiltIn(FunctionName, BuiltIn),
-}
 
 /// A decorator that Evoke brings along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

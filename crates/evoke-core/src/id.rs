@@ -132,6 +132,14 @@ name_type!(
     /// A schedule's name, unique in its app.
     ScheduleName, "schedule"
 );
+name_type!(
+    /// What a route is called, unique in its app.
+    RouteName, "route"
+);
+name_type!(
+    /// One of the ways on of an experiment.
+    VariantName, "variant"
+);
 id_type!(
     /// What tells the subscriptions of a function apart: what the manifest calls one, or else its event pattern. As text,
     /// looked up and not interpreted.

@@ -5,7 +5,8 @@
 //! execution ends ([`outcome`]), when it is tried again ([`retry`]), how often something may be done ([`rate`]), which of several
 //! variants has it ([`weights`]), when a schedule
 //! fires ([`schedule`]), what the platform says of itself ([`lifecycle`]), what is remembered of it ([`record`]), where a
-//! route leads that is no function ([`upstream`], [`redirect`]), who may read it ([`cors`]), which requests come from functions of
+//! route leads that is no function ([`upstream`], [`redirect`]), who may read it ([`cors`]), which of
+//! several ways it takes ([`experiment`]), which requests come from functions of
 //! the same node ([`origin`]), and the seams behind which the outside
 //! world lies: [`store::Store`], [`runtime::Runtime`], and for proxied requests [`upstream::Forward`].
 //!
@@ -28,7 +29,9 @@ pub mod dead_letter;
 pub mod decorator;
 pub mod egress;
 pub mod event;
+pub mod experiment;
 pub mod filter;
+pub mod histogram;
 pub mod holdings;
 pub mod hook;
 pub mod id;

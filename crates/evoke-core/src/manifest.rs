@@ -28,6 +28,7 @@ use crate::cors;
 use crate::decorator::BuiltIn;
 use crate::egress::AllowList;
 use crate::event::{Data, Event};
+use crate::experiment::Experiment;
 use crate::filter::cesql::Expression;
 use crate::filter::pattern::Pattern;
 use crate::filter::{self, Allowance, Decision, Filtered};
@@ -44,7 +45,7 @@ pub use chains::{ChainBounds, Chains, Loops};
 pub(crate) use problem::did_you_mean;
 pub use problem::{ManifestErrors, Problem, Span};
 pub use resolve::parse;
-pub use route::{Route, RouteTarget};
+pub use route::{Route, RouteTarget, UnclearRoute};
 pub use schema::schema;
 pub use start::Start;
 pub use table::{At, Located, Place};
@@ -80,6 +81,9 @@ pub struct Manifest {
     /// Its decorators that need no code, by name. No function has the name of one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub decorators: BTreeMap<FunctionName, BuiltIn>,
+    /// Its experiments by name. No function and no decorator has the name of one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub experiments: BTreeMap<FunctionName, Experiment>,
     /// Its routes, in file order.
     pub routes: Vec<Route>,
     /// Its webhooks, in file order.

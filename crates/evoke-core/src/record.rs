@@ -125,6 +125,9 @@ pub struct Cause {
     pub trace_id: String,
     /// W3C span id of whoever caused it (16 hex digits).
     pub span_id: String,
+    /// It goes back to a copy of a request, whose answer nobody gets: see [`crate::experiment`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
 }
 
 /// How far an invocation is.

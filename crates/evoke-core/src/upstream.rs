@@ -129,6 +129,7 @@ pub type Forwarded =
     Pin<Box<dyn Future<Output = Result<http::Response<Passing>, UpstreamError>> + Send + 'static>>;
 
 /// Sends a request to an upstream, and gives the head of the answer as soon as it is there. The request's URI is absolute
-/// and its header fields are those that are sent. What a connection needs as long as it is upgraded is in the extensions
+/// and its header fields are those that are sent; a copy is marked in its extensions
+/// ([`crate::experiment::Copied`]). What a connection needs as long as it is upgraded is in the extensions
 /// of the answer.
 pub type Forward = Arc<dyn Fn(Arc<Upstream>, http::Request<Passing>) -> Forwarded + Send + Sync>;

@@ -207,6 +207,24 @@ impl Door {
         }
     }
 
+    /// For what nobody waits for: a permit where nobody waits either, and less than half of the function is taken.
+    pub fn enter_spare(self: &Arc<Self>) -> Result<Permit, Refused> {
+        let now = Instant::now();
+        let visitor = Visitor { kind: Kind::Job, inner: None, patience: now, deadline: None, bytes: 0 };
+        let mut state = self.hall.state.lock();
+        let door = &state.doors[self.key];
+        if door.closed {
+            return Err(Refused::Closed);
+        }
+        let is_spare = door.running == 0 || 2 * door.running < door.terms.concurrency;
+        if is_spare && state.try_enter(self.key, &visitor) {
+            drop(state);
+            return Ok(self.permit(Kind::Job, now));
+        }
+        let (bound, waiting) = (state.cause(self.key), state.waiting);
+        Err(Refused::Full(Full { bound, waiting, again: None }))
+    }
+
     /// For queued work: waits for one permit, however long, and takes up to `max` in all if their turn has come too. `None`
     /// when the door was closed.
     pub async fn enter_many(self: &Arc<Self>, kind: Kind, max: usize) -> Option<Vec<Permit>> {

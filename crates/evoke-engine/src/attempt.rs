@@ -151,6 +151,7 @@ impl Attempt {
             chain: self.cause.chain.and(Link { app, function, by }),
             trace_id: self.cause.trace_id.clone(),
             span_id: self.span.clone(),
+            shadow: self.cause.shadow,
         }
     }
 

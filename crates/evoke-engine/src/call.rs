@@ -299,10 +299,11 @@ async fn enter(
         if let Some(allowed) = target.rate.as_ref().filter(|_| started.is_none()) {
             started = Some(Start::of(inner, allowed, &function)?);
         }
-        let entered = target.pool.door.enter(visitor);
+        let door = &target.pool.door;
         let entered = match coming.cause.parent {
-            Some(_) => Some(entered.await),
-            None => inner.stopping.run_until_cancelled(entered).await,
+            _ if coming.cause.shadow => Some(door.enter_spare()),
+            Some(_) => Some(door.enter(visitor).await),
+            None => inner.stopping.run_until_cancelled(door.enter(visitor)).await,
         };
         match entered {
             Some(Ok(permit)) => {

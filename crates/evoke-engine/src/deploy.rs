@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::engine::Inner;
+use crate::experiment;
 use crate::lifecycle;
 use crate::pool::{Instances, Trial};
 use crate::replay;
@@ -230,12 +231,16 @@ impl Engine {
         }
         // Another app may have taken a route since.
         inner.directory.snapshot().routes_with(&next)?;
+        let (ended, told) = experiment::ended(inner, &next.manifest);
+        writes.extend(ended);
+        warnings.extend(told);
         match inner.store.write(writes, inner.now()).await {
             Ok(_) => {}
             Err(SettleError::Store(error)) => return Err(error.into()),
             Err(_) => return Err(DeployError::Concurrent(next.manifest.app.clone())),
         }
         replay::learn(inner, &next.manifest.app).await?;
+        experiment::reload(inner).await?;
         switch(inner, next.clone(), files);
         drop(turn);
         warm_up(inner, &next.manifest.app, warm);

@@ -24,6 +24,7 @@ use crate::call::KeysInUse;
 use crate::chain::{Rates, Spans, Starts};
 use crate::deploy::Files;
 use crate::endings::Endings;
+use crate::experiment::Promotions;
 use crate::hook::Hooks;
 use crate::later::Later;
 use crate::lifecycle::Told;
@@ -39,8 +40,8 @@ use crate::subscription::Pauses;
 use crate::under_way::UnderWay;
 use crate::wait::Waits;
 use crate::{
-    deploy, hook, later, lifecycle, pool, queue, recorder, removal, replay, retain, schedule, secrets,
-    subscription, wait,
+    deploy, experiment, hook, later, lifecycle, pool, queue, recorder, removal, replay, retain, schedule,
+    secrets, subscription, wait,
 };
 
 /// What an engine is made of.
@@ -121,6 +122,7 @@ pub(crate) struct Inner {
     pub budgets: Budgets,
     pub pauses: Pauses,
     pub hooks: Hooks,
+    pub promotions: Promotions,
     pub waits: Arc<Waits>,
     pub removals: Removals,
     /// Whose turn it is to decide late whether a subscription takes an event.
@@ -207,6 +209,7 @@ impl Engine {
             budgets: Budgets::default(),
             pauses: Pauses::default(),
             hooks: Hooks::default(),
+            promotions: Promotions::default(),
             waits: Arc::default(),
             removals: Removals::default(),
             deciding: Semaphore::new(1),
@@ -229,6 +232,8 @@ impl Engine {
         subscription::load(&inner).await?;
         let hooks = inner.store.watch(&Space::hooks());
         hook::load(&inner).await?;
+        let promoted = inner.store.watch(&Space::promotions());
+        experiment::load(&inner).await?;
         let replays = inner.store.watch(&Space::replays());
         deploy::load(&inner).await?;
         wait::load(&inner).await?;
@@ -243,6 +248,7 @@ impl Engine {
         inner.loops.spawn(deploy::follow(inner.clone(), deployments));
         inner.loops.spawn(subscription::follow(inner.clone(), paused));
         inner.loops.spawn(hook::follow(inner.clone(), hooks));
+        inner.loops.spawn(experiment::follow(inner.clone(), promoted));
         inner.loops.spawn(secrets::follow(inner.clone(), secrets));
         inner.loops.spawn(recorder::write(inner.clone(), records));
         inner.loops.spawn(retain::sweep(inner.clone()));

@@ -24,6 +24,7 @@ mod effects;
 mod endings;
 mod engine;
 pub mod events;
+pub mod experiment;
 pub mod explain;
 pub mod hook;
 pub mod ingest;

@@ -4,37 +4,41 @@
 //! changes; whoever started with one finishes with it.
 
 mod subscribers;
+mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use evoke_core::cors::Cors;
-use evoke_core::decorator::Decorator;
+use evoke_core::decorator::BuiltIn;
 use evoke_core::event::Event;
 use evoke_core::filter::{Allowance, Decision};
 use evoke_core::id::{AppName, FunctionName, SubscriptionName};
-use evoke_core::manifest::{Function, Manifest, RouteTarget, Subscription};
+use evoke_core::manifest::{Function, Subscription};
 use evoke_core::redirect::Redirect;
 use evoke_core::upstream::Upstream;
 use parking_lot::{Mutex, RwLock};
-use percent_encoding::percent_decode_str;
 use tokio::sync::Semaphore;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::Engine;
 use crate::admission::Allowed;
 use crate::deploy::{BundleFiles, Deployment};
+use crate::experiment::Split;
 use crate::lifecycle::Health;
 use crate::pool::Pool;
 use crate::removal::Life;
 
 pub(crate) use subscribers::Subscribers;
+pub(crate) use table::{RouteTable, RouteTaken};
 
 /// A route that matched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RouteMatch {
     /// The app.
     pub app: AppName,
+    /// What tells it from the app's other routes: [`evoke_core::manifest::Route::id`].
+    pub id: Arc<str>,
     /// Who takes it.
     pub to: Destination,
     /// Path parameters, percent-decoded, in path order.
@@ -49,8 +53,19 @@ pub struct RouteMatch {
     pub decorators: Arc<[Decorator]>,
 }
 
+/// What a request passes before what its route leads to.
+#[derive(Debug, Clone)]
+pub enum Decorator {
+    /// A function of the app.
+    Function(FunctionName),
+    /// One that Evoke brings along, by the name that the manifest gives it.
+    BuiltIn(FunctionName, Arc<BuiltIn>),
+    /// One of several ways.
+    Experiment(Arc<Split>),
+}
+
 /// Who takes what came to a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Destination {
     /// A function.
     Function(FunctionName),
@@ -58,20 +73,12 @@ pub enum Destination {
     Upstream(Arc<Upstream>),
     /// Nobody: the client is sent elsewhere.
     Redirect(Arc<Redirect>),
+    /// One of several.
+    Experiment(Arc<Split>),
     /// A webhook of the app, by its place in the manifest.
     Webhook(usize),
     /// A beacon of the app, by its place in the manifest.
     Beacon(usize),
-}
-
-impl Destination {
-    fn of(target: &RouteTarget) -> Self {
-        match target {
-            RouteTarget::Function(name) => Self::Function(name.clone()),
-            RouteTarget::Upstream(upstream) => Self::Upstream(Arc::new((**upstream).clone())),
-            RouteTarget::Redirect(redirect) => Self::Redirect(Arc::new(redirect.clone())),
-        }
-    }
 }
 
 /// Why no route matched.
@@ -242,140 +249,4 @@ impl App {
     ) -> Vec<(&Arc<Target>, u32, Decision)> {
         self.subscribers.find(event, allowance)
     }
-}
-
-/// Another app has the route already.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct RouteTaken {
-    pub route: String,
-    pub owner: AppName,
-}
-
-/// All routes of all apps. Parameters are renamed by position inside, so that `/a/{x}` and `/a/{y}/b` go together.
-#[derive(Default)]
-pub(crate) struct RouteTable {
-    router: matchit::Router<usize>,
-    places: Vec<Place>,
-    by_path: BTreeMap<String, usize>,
-}
-
-#[derive(Default)]
-struct Place {
-    entries: Vec<RouteEntry>,
-}
-
-struct RouteEntry {
-    methods: Vec<String>,
-    app: AppName,
-    to: Destination,
-    pattern: String,
-    params: Vec<String>,
-    cors: Option<Arc<Cors>>,
-    decorators: Arc<[Decorator]>,
-}
-
-impl RouteTable {
-    /// Those of deployments of which none takes another one's.
-    fn of<'a>(deployments: impl Iterator<Item = &'a Deployment>) -> Self {
-        let mut routes = Self::default();
-        for deployment in deployments {
-            if let Err(RouteTaken { route, owner }) = routes.add(deployment) {
-                tracing::error!(app = %deployment.manifest.app, route, %owner, "not served: its route is taken");
-            }
-        }
-        routes
-    }
-
-    fn add(&mut self, deployment: &Deployment) -> Result<(), RouteTaken> {
-        let Manifest { app, routes, webhooks, beacons, decorators: built_ins, .. } = &deployment.manifest;
-        let decorator = |name: &FunctionName| match built_ins.get(name) {
-            Some(rule) => Decorator::BuiltIn(name.clone(), rule.clone()),
-            None => Decorator::Function(name.clone()),
-        };
-        let routes = routes.iter().map(|route| {
-            let cors = route.cors.clone().map(Arc::new);
-            let decorators = route.decorators.iter().map(decorator).collect::<Arc<[_]>>();
-            (&route.path, route.methods.clone(), Destination::of(&route.to), cors, decorators)
-        });
-        let reported = |path, to| (path, vec!["POST".to_owned()], to, None, Arc::default());
-        let webhooks = webhooks.iter().enumerate();
-        let webhooks = webhooks.map(|(at, webhook)| reported(&webhook.path, Destination::Webhook(at)));
-        let beacons = beacons.iter().enumerate();
-        let beacons = beacons.map(|(at, beacon)| reported(&beacon.path, Destination::Beacon(at)));
-        for (route, methods, to, cors, decorators) in routes.chain(webhooks).chain(beacons) {
-            let (path, params) = normalise(route);
-            let index = match self.by_path.get(&path) {
-                Some(index) => *index,
-                None => {
-                    let index = self.places.len();
-                    let taken = |_| RouteTaken { route: route.clone(), owner: app.clone() };
-                    self.router.insert(&path, index).map_err(taken)?;
-                    self.places.push(Place::default());
-                    self.by_path.insert(path, index);
-                    index
-                }
-            };
-            let place = &mut self.places[index];
-            if let Some(other) = place.entries.iter().find(|e| e.app != *app && overlap(&e.methods, &methods))
-            {
-                let methods = if methods.is_empty() { "*".to_owned() } else { methods.join(",") };
-                return Err(RouteTaken { route: format!("{methods} {route}"), owner: other.app.clone() });
-            }
-            let (app, pattern) = (app.clone(), route.clone());
-            place.entries.push(RouteEntry { methods, app, to, pattern, params, cors, decorators });
-        }
-        Ok(())
-    }
-
-    pub fn find(&self, method: &str, path: &str) -> Result<RouteMatch, NoRoute> {
-        let found = self.router.at(path).map_err(|_| NoRoute::NotFound)?;
-        let entries = &self.places[*found.value].entries;
-        // A route that names the method wins over one that takes all; HEAD is answered by GET (RFC 9110, 9.3.2).
-        let named = |wanted: &str| entries.iter().find(|e| e.methods.iter().any(|m| m == wanted));
-        let entry = named(method)
-            .or_else(|| (method == "HEAD").then(|| named("GET")).flatten())
-            .or_else(|| entries.iter().find(|e| e.methods.is_empty()));
-        let Some(entry) = entry else {
-            let mut allowed: Vec<String> = entries.iter().flat_map(|e| e.methods.iter().cloned()).collect();
-            if allowed.iter().any(|m| m == "GET") {
-                allowed.push("HEAD".to_owned());
-            }
-            allowed.sort();
-            allowed.dedup();
-            return Err(NoRoute::MethodNotAllowed(allowed));
-        };
-        let values =
-            found.params.iter().map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned());
-        Ok(RouteMatch {
-            app: entry.app.clone(),
-            to: entry.to.clone(),
-            params: entry.params.iter().cloned().zip(values).collect(),
-            pattern: entry.pattern.clone(),
-            methods: entry.methods.clone(),
-            cors: entry.cors.clone(),
-            decorators: entry.decorators.clone(),
-        })
-    }
-}
-
-/// No methods means all of them.
-fn overlap(a: &[String], b: &[String]) -> bool {
-    (a.is_empty() && b.is_empty()) || a.iter().any(|m| b.contains(m))
-}
-
-/// `/a/{id}/{*rest}` → (`/a/{p0}/{*p1}`, [`id`, `rest`]).
-fn normalise(path: &str) -> (String, Vec<String>) {
-    let mut names = Vec::new();
-    let segments: Vec<String> = path
-        .split('/')
-        .map(|segment| match segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) {
-            Some(name) => {
-                let (star, name) = name.strip_prefix('*').map_or(("", name), |rest| ("*", rest));
-                names.push(name.to_owned());
-                format!("{{{star}p{}}}", names.len() - 1)
-            }
-            None => segment.to_owned(),
-        })
-        .collect();
-    (segments.join("/"), names)
 }

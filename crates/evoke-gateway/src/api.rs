@@ -11,6 +11,7 @@ mod cancel;
 mod dead_letter;
 mod event;
 mod explain;
+mod figures;
 mod hook;
 mod log;
 mod problem;
@@ -27,7 +28,7 @@ mod wait;
 pub(crate) use app::whole_ms;
 pub use app::{
     App, AppList, AppSummary, DeployStep, Deployment, Function, FunctionList, Instances, Retry, Revision,
-    RevisionList, Route, Subscription,
+    RevisionList, Route, RouteKind, Subscription,
 };
 pub use call::{Health, Later};
 pub use cancel::{CancelOrder, CancelRuns, CancelledRun, CancelledRuns};
@@ -36,6 +37,11 @@ pub use event::{
     CloudEvent, DelayedEvent, DelayedEventList, EventList, Published, PublishedEvent, StoredEvent,
 };
 pub use explain::{Decision, DeliveryState, EventDelivery, EventSubscriber, Explanation, Held, SeenValue};
+pub use figures::{
+    Counted, Difference, DifferenceSample, ExperimentState, ExperimentStats, Figures, LeftOutFigures,
+    Promoted, PromotionChange, PromotionOrder, RouteList, RouteState, RouteStats, RouteStatsList,
+    ShadowFigures, VariantState, VariantStats,
+};
 pub use hook::{Hook, HookChange, HookDeliveries, HookDisabled, HookList, HookTrial};
 pub use log::{LogLine, LogList};
 pub use problem::{EndedBy, Limit, Problem, ProblemItem};

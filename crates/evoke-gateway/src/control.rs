@@ -16,6 +16,7 @@ mod invoke;
 mod logs;
 mod removal;
 mod replays;
+mod routes;
 mod runs;
 mod schedules;
 mod secrets;
@@ -64,6 +65,9 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(apps::functions))
         .routes(routes!(apps::function))
         .routes(routes!(apps::revisions))
+        .routes(routes!(self::routes::list))
+        .routes(routes!(self::routes::stats))
+        .routes(routes!(self::routes::promote, self::routes::demote))
         .routes(routes!(schedules::list))
         .routes(routes!(waits::list))
         .routes(routes!(waits::cancel))

@@ -13,28 +13,37 @@ use http::{HeaderValue, Method, Request, StatusCode};
 
 use crate::call::{self, Callee};
 use crate::decorate::Line;
+use crate::figures::{Key, Series, Timing};
 use crate::gateway::Shared;
 use crate::problem::{Failures, Refusal, draining, kind};
 use crate::report::{self, Reported};
 use crate::upstream::{self, Behind};
-use crate::{cors, redirect};
+use crate::{cors, experiment, redirect};
 
 /// Answers one request.
-pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<HttpBody>) -> Response {
+pub(crate) async fn answer(shared: &Arc<Shared>, mut request: Request<HttpBody>) -> Response {
+    // Only this server says these.
+    for name in [experiment::VARIANT, experiment::SHADOW] {
+        request.headers_mut().remove(name);
+    }
     let (found, cors) = match find(shared, &request) {
         Ok(found) => found,
         Err(refusal) => return refusal.into_response(),
     };
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = match found {
-        Found::Answer(response) => Ok(response),
-        Found::Route(route) if route.decorators.is_empty() => reach(shared, route, request, None).await,
+        Found::Answer(response) => response,
         Found::Route(route) => {
-            let line = Arc::new(Line { shared: shared.clone(), route });
-            line.go(0, request, None).await
+            let timing = Timing::begin(series(shared, &route));
+            let answer = match route.decorators.is_empty() {
+                true => reach(shared, route, request, None).await,
+                false => Arc::new(Line::new(shared.clone(), route)).go(0, request, None).await,
+            };
+            let response = answer.unwrap_or_else(Refusal::into_response);
+            timing.end(response.status());
+            response
         }
-    }
-    .unwrap_or_else(Refusal::into_response);
+    };
     if let Some(cors) = cors {
         cors::apply(&cors, origin.as_ref(), response.headers_mut());
     }
@@ -43,13 +52,19 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<HttpBody>) -> 
 
 /// Answers a request with what is at the end of its route. `from`: the decorator before.
 pub(crate) async fn reach(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     route: RouteMatch,
     request: Request<HttpBody>,
     from: Option<Onward>,
 ) -> Result<Response, Refusal> {
     let for_get = answers_for_get(shared, request.method(), &route);
-    let RouteMatch { app, to, params, pattern, .. } = route;
+    let to = route.to.clone();
+    let RouteMatch { app, params, pattern, .. } = match &to {
+        Destination::Experiment(split) => {
+            return experiment::reach(shared, route, split, request, from).await;
+        }
+        _ => route,
+    };
     match to {
         Destination::Function(function) => {
             let method = if for_get { Method::GET } else { request.method().clone() };
@@ -63,8 +78,19 @@ pub(crate) async fn reach(
             Box::pin(upstream::answer(shared, &behind, request)).await
         }
         Destination::Redirect(redirect) => redirect::answer(&redirect, &params, request.uri().query()),
+        Destination::Experiment(_) => {
+            Err(Refusal::new(kind::INTERNAL, "an experiment leads to an experiment"))
+        }
         Destination::Webhook(at) => report::answer(shared, &Reported::Webhook { app, at }, request).await,
         Destination::Beacon(at) => report::answer(shared, &Reported::Beacon { app, at }, request).await,
+    }
+}
+
+/// Where the answers of a route are counted. Reports have limits of their own, and are none.
+fn series(shared: &Shared, route: &RouteMatch) -> Option<Arc<Series>> {
+    match route.to {
+        Destination::Webhook(_) | Destination::Beacon(_) => None,
+        _ => shared.series(&Key { app: route.app.clone(), route: route.id.clone(), variant: None }),
     }
 }
 

@@ -12,15 +12,14 @@ use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
 use axum::response::Response;
-use evoke_core::decorator::Decorator;
 use evoke_engine::next::Onward;
-use evoke_engine::route::RouteMatch;
+use evoke_engine::route::{Decorator, RouteMatch};
 use futures_util::future::BoxFuture;
 use http::{HeaderName, Request};
 
-use crate::data;
 use crate::gateway::Shared;
 use crate::problem::Refusal;
+use crate::{data, experiment};
 
 /// Names a body that is not sent along: `incoming` in a request to `/v1/next`, a number in answers.
 pub(crate) const BODY: HeaderName = HeaderName::from_static("evoke-body");
@@ -29,9 +28,16 @@ pub(crate) const BODY: HeaderName = HeaderName::from_static("evoke-body");
 pub(crate) struct Line {
     pub shared: Arc<Shared>,
     pub route: RouteMatch,
+    /// The line it is a part of, and where on that it goes on.
+    pub then: Option<(Arc<Line>, usize)>,
 }
 
 impl Line {
+    /// All of a route.
+    pub fn new(shared: Arc<Shared>, route: RouteMatch) -> Self {
+        Self { shared, route, then: None }
+    }
+
     /// Goes on from decorator `at`, or to what the route leads to. `from`: the decorator before, when it is a function. Dropping
     /// the future or the response's body ends all that was begun.
     pub fn go(
@@ -48,6 +54,10 @@ impl Line {
                 Some(Decorator::BuiltIn(name, rule)) => {
                     builtin::answer(&self, at, (name, rule), request, from).await
                 }
+                Some(Decorator::Experiment(split)) => {
+                    experiment::pass(&self, at, &split, request, from).await
+                }
+                None if let Some((line, at)) = &self.then => line.clone().go(*at, request, from).await,
                 None => data::reach(&self.shared, self.route.clone(), request, from).await,
             }
         })

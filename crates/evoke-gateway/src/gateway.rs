@@ -18,6 +18,8 @@ use tokio_util::task::TaskTracker;
 use crate::auth::TokenHash;
 use crate::body::Cap;
 use crate::decorate::builtin::{Cached, Compiled, Keep, Limiter, Memory};
+use crate::experiment::Copyists;
+use crate::figures::Figures;
 use crate::problem::{Refusal, kind};
 use crate::report::Rates;
 
@@ -61,6 +63,8 @@ pub struct Bounds {
     pub cached_bytes: u64,
     /// Large bodies checked by a schema at the same time; further ones wait.
     pub checks: usize,
+    /// Bytes that copies of requests for experiments may hold, with the answers that are compared; what is over it is not copied.
+    pub copied_bytes: u64,
     /// WebSockets that pass through to upstreams.
     pub tunnels: usize,
     /// Followers of logs.
@@ -83,6 +87,7 @@ impl Default for Bounds {
             held_bytes: 256 << 20,
             cached_bytes: 512 << 20,
             checks: 2,
+            copied_bytes: 128 << 20,
             tunnels: 1_024,
             followers: 64,
             deployments: 2,
@@ -121,13 +126,20 @@ pub(crate) struct Shared {
     pub cached: Arc<Cached>,
     /// Large bodies being checked by a schema.
     pub checks: Semaphore,
+    pub figures: Figures,
+    pub copyists: Copyists,
+    /// KiB that copies of requests may hold.
+    pub copied_kib: Arc<Semaphore>,
     held_kib: Semaphore,
 }
 
 impl Shared {
     pub fn new(gateway: Gateway, stop: CancellationToken, tracker: TaskTracker) -> Self {
         let Gateway { engine, forward, token, bounds, tell_failures, .. } = gateway;
-        let held_kib = usize::try_from(bounds.held_bytes.div_ceil(1 << 10)).unwrap_or(Semaphore::MAX_PERMITS);
+        let kib = |bytes: u64| {
+            let kib = usize::try_from(bytes.div_ceil(1 << 10)).unwrap_or(Semaphore::MAX_PERMITS);
+            kib.min(Semaphore::MAX_PERMITS)
+        };
         Self {
             engine,
             forward,
@@ -145,7 +157,10 @@ impl Shared {
             caches: Keep::default(),
             cached: Arc::new(Cached::new(bounds.cached_bytes)),
             checks: Semaphore::new(bounds.checks),
-            held_kib: Semaphore::new(held_kib.min(Semaphore::MAX_PERMITS)),
+            figures: Figures::default(),
+            copyists: Copyists::default(),
+            copied_kib: Arc::new(Semaphore::new(kib(bounds.copied_bytes))),
+            held_kib: Semaphore::new(kib(bounds.held_bytes)),
             bounds,
         }
     }

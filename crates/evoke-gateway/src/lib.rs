@@ -19,6 +19,8 @@ mod control;
 mod cors;
 mod data;
 mod decorate;
+mod experiment;
+mod figures;
 mod gateway;
 mod headers;
 mod problem;

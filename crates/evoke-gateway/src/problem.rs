@@ -56,6 +56,11 @@ impl Refusal {
         self.0.problem
     }
 
+    /// Its status.
+    pub fn status(&self) -> http::StatusCode {
+        http::StatusCode::from_u16(self.0.problem.status).expect("kinds have valid statuses")
+    }
+
     /// Names the limit that was reached.
     pub fn limit(mut self, name: &str, value: u64) -> Self {
         self.0.problem.limit = Some(Limit { name: name.to_owned(), value });
@@ -103,11 +108,11 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let status = self.status();
         let Inner { problem, headers } = *self.0;
         let body = serde_json::to_vec(&problem).expect("a problem has only string keys");
         let mut response = Response::new(Bytes::from(body).into());
-        *response.status_mut() =
-            http::StatusCode::from_u16(problem.status).expect("kinds have valid statuses");
+        *response.status_mut() = status;
         *response.headers_mut() = headers;
         let fields = response.headers_mut();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
 use axum::response::Response;
+use evoke_core::experiment::Copied;
 use evoke_core::id::AppName;
 use evoke_core::upstream::{HostField, Passing, Upstream, UpstreamError};
 use http::header::{HOST, HeaderValue};
@@ -76,6 +77,9 @@ pub(crate) async fn answer(
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
+    if let Some(copied) = parts.extensions.get::<Copied>() {
+        request.extensions_mut().insert(*copied);
+    }
 
     let answered =
         (shared.forward)(upstream.clone(), request).await.map_err(|error| failed(shared, to, &error))?;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evoke_core::egress::Reach;
+use evoke_core::experiment::Copied;
 use evoke_core::upstream::{Passing, Upstream, UpstreamError};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
@@ -44,12 +45,14 @@ struct Inner {
     pools: Mutex<HashMap<Key, Arc<Pool>>>,
 }
 
-/// Routes with the same of these share connections, and the bound on requests.
+/// Routes with the same of these share connections, and the bound on requests. Copies have their own, so that no client waits for
+/// one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     origin: String,
     connect_timeout: Duration,
     concurrency: u32,
+    copies: bool,
 }
 
 struct Pool {
@@ -72,7 +75,7 @@ impl Upstreams {
         upstream: &Upstream,
         request: Request<Passing>,
     ) -> Result<Response<Passing>, UpstreamError> {
-        let pool = self.pool(upstream);
+        let pool = self.pool(upstream, request.extensions().get::<Copied>().is_some());
         let busy = |_| UpstreamError::Busy { limit: upstream.concurrency };
         let place = pool.places.clone().try_acquire_owned().map_err(busy)?;
         let end = upstream.total_timeout.map(|limit| (Instant::now() + limit, limit));
@@ -94,10 +97,10 @@ impl Upstreams {
         Ok(Response::from_parts(parts, body))
     }
 
-    fn pool(&self, upstream: &Upstream) -> Arc<Pool> {
+    fn pool(&self, upstream: &Upstream, copies: bool) -> Arc<Pool> {
         let Upstream { origin, connect_timeout, concurrency, .. } = upstream;
-        let key =
-            Key { origin: origin.clone(), connect_timeout: *connect_timeout, concurrency: *concurrency };
+        let (connect_timeout, concurrency) = (*connect_timeout, *concurrency);
+        let key = Key { origin: origin.clone(), connect_timeout, concurrency, copies };
         let mut pools = self.0.pools.lock();
         if pools.len() >= POOLS && !pools.contains_key(&key) {
             pools.retain(|_, pool| pool.places.available_permits() < pool.size);

@@ -244,6 +244,7 @@ fn call(up: mpsc::Sender<Report>) -> Call {
             chain: evoke_core::chain::Chain::default(),
             trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
             span_id: "b7ad6b7169203331".to_owned(),
+            shadow: false,
         },
         deadline: Instant::now() + timeout,
         deadline_at: Timestamp::from_millis((now + timeout).as_millis() as u64),

@@ -298,6 +298,7 @@ fn call(conditions: &Conditions, up: mpsc::Sender<Report>) -> Call {
             chain: evoke_core::chain::Chain::default(),
             trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
             span_id: "b7ad6b7169203331".to_owned(),
+            shadow: false,
         },
         deadline: tokio::time::Instant::now() + TIMEOUT,
         deadline_at: Timestamp::from_millis(1_000),

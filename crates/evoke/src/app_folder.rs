@@ -46,8 +46,13 @@ pub fn manifest(folder: &Path) -> Result<Manifest> {
     }
     let bytes = std::fs::read(&path).map_err(|cause| unreadable(cause.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
+    check(folder, &text)
+}
+
+/// What `text` says, as the `evoke.toml` of `folder`.
+pub fn check(folder: &Path, text: &str) -> Result<Manifest> {
     let kind = |path: &Path| file_kind(folder, path);
-    manifest::parse(&text, MANIFEST_FILE, &kind).map_err(|errors| broken(&errors, &text))
+    manifest::parse(text, MANIFEST_FILE, &kind).map_err(|errors| broken(&errors, text))
 }
 
 fn no_manifest(folder: &Path) -> Error {

@@ -5,6 +5,7 @@ mod dlq;
 mod events;
 mod keep;
 mod replay;
+mod routes;
 mod runs;
 mod store;
 
@@ -23,6 +24,7 @@ pub use dlq::{DeadLetterArgs, DlqVerb, HowArgs};
 pub use events::EventArgs;
 pub use keep::KeepArgs;
 pub use replay::{Moment, ReplayArgs, ReplaysVerb};
+pub use routes::{PromoteArgs, RoutesVerb};
 pub use runs::{CancelArgs, Pending, RunsVerb, State};
 pub use store::StoreVerb;
 
@@ -123,6 +125,12 @@ pub enum Command {
         /// Which.
         #[command(subcommand)]
         verb: FunctionsVerb,
+    },
+    /// See how routes do, compare the variants of experiments, and promote one.
+    Routes {
+        /// Which.
+        #[command(subcommand)]
+        verb: RoutesVerb,
     },
     /// See the schedules of an app, and when they fire next.
     Schedules(AppArgs),

@@ -15,6 +15,7 @@ pub mod logs;
 pub mod new;
 pub mod queues;
 pub mod replays;
+pub mod routes;
 pub mod runs;
 pub mod schedules;
 pub mod secrets;
@@ -52,6 +53,7 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Secrets { verb } => secrets::run(verb, format).await,
         Command::Apps { verb } => apps::run(verb, format).await,
         Command::Functions { verb } => functions::run(verb, format).await,
+        Command::Routes { verb } => routes::run(verb, format).await,
         Command::Schedules(args) => schedules::run(args, format).await,
         Command::Store { verb } => store::run(&verb, format),
         Command::Doctor(args) => doctor::run(&args, format).await,

@@ -23,6 +23,7 @@ from rig.checks import Checks
 from rig.server import Server, ServerError
 
 SECONDS = 30
+CLIENTS = 60
 ORDER = {"items": [{"price": 5, "count": 2}]}
 
 
@@ -57,25 +58,84 @@ def tell(server: Server, legacy: str, scratch: Path, checks: Checks) -> None:
     status, told, _ = ask(orders, "no order", "text/plain")
     checks.equal("and what is no JSON", (415, "unsupported_media_type"), (status, told.get("code")))
 
-    print("Another greeting")
-    status, told, fields = ask(server.data_url + "/hello?name=Ada")
-    checks.equal("is what clients get", (200, "Good day, Ada."), (status, told.get("greeting")))
-    run = fields["evoke-run"]
-    checks.equal(
-        "the run of its decorator can be looked at",
-        True,
-        "greet" in server.command("runs", "get", run, app="decorators"),
-    )
+    try_out(server, app, checks)
     checks.equal(
         "the service still greets as it always has", "Hello, Ada.", ask(legacy + "/hello?name=Ada")[1]["greeting"]
     )
     checks.equal("exit code of the server after SIGTERM", 0, server.stop())
 
 
-def ask(url: str, value=None, content_type: str = "application/json") -> tuple[int, dict, dict]:
+def try_out(server: Server, app: Path, checks: Checks) -> None:
+    """The experiment on /hello, from its first request to its end."""
+    print("Another greeting, tried on some")
+    url = server.data_url + "/hello?name=Ada"
+    said, cookies = {"greeting=usual": set(), "greeting=polite": set()}, []
+    for _ in range(CLIENTS):
+        _, told, fields = ask(url)
+        said[fields["evoke-variant"]].add(told["greeting"])
+        cookies.append((fields["set-cookie"].split(";")[0], told["greeting"]))
+    checks.equal("some clients get the usual one", {"Hello, Ada."}, said["greeting=usual"])
+    checks.equal("others the polite one", {"Good day, Ada."}, said["greeting=polite"])
+    again = [ask(url, cookie=cookie)[1]["greeting"] for cookie, _ in cookies]
+    checks.equal("each keeps what it got", [greeting for _, greeting in cookies], again)
+    stats = settled(server)
+    polite, casual = variant(stats, "polite"), variant(stats, "casual")
+    share = polite["total"]["requests"] / stats["total"]["requests"]
+    checks.equal(f"the part of the polite one is near its weight ({share:.0%})", True, 0.15 < share < 0.45)
+    checks.equal("each variant has its percentiles", True, all(polite["total"][p] > 0 for p in ("p50_ms", "p99_ms")))
+    shadow = casual["total"]["shadow"]
+    checks.equal("copies went to the casual one", True, shadow["compared"] > 0)
+    checks.equal("and what it would have said always differed", shadow["compared"], shadow["differing"])
+    checks.equal("a sample says in what", "body /greeting", casual["samples"][0]["differences"][0]["what"])
+    run = casual["samples"][0]["shadow_by"]
+    checks.equal("and which run that was", True, "greet-hi" in server.command("runs", "get", run, app="decorators"))
+
+    print("It has won")
+    everybody = lambda: {ask(url, cookie=cookie)[1]["greeting"] for cookie, _ in cookies}
+    diff = server.command("routes", "promote", "hello", "polite", "--dir", str(app))
+    checks.equal("everybody gets it at once", {"Good day, Ada."}, everybody())
+    told = server.command("deploy", str(app))
+    checks.equal("a deployment without the change is told so", True, "was promoted" in told)
+    checks.equal("and changes nothing", {"Good day, Ada."}, everybody())
+    server.command("routes", "demote", "hello", app="decorators")
+    again = [ask(url, cookie=cookie)[1]["greeting"] for cookie, _ in cookies]
+    checks.equal("undone, each has its own again", [greeting for _, greeting in cookies], again)
+    server.command("routes", "promote", "hello", "polite", "--dir", str(app))
+    before = (app / "evoke.toml").read_text()
+    patch = subprocess.run(["patch", "-p1"], cwd=app, input=diff, text=True, capture_output=True, check=False)
+    checks.equal("the change applies", 0, patch.returncode)
+    after = (app / "evoke.toml").read_text()
+    gone = [line for line in before.splitlines() if line.startswith("# ") and line not in after]
+    checks.equal("comments stayed, but for the experiment's own", 1, len(gone))
+    checks.equal("the experiment is gone", False, "[experiments" in after)
+    server.command("deploy", str(app))
+    checks.equal("and everybody still gets the polite one", {"Good day, Ada."}, everybody())
+
+
+def settled(server: Server) -> dict:
+    """Figures of the route, once all copies have been compared or left out."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        stats = json.loads(server.command("--json", "routes", "stats", "hello", app="decorators"))
+        shadow = variant(stats, "casual")["total"]["shadow"]
+        if shadow["compared"] + sum(shadow["left_out"].values()) == stats["total"]["requests"]:
+            return stats
+        if time.monotonic() > deadline:
+            raise ServerError(f"copies are under way for too long: {shadow}")
+        time.sleep(0.05)
+
+
+def variant(stats: dict, name: str) -> dict:
+    return next(one for one in stats["experiments"][0]["variants"] if one["name"] == name)
+
+
+def ask(
+    url: str, value=None, content_type: str = "application/json", cookie: str | None = None
+) -> tuple[int, dict, dict]:
     """Status, the JSON of the answer, its header fields."""
     body = None if value is None else json.dumps(value).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": content_type} if body else {})
+    fields = ({"Content-Type": content_type} if body else {}) | ({"Cookie": cookie} if cookie else {})
+    request = urllib.request.Request(url, body, fields)
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             return answer.status, json.load(answer), answer.headers

@@ -32,6 +32,18 @@ pub const ROUTES_MAX: usize = 1_000;
 pub const DECORATORS_MAX: usize = 8;
 /// Decorators of an app that need no code.
 pub const BUILT_INS_MAX: usize = 100;
+/// Experiments of an app.
+pub const EXPERIMENTS_MAX: usize = 100;
+/// Requests of an experiment whose copies may be under way.
+pub const COPIES_MAX: u32 = 100;
+/// The most bytes of a body that may be copied, or compared.
+pub const COPIED_BODY_MAX: u64 = 4 << 20;
+/// The shortest time for a copy, and the longest.
+pub const COPY_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// See [`COPY_TIMEOUT_MIN`].
+pub const COPY_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Header fields that are compared, and members of bodies that are not.
+pub const COMPARED_MAX: usize = 50;
 /// Header fields that a decorator changes.
 pub const FIELD_CHANGES_MAX: usize = 64;
 /// Passwords, tokens or keys of a decorator.

@@ -2,6 +2,7 @@
 //! of the JSON Schema.
 
 mod decorator;
+mod experiment;
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,13 @@ use schemars::JsonSchema;
 
 use super::table::{At, Located, Table};
 pub use decorator::{Decorator, FieldChanges};
+pub use experiment::{Compare, Copies, Experiment, Variant};
 
 /// Keys the design knows and this version does not.
 const LATER_TOP: &[&str] = &["buckets", "secrets", "state", "quotas"];
 const LATER_FUNCTION: &[&str] =
     &["class", "state", "buckets", "schedule", "schedules", "decorators", "queue", "webhook"];
 const LATER_ON: &[&str] = &["delay"];
-const LATER_ROUTE: &[&str] = &["variants", "shadow"];
 
 /// The whole app: its functions, and the routes that lead to them.
 #[derive(Debug, JsonSchema)]
@@ -40,6 +41,10 @@ pub struct File {
     /// Decorators by name that need no code. Each has the key of one kind.
     #[schemars(with = "Option<BTreeMap<String, Decorator>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
     pub decorators: Vec<(At<String>, Decorator)>,
+    /// Experiments by name: several ways on at one place of a route. Names are as those of functions, and different from those of
+    /// functions and decorators.
+    #[schemars(with = "Option<BTreeMap<String, Experiment>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
+    pub experiments: Vec<(At<String>, Experiment)>,
     /// Queues by name. A message for one is an event of the type queue.NAME.
     #[schemars(with = "Option<BTreeMap<String, Queue>>", extend("propertyNames" = {"pattern": NAME_PATTERN}))]
     pub queues: Vec<(At<String>, Queue)>,
@@ -354,16 +359,19 @@ pub struct Retry {
 }
 
 /// A path, and the function its requests go to.
-#[derive(Debug, JsonSchema)]
+#[derive(Debug, Clone, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("anyOf" = [{"required": ["to"]}, {"required": ["redirect"]}]))]
 pub struct Route {
+    /// What it is called in `evoke routes`; its methods and path when left out.
+    #[schemars(regex(pattern = NAME_PATTERN), extend("examples" = ["hello"]))]
+    pub name: Option<At<String>>,
     /// The path. {id} takes one segment, a last {*rest} all further ones.
     #[schemars(required, regex(pattern = "^/"), extend("examples" = ["/orders/{id}", "/files/{*path}"]))]
     pub path: Option<At<String>>,
     /// Methods. All when left out.
     #[schemars(with = "Option<Vec<String>>", extend("examples" = [["GET", "POST"]], "minItems" = 1))]
     pub methods: Option<At<Vec<At<String>>>>,
-    /// The function, or an http(s):// URL: the server that requests are passed on to. This or redirect.
+    /// The function, or an http(s):// URL: the server that requests are passed on to, or an experiment. This or redirect.
     #[schemars(extend("examples" = ["checkout", "https://legacy.example.com/api"]))]
     pub to: Option<At<String>>,
     /// Where clients are sent instead. This or to.
@@ -394,14 +402,14 @@ pub struct Route {
     pub concurrency: Option<At<i64>>,
     /// Which pages of other origins may read the answers; those of the app when left out.
     pub cors: Option<Cors>,
-    /// What a request passes on its way there, and the answer on its way back, the outermost first: functions and
-    /// decorators of the app.
+    /// What a request passes on its way there, and the answer on its way back, the outermost first: functions,
+    /// decorators and experiments of the app.
     #[schemars(with = "Option<Vec<String>>", extend("examples" = [["defaults", "validate"]], "maxItems" = 8))]
     pub decorators: Option<At<Vec<At<String>>>>,
 }
 
 /// Where clients are sent.
-#[derive(Debug, JsonSchema)]
+#[derive(Debug, Clone, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Redirect {
     /// An http(s):// URL or a path, with the parameters of the route's path.
@@ -413,7 +421,7 @@ pub struct Redirect {
 }
 
 /// Which pages of other origins may read what a route answers.
-#[derive(Debug, JsonSchema)]
+#[derive(Debug, Clone, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Cors {
     /// Origins whose pages may; * for all. Empty for none, where the app has some.
@@ -564,6 +572,7 @@ impl File {
             functions: table.named_tables("functions", "function", Function::read),
             routes: table.tables("routes", "routes", |_, nth| format!("route {nth}"), Route::read),
             decorators: table.named_tables("decorators", "decorator", Decorator::read),
+            experiments: table.named_tables("experiments", "experiment", Experiment::read),
             queues: table.named_tables("queues", "queue", Queue::read),
             webhooks: table.tables("webhooks", "webhooks", |_, nth| format!("webhook {nth}"), Webhook::read),
             beacons: table.tables("beacons", "beacons", |_, nth| format!("beacon {nth}"), Beacon::read),
@@ -738,6 +747,7 @@ impl Route {
         let redirect = format!("{}: redirect", table.place);
         let cors = format!("{}: cors", table.place);
         let route = Self {
+            name: table.text("name", r#""hello""#),
             path: table.required_text("path", r#""/orders/{id}""#),
             methods: table.texts("methods", r#"["POST"]"#),
             to: table.text("to", r#""checkout""#),
@@ -759,8 +769,25 @@ impl Route {
                 r#"write to = "checkout", to = "https://…" or redirect = { to = "https://…" }"#,
             );
         }
-        table.finish(LATER_ROUTE);
+        table.finish(&[]);
         route
+    }
+}
+
+impl Route {
+    /// The same without what is for upstreams.
+    pub(super) fn bare(&self) -> Self {
+        Self {
+            strip_prefix: None,
+            host: None,
+            connect_timeout: None,
+            timeout: None,
+            idle_timeout: None,
+            total_timeout: None,
+            retries: None,
+            concurrency: None,
+            ..self.clone()
+        }
     }
 }
 

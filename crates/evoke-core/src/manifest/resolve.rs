@@ -8,6 +8,7 @@ mod chains;
 mod cors;
 mod decorator;
 mod egress;
+mod experiment;
 mod function;
 mod hook;
 mod instances;
@@ -32,6 +33,7 @@ use super::raw;
 use super::table::{At, Table};
 use super::{FileKind, Install, Manifest};
 use crate::id::{AppName, FunctionName};
+use route::Standing;
 
 /// Reads and checks an `evoke.toml`. `file_name` is how messages call it; `files` says what lies at a path relative
 /// to the app's folder, or `None` when nothing does. All problems are found, not only the first; only when the text
@@ -90,9 +92,10 @@ impl Resolver<'_, '_> {
         let decorators = self.built_ins(&file.decorators, &declared);
         let standing: Vec<&str> =
             declared.iter().copied().chain(decorators.keys().map(FunctionName::as_str)).collect();
+        let (experiments, known) = self.experiments(&file.experiments, &standing);
         let routes = self.routes(
             &file.routes,
-            (&declared, &standing),
+            &Standing { declared: &declared, standing: &standing, experiments: &known },
             file.app.as_ref().and_then(|app| app.cors.as_ref()),
         );
         self.queues(&file.queues, &mut functions, &declared);
@@ -111,6 +114,7 @@ impl Resolver<'_, '_> {
             archive,
             functions,
             decorators,
+            experiments,
             routes,
             webhooks,
             beacons,

@@ -1,15 +1,21 @@
 //! Where requests on the data listener go.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::Manifest;
 use crate::cors::Cors;
-use crate::id::FunctionName;
+use crate::id::{FunctionName, RouteName, VariantName};
 use crate::redirect::Redirect;
 use crate::upstream::Upstream;
 
 /// A path, and who answers there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
+    /// What it is called, where it has a name of its own: see [`Route::id`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<RouteName>,
     /// `/orders/{id}`; a last `{*rest}` takes all further segments.
     pub path: String,
     /// Methods; empty means all.
@@ -19,7 +25,7 @@ pub struct Route {
     /// Which pages of other origins may read it, the app's rules included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
-    /// What a request passes before, the outermost first: names of functions of the app.
+    /// What a request passes before, the outermost first: names of functions, decorators and experiments of the app.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decorators: Vec<FunctionName>,
 }
@@ -32,6 +38,13 @@ pub enum RouteTarget {
     Upstream(Box<Upstream>),
     /// Nobody: the client is sent elsewhere.
     Redirect(Redirect),
+    /// One of several.
+    Experiment {
+        /// Its name.
+        name: FunctionName,
+        /// Where its variants lead, none of them to an experiment.
+        variants: BTreeMap<VariantName, RouteTarget>,
+    },
     /// A function of the app.
     #[serde(untagged)]
     Function(FunctionName),
@@ -42,7 +55,72 @@ impl RouteTarget {
     pub fn function(&self) -> Option<&FunctionName> {
         match self {
             Self::Function(name) => Some(name),
-            Self::Upstream(_) | Self::Redirect(_) => None,
+            Self::Upstream(_) | Self::Redirect(_) | Self::Experiment { .. } => None,
+        }
+    }
+
+    /// How people call it: a function's or an experiment's name, or a URL.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Function(name) | Self::Experiment { name, .. } => name.to_string(),
+            Self::Upstream(upstream) => upstream.shown(),
+            Self::Redirect(redirect) => redirect.to.to_string(),
+        }
+    }
+}
+
+impl Route {
+    /// What tells it from the other routes of its app, across deployments: its name, or else `/orders/{id}`, or
+    /// `POST /orders/{id}` where it does not take all methods.
+    pub fn id(&self) -> String {
+        match (&self.name, self.methods.as_slice()) {
+            (Some(name), _) => name.to_string(),
+            (None, []) => self.path.clone(),
+            (None, methods) => format!("{} {}", methods.join(","), self.path),
+        }
+    }
+
+    /// The experiments on its way, the outermost first.
+    pub fn experiments<'m>(&'m self, manifest: &'m Manifest) -> impl Iterator<Item = &'m FunctionName> {
+        let before = self.decorators.iter().filter(|name| manifest.experiments.contains_key(*name));
+        let end = match &self.to {
+            RouteTarget::Experiment { name, .. } => Some(name),
+            _ => None,
+        };
+        before.chain(end)
+    }
+}
+
+/// Why a text does not say which route is meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnclearRoute {
+    /// None is called so.
+    #[error("no route is called {0:?}")]
+    Unknown(String),
+    /// Several have that path.
+    #[error("several routes have the path {path}: {}", .ids.join("; "))]
+    Several {
+        /// The path.
+        path: String,
+        /// What they are called.
+        ids: Vec<String>,
+    },
+}
+
+impl Manifest {
+    /// The route that somebody calls so: by its id, or by its path where no other has it.
+    pub fn route(&self, called: &str) -> Result<&Route, UnclearRoute> {
+        if let Some(route) = self.routes.iter().find(|route| route.id() == called) {
+            return Ok(route);
+        }
+        let mut with_path = self.routes.iter().filter(|route| route.path == called);
+        match (with_path.next(), with_path.next()) {
+            (Some(route), None) => Ok(route),
+            (None, _) => Err(UnclearRoute::Unknown(called.to_owned())),
+            (Some(_), Some(_)) => {
+                let ids = self.routes.iter().filter(|route| route.path == called).map(Route::id).collect();
+                Err(UnclearRoute::Several { path: called.to_owned(), ids })
+            }
         }
     }
 }

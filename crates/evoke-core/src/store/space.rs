@@ -68,6 +68,11 @@ impl Space {
         Self("sys/removals".to_owned())
     }
 
+    /// Variants that were made the only ones of their experiments, by `app/experiment/route`.
+    pub fn promotions() -> Self {
+        Self("sys/promotions".to_owned())
+    }
+
     /// Waits for events, by `app/wait`.
     pub fn waits() -> Self {
         Self("sys/waits".to_owned())

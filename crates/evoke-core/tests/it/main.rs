@@ -4,6 +4,7 @@
 mod body;
 mod egress;
 mod event;
+mod experiment;
 mod filter;
 mod hook;
 mod id;

@@ -11,7 +11,7 @@ use super::{Document, Life};
 use crate::deploy::read_json;
 use crate::engine::{Inner, StartError};
 use crate::ingest::queues_of;
-use crate::{hook, lifecycle, secrets, subscription};
+use crate::{experiment, hook, lifecycle, secrets, subscription};
 
 /// Pause before something is tried again that the store refused.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -78,6 +78,7 @@ async fn take_away(inner: &Inner, document: &Document) -> Result<(), StoreError>
         Space::schedules(),
         Space::subscriptions(),
         Space::hooks(),
+        Space::promotions(),
         Space::answers(),
         Space::secrets(),
         Space::revisions(),
@@ -88,6 +89,7 @@ async fn take_away(inner: &Inner, document: &Document) -> Result<(), StoreError>
     inner.waits.forget(app);
     subscription::reload(inner).await?;
     hook::reload(inner).await?;
+    experiment::reload(inner).await?;
     secrets::reload(inner).await?;
     inner.told.forget(app);
     inner.budgets.forget(app);

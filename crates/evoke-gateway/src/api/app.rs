@@ -54,6 +54,9 @@ pub struct App {
 /// Where requests on the data listener go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Route {
+    /// What it is called: its name, or else its methods and path.
+    #[serde(default)]
+    pub id: String,
     /// `/orders/{id}`; a last `{*rest}` takes all further segments.
     pub path: String,
     /// Methods; empty means all.
@@ -61,7 +64,7 @@ pub struct Route {
     /// What answers there.
     #[serde(default)]
     pub kind: RouteKind,
-    /// The function's name, or the URL.
+    /// The function's name, the URL, or the experiment's name.
     pub to: String,
     /// What a request passes before, the outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,17 +82,21 @@ pub enum RouteKind {
     Upstream,
     /// Nobody: the client is sent elsewhere.
     Redirect,
+    /// One of the variants of an experiment.
+    Experiment,
 }
 
 impl From<&manifest::Route> for Route {
     fn from(route: &manifest::Route) -> Self {
-        let (kind, to) = match &route.to {
-            RouteTarget::Function(name) => (RouteKind::Function, name.to_string()),
-            RouteTarget::Upstream(upstream) => (RouteKind::Upstream, upstream.shown()),
-            RouteTarget::Redirect(redirect) => (RouteKind::Redirect, redirect.to.to_string()),
+        let kind = match &route.to {
+            RouteTarget::Function(_) => RouteKind::Function,
+            RouteTarget::Upstream(_) => RouteKind::Upstream,
+            RouteTarget::Redirect(_) => RouteKind::Redirect,
+            RouteTarget::Experiment { .. } => RouteKind::Experiment,
         };
         let decorators = route.decorators.iter().map(ToString::to_string).collect();
-        Self { path: route.path.clone(), methods: route.methods.clone(), kind, to, decorators }
+        let (id, path, methods) = (route.id(), route.path.clone(), route.methods.clone());
+        Self { id, path, methods, kind, to: route.to.shown(), decorators }
     }
 }
 

@@ -51,6 +51,9 @@ pub struct Run {
     /// Those of them that are known, oldest first; the last is `parent`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Link>,
+    /// It goes back to a copy of a request, for a variant of an experiment that is a shadow: nobody got its answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     /// W3C trace id.
     pub trace_id: String,
     /// When it was accepted.
@@ -101,6 +104,7 @@ impl From<RunRecord> for Run {
             parent: run.cause.parent,
             depth: run.cause.depth,
             chain: run.cause.chain.links().iter().map(Link::from).collect(),
+            shadow: run.cause.shadow,
             trace_id: run.cause.trace_id,
             created_at: run.created_at.into(),
             due_at: run.due_at.map(Time),

@@ -151,6 +151,7 @@ mod tests {
             chain: evoke_core::chain::Chain::default(),
             trace_id: String::new(),
             span_id: String::new(),
+            shadow: false,
         };
         RunRecord {
             id: run_id(n),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use axum::body::Body as HttpBody;
 use axum::response::Response;
 use evoke_core::decorator::BuiltIn;
+use evoke_core::experiment::Copied;
 use evoke_core::id::FunctionName;
 use evoke_engine::next::Onward;
 use http::Request;
@@ -53,6 +54,10 @@ pub(super) async fn answer(
         BuiltIn::MaxBody(bytes) => body::bound(*bytes, request, next).await,
         BuiltIn::Check(check) => {
             check::admit(line, check, &mut request)?;
+            next(request).await
+        }
+        // A copy counts for nobody, asks what it was made to ask, and fills no cache.
+        BuiltIn::Rate(_) | BuiltIn::Cache(_) if request.extensions().get::<Copied>().is_some() => {
             next(request).await
         }
         BuiltIn::Rate(rate) => {

@@ -11,6 +11,7 @@ use evoke_core::store::StoreError;
 use evoke_engine::call::{Bound, CallError};
 use evoke_engine::cancel::CancelError;
 use evoke_engine::deploy::DeployError;
+use evoke_engine::experiment::PromoteError;
 use evoke_engine::explain::ExplainError;
 use evoke_engine::hook::{HookError, TrialError};
 use evoke_engine::ingest::{LaterError, PublishError};
@@ -241,6 +242,20 @@ impl From<PauseError> for Refusal {
             PauseError::NotFound { .. } => Self::new(kind::UNKNOWN_SUBSCRIPTION, detail),
             PauseError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<PromoteError> for Refusal {
+    fn from(error: PromoteError) -> Self {
+        let detail = error.to_string();
+        let kind = match error {
+            PromoteError::NoApp(_) => kind::UNKNOWN_APP,
+            PromoteError::Route(_) => kind::UNKNOWN_ROUTE,
+            PromoteError::NoExperiment { .. } | PromoteError::NoVariant { .. } => kind::UNKNOWN_EXPERIMENT,
+            PromoteError::Ambiguous { .. } => kind::UNCLEAR_EXPERIMENT,
+            PromoteError::Store(error) => return error.into(),
+        };
+        Self::new(kind, detail)
     }
 }
 

@@ -102,6 +102,12 @@ kinds! {
         "The run came to an end by itself before it could be cancelled; the detail says to which. Nothing was changed.";
     ROUTE_TAKEN: CONFLICT, false, None, "route_taken", "route taken",
         "Another app has a route with the same path and method. Nothing was changed.";
+    UNKNOWN_ROUTE: NOT_FOUND, false, None, "unknown_route", "unknown route",
+        "The app has no route of that name, or several with that path; the detail says which. `evoke routes ls` lists them.";
+    UNKNOWN_EXPERIMENT: NOT_FOUND, false, None, "unknown_experiment", "unknown experiment",
+        "The route has no such experiment, or none of its experiments has such a variant; the detail names what there is.";
+    UNCLEAR_EXPERIMENT: CONFLICT, false, None, "unclear_experiment", "unclear experiment",
+        "Several experiments on the route could be meant. Nothing was changed; say which.";
     NEXT_REFUSED: CONFLICT, false, None, "next_refused", "not passed on",
         "Told to a decorator: the request's body cannot be handed on again, or it has gone on as often as it may. The detail says which.";
     KEY_IN_USE: CONFLICT, true, None, "key_in_use", "idempotency key in use",

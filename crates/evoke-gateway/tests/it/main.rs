@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod auth;
+mod behind;
 mod bodies;
 mod built_ins;
 mod caches;
@@ -17,6 +18,7 @@ mod deploy;
 mod documents;
 mod drain;
 mod events;
+mod experiments;
 mod later;
 mod logs;
 mod problems;

@@ -85,6 +85,7 @@ pub async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16
         chain: evoke_core::chain::Chain::default(),
         trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
         span_id: "b7ad6b7169203331".to_owned(),
+        shadow: false,
     };
     let call = Call {
         run: RunId::from_text("run_1"),

@@ -113,6 +113,7 @@ fn call() -> (Call, mpsc::Receiver<evoke_core::runtime::Report>) {
             chain: evoke_core::chain::Chain::default(),
             trace_id: String::new(),
             span_id: String::new(),
+            shadow: false,
         },
         deadline: Instant::now() + TIMEOUT,
         deadline_at: Timestamp::from_millis(0),

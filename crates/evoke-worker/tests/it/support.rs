@@ -308,6 +308,7 @@ pub fn call(input: Input, timeout: Duration) -> (Call, mpsc::Receiver<Report>) {
             chain: evoke_core::chain::Chain::default(),
             trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
             span_id: "b7ad6b7169203331".to_owned(),
+            shadow: false,
         },
         deadline: tokio::time::Instant::now() + timeout,
         deadline_at: Timestamp::from_millis((now + timeout).as_millis() as u64),

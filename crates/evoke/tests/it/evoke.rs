@@ -338,6 +338,11 @@ pub struct Answer {
 
 /// One HTTP/1.1 request on a connection of its own.
 pub fn http(base: &str, method: &str, path: &str, body: &str) -> Answer {
+    http_with(base, method, path, "", body)
+}
+
+/// The same with these further header fields, each with its line end.
+pub fn http_with(base: &str, method: &str, path: &str, fields: &str, body: &str) -> Answer {
     let address = base.strip_prefix("http://").unwrap();
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -345,7 +350,7 @@ pub fn http(base: &str, method: &str, path: &str, body: &str) -> Answer {
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\n\r\n{body}"
+         {fields}content-length: {length}\r\n\r\n{body}"
     )
     .unwrap();
     let mut all = Vec::new();

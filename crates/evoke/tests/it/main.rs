@@ -10,6 +10,7 @@ mod delivery;
 mod dev;
 mod doctor;
 mod evoke;
+mod experiments;
 mod filter;
 #[path = "../../../evoke-wasm/tests/it/guests.rs"]
 mod guests;

@@ -1,11 +1,21 @@
 //! Routes: their paths, and that no two of them claim the same request.
 
 use super::Resolver;
-use crate::id::FunctionName;
+use super::experiment::{Raw, Stands};
+use crate::id::{FunctionName, RouteName};
 use crate::manifest::bounds::{METHODS_MAX, PATH_BYTES_MAX, ROUTES_MAX};
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
-use crate::manifest::{Route, raw};
+use crate::manifest::{Route, RouteTarget, raw};
+
+/// What a route may name.
+pub(super) struct Standing<'s> {
+    /// Functions.
+    pub declared: &'s [&'s str],
+    /// Functions and decorators without code.
+    pub standing: &'s [&'s str],
+    pub experiments: &'s Raw<'s>,
+}
 
 /// What a route takes for itself, also one whose target is not known.
 struct Claim {
@@ -20,7 +30,7 @@ impl Resolver<'_, '_> {
     pub(super) fn routes(
         &mut self,
         raw: &[raw::Route],
-        (declared, standing): (&[&str], &[&str]),
+        of: &Standing<'_>,
         app_cors: Option<&raw::Cors>,
     ) -> Vec<Route> {
         let app_cors = app_cors.and_then(|cors| self.cors("app: cors", cors));
@@ -35,12 +45,13 @@ impl Resolver<'_, '_> {
             let place = format!("route {}", at + 1);
             let path = raw.path.as_ref().filter(|path| self.path_syntax(&place, path));
             let methods = self.methods(&place, raw.methods.as_ref());
-            let to = self.route_target(&place, raw, declared);
+            let name = self.route_name(&place, raw, &routes);
+            let to = self.leads_to(&place, raw, of);
             let cors = match &raw.cors {
                 Some(cors) => self.cors(&format!("{place}: cors"), cors),
                 None => app_cors.clone(),
             };
-            let decorators = self.decorators(&place, raw, standing);
+            let decorators = self.decorators(&place, raw, of.standing, of.experiments);
             let (Some(path), Some(methods)) = (path, methods) else { continue };
             if !claims.iter().any(|other| other.path == path.value)
                 && let Err(error) = table.insert(path.value.clone(), ())
@@ -50,9 +61,45 @@ impl Resolver<'_, '_> {
             self.overlap(&place, path, &methods, &claims);
             let line = self.problems.line(&path.span);
             claims.push(Claim { path: path.value.clone(), methods: methods.clone(), line });
-            routes.extend(to.map(|to| Route { path: path.value.clone(), methods, to, cors, decorators }));
+            let path = path.value.clone();
+            routes.extend(to.map(|to| Route { name, path, methods, to, cors, decorators }));
         }
         routes
+    }
+
+    /// Its name, which no route before it has.
+    fn route_name(&mut self, place: &str, raw: &raw::Route, before: &[Route]) -> Option<RouteName> {
+        let text = raw.name.as_ref()?;
+        match RouteName::new(&text.value) {
+            Ok(name) if before.iter().any(|other| other.name.as_ref() == Some(&name)) => {
+                let message = format!("{place}: another route has the name {name}");
+                self.problems.add("duplicate", text.span.clone(), message);
+                None
+            }
+            Ok(name) => Some(name),
+            Err(error) => {
+                self.invalid_name(text, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A function, an upstream, a redirect, or an experiment of those.
+    fn leads_to(&mut self, place: &str, raw: &raw::Route, of: &Standing<'_>) -> Option<RouteTarget> {
+        let named = raw.to.as_ref().filter(|_| raw.redirect.is_none());
+        match named.and_then(|to| Some((to, of.experiments.get(to.value.as_str())?))) {
+            Some((to, (experiment, Stands::AtTheEnd))) => {
+                self.experiment_targets(place, (to, experiment), raw, of.declared)
+            }
+            Some((to, (_, Stands::AmongDecorators))) => {
+                let message = format!("{place}: experiment {} is one of decorators", to.value);
+                self.problems
+                    .add("conflict", to.span.clone(), message)
+                    .help("name it in decorators, or give each of its variants a to");
+                None
+            }
+            None => self.route_target(place, raw, of.declared),
+        }
     }
 
     pub(super) fn path_syntax(&mut self, place: &str, path: &At<String>) -> bool {

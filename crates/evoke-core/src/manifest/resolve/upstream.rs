@@ -49,7 +49,7 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn only_for_upstreams(&mut self, place: &str, raw: &raw::Route) {
+    pub(super) fn only_for_upstreams(&mut self, place: &str, raw: &raw::Route) {
         let texts = [
             ("strip_prefix", &raw.strip_prefix),
             ("host", &raw.host),

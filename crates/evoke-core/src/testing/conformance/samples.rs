@@ -73,6 +73,7 @@ pub fn run(n: u64, name: &str) -> RunRecord {
             chain: crate::chain::Chain::default(),
             trace_id: format!("{n:032x}"),
             span_id: format!("{n:016x}"),
+            shadow: false,
         },
         state: RunState::Queued,
         created_at: START,
