@@ -54,7 +54,7 @@ fn show_list(list: &RunList, format: Format, now: Timestamp) -> Result<()> {
             Cell::styled(state, words::state_style(state)),
             took(run).unwrap_or_else(|| "-".to_owned()).into(),
             run.attempts.len().to_string().into(),
-            started_by(&run.trigger).into(),
+            format!("{}{}", started_by(&run.trigger), if run.shadow { " (copy)" } else { "" }).into(),
         ]);
     }
     table.print("no runs")?;

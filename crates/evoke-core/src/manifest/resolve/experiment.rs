@@ -192,10 +192,7 @@ impl Resolver<'_, '_> {
                 return None;
             }
         };
-        let decorators = match &raw.decorators {
-            Some(names) => Some(self.decorator_list(&place, names, standing)),
-            None => None,
-        };
+        let decorators = raw.decorators.as_ref().map(|names| self.decorator_list(&place, names, standing));
         Some(Variant { name: valid, share, decorators })
     }
 

@@ -19,6 +19,9 @@ pub fn run(run: &Run, tree: &RunTree) -> Result<()> {
         ("started by", started_by(&run.trigger)),
         ("accepted", run.created_at.to_string()),
     ];
+    if run.shadow {
+        facts.push(("shadow", "it goes back to a copy of a request: no client got its answer".to_owned()));
+    }
     if !run.chain.is_empty() {
         let names: Vec<&str> = run.chain.iter().map(|link| link.function.as_str()).collect();
         facts.push(("chain", format!("{} → {}", names.join(" → "), run.function)));
