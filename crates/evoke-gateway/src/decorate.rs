@@ -54,9 +54,7 @@ impl Line {
                 Some(Decorator::BuiltIn(name, rule)) => {
                     builtin::answer(&self, at, (name, rule), request, from).await
                 }
-                Some(Decorator::Experiment(split)) => {
-                    experiment::pass(&self, at, &split, request, from).await
-                }
+                Some(Decorator::Experiment(split)) => experiment::pass(&self, at, split, request, from).await,
                 None if let Some((line, at)) = &self.then => line.clone().go(*at, request, from).await,
                 None => data::reach(&self.shared, self.route.clone(), request, from).await,
             }

@@ -20,9 +20,11 @@ use crate::engine::Inner;
 /// What is promoted, by app, route and experiment.
 #[derive(Default)]
 pub(crate) struct Promotions {
-    promoted: RwLock<BTreeMap<AppName, BTreeMap<String, BTreeMap<FunctionName, Promotion>>>>,
+    promoted: RwLock<ByApp>,
     any: AtomicBool,
 }
+
+type ByApp = BTreeMap<AppName, BTreeMap<String, BTreeMap<FunctionName, Promotion>>>;
 
 /// What the store has of one.
 #[derive(Serialize, Deserialize)]
@@ -130,8 +132,7 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut changes: watch::Receiver<u64>)
 }
 
 pub(crate) async fn reload(inner: &Inner) -> Result<(), StoreError> {
-    let mut promoted: BTreeMap<AppName, BTreeMap<String, BTreeMap<FunctionName, Promotion>>> =
-        BTreeMap::new();
+    let mut promoted = ByApp::new();
     let (mut after, limit) = (None, inner.limits.page);
     loop {
         let query = ListQuery { space: Space::promotions(), prefix: String::new(), after, limit };

@@ -74,7 +74,7 @@ impl Copying {
             left_out(LeftOut::Busy);
             return (body, None);
         };
-        let (body, kept) = Tee::new(body, copies.max_body);
+        let (body, kept) = Tee::keep_of(body, copies.max_body);
         let (to, answered) = oneshot::channel();
         for name in [IDEMPOTENCY_KEY, EXPECT, CONTENT_LENGTH] {
             headers.remove(name);
@@ -105,7 +105,7 @@ impl Copying {
     /// The client's answer, which is kept while it passes.
     pub fn watch(self, response: Response) -> Response {
         let (parts, body) = response.into_parts();
-        let (body, kept) = Tee::new(body, self.limit_bytes);
+        let (body, kept) = Tee::keep_of(body, self.limit_bytes);
         let answered = Answered { status: parts.status, headers: parts.headers.clone(), body: Some(kept) };
         // The task may have given up.
         let _ = self.to.send(answered);

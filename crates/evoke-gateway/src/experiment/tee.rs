@@ -30,7 +30,7 @@ pub(super) struct Tee {
 
 impl Tee {
     /// The body, and what will have been kept of it.
-    pub fn new(body: HttpBody, limit_bytes: u64) -> (HttpBody, oneshot::Receiver<Kept>) {
+    pub fn keep_of(body: HttpBody, limit_bytes: u64) -> (HttpBody, oneshot::Receiver<Kept>) {
         let (to, kept) = oneshot::channel();
         let mut tee = Self { body, kept: BytesMut::new(), limit_bytes, to: Some(to) };
         if tee.body.size_hint().lower() > limit_bytes {
@@ -117,27 +117,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_passes_unchanged_and_is_kept_when_it_is_short_enough() {
-        let (body, kept) = Tee::new(chunks(&["one ", "two"]), 7);
+        let (body, kept) = Tee::keep_of(chunks(&["one ", "two"]), 7);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "one two");
         assert_eq!(kept.await.unwrap(), Kept::Whole("one two".into()));
-        let (body, kept) = Tee::new(HttpBody::empty(), 0);
+        let (body, kept) = Tee::keep_of(HttpBody::empty(), 0);
         assert!(body.is_end_stream());
         assert_eq!(kept.await.unwrap(), Kept::Whole(Bytes::new()));
     }
 
     #[tokio::test]
     async fn one_that_is_too_long_passes_and_is_not_kept() {
-        let (body, kept) = Tee::new(chunks(&["one ", "two"]), 6);
+        let (body, kept) = Tee::keep_of(chunks(&["one ", "two"]), 6);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "one two");
         assert_eq!(kept.await.unwrap(), Kept::TooLong);
         // At once when that is known.
-        let (_body, kept) = Tee::new("one two".into(), 6);
+        let (_body, kept) = Tee::keep_of("one two".into(), 6);
         assert_eq!(kept.await.unwrap(), Kept::TooLong);
     }
 
     #[tokio::test]
     async fn one_that_nobody_reads_to_its_end_is_no_copy() {
-        let (mut body, kept) = Tee::new(chunks(&["one ", "two"]), 7);
+        let (mut body, kept) = Tee::keep_of(chunks(&["one ", "two"]), 7);
         body.frame().await;
         drop(body);
         assert_eq!(kept.await.unwrap(), Kept::CutOff);
@@ -145,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_stops_after_the_last_byte_has_read_all() {
-        let (mut body, kept) = Tee::new("one".into(), 7);
+        let (mut body, kept) = Tee::keep_of("one".into(), 7);
         body.frame().await;
         assert_eq!(kept.await.unwrap(), Kept::Whole("one".into()));
     }

@@ -54,8 +54,8 @@ impl World {
         let stats = self.get("/v1/apps/shop/routes/stats").await.json();
         let routes = stats["routes"].as_array().unwrap().iter();
         let variants = routes.flat_map(|route| route["experiments"].as_array().into_iter().flatten());
-        let variants = variants.flat_map(|experiment| experiment["variants"].as_array().unwrap());
-        variants.filter(|variant| variant["name"] == name).next().unwrap().clone()
+        let mut variants = variants.flat_map(|experiment| experiment["variants"].as_array().unwrap());
+        variants.find(|variant| variant["name"] == name).unwrap().clone()
     }
 
     /// The figures of a shadow once so many answers were compared or left out.
