@@ -159,3 +159,37 @@ fn calls_end_with_their_socket() {
     // There would be no instance left, had they not ended.
     answers(&mut worker.function("proxy"));
 }
+
+#[test]
+fn a_request_body_that_is_never_read_holds_nothing_up() {
+    let mut worker = Worker::start();
+    for component in ["proxy", "service"] {
+        let mut function = worker.function(component);
+        let call = function.start("/hello", true, Duration::from_secs(60));
+        // All that may be sent before the guest reads, and no end.
+        for _ in 0..4 {
+            function.frame(Kind::Body, call, &[7; 64 << 10]);
+        }
+        assert_eq!(function.finish(call).text(), "hello", "{component}");
+        answers(&mut function);
+    }
+}
+
+#[test]
+fn ten_thousand_calls_that_are_cancelled_leave_nothing_behind() {
+    let mut worker = Worker::start();
+    let mut function = worker.function("proxy");
+    for _ in 0..200 {
+        let calls: Vec<u32> =
+            (0..50).map(|_| function.start("/sleep", false, Duration::from_secs(3600))).collect();
+        for call in &calls {
+            function.frame(Kind::Cancel, *call, b"deadline");
+        }
+        for _ in &calls {
+            let frame = function.next();
+            assert_eq!(frame.kind, Kind::Error, "{frame:?}");
+        }
+    }
+    // There would be no instance left, had they not ended.
+    answers(&mut function);
+}

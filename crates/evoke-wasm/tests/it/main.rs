@@ -7,5 +7,6 @@ mod ends;
 mod guests;
 mod host;
 mod loading;
+mod malformed;
 mod preload;
 mod reuse;

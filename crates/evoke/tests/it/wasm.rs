@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::evoke::{Server, descendants, eventually, folder, http};
+use crate::evoke::{Server, descendants, eventually, folder, http, run, write};
 use crate::guests::guest;
 
 const MANIFEST: &str = r#"
@@ -136,6 +136,30 @@ fn a_component_reaches_neither_files_nor_sockets() {
     assert!(sockets.starts_with("Err("), "{sockets}");
     let outside = http(&server.data_url, "GET", "/outside", "").body;
     assert!(outside.starts_with("Err("), "{outside}");
+}
+
+#[test]
+fn a_crate_that_cannot_be_built_is_refused_with_what_helps() {
+    let manifest = "evoke = \"1\"\n[app]\nname = \"crates\"\n[functions.hello]\nsource = \"hello\"\n";
+    let cargo =
+        "[package]\nname = \"hello\"\nedition = \"2024\"\n[workspace]\n[lib]\ncrate-type = [\"cdylib\"]\n";
+    let app = folder(&[
+        ("evoke.toml", manifest),
+        ("hello/Cargo.toml", cargo),
+        ("hello/src/lib.rs", "fn f() -> u8 { true }"),
+    ]);
+    let server = Server::start();
+    let said = run(server.command(app.path(), &["deploy"]).env("PATH", "/nowhere"));
+    assert_ne!(said.code, 0);
+    assert!(said.stderr.contains("hello is a Rust crate, and there is no cargo here"), "{}", said.stderr);
+    assert!(said.stderr.contains("rustup target add wasm32-wasip2"), "{}", said.stderr);
+    let said = server.evoke(app.path(), &["deploy"]);
+    assert_ne!(said.code, 0);
+    assert!(said.stderr.contains("mismatched types"), "what the compiler says: {}", said.stderr);
+    assert!(said.stderr.contains("hello: cargo did not build it"), "{}", said.stderr);
+    write(app.path(), "hello/src/lib.rs", "");
+    let said = server.evoke(app.path(), &["deploy"]);
+    assert!(said.stderr.contains("exports neither wasi:http/incoming-handler@0.2"), "{}", said.stderr);
 }
 
 #[test]

@@ -18,7 +18,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
         let (path, argument) = path.split_once('?').unwrap_or((&path, ""));
         match path {
             "/" if is_event(&request) => event(&request, out),
-            "/hello" => answer(out, 200, b"hello"),
+            path if path.ends_with("/hello") => answer(out, 200, b"hello"),
             "/echo" => echo(&request, out),
             "/environment" => {
                 let mut all: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
