@@ -231,3 +231,39 @@ impl http_body::Body for Answer {
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data).map_err(io::Error::other)))
     }
 }
+
+/// An answer's body, and what lives as long as it is being sent.
+pub(crate) struct Held<T> {
+    body: HttpBody,
+    _held: T,
+}
+
+impl<T: Send + Unpin + 'static> Held<T> {
+    /// Keeps `held` until the answer is sent, if that can take time; one that is there whole leaves as soon as the client reads.
+    pub fn until_sent(response: axum::response::Response, held: T) -> axum::response::Response {
+        if response.body().size_hint().exact().is_some_and(|bytes| bytes <= WHOLE_BYTES) {
+            return response;
+        }
+        response.map(|body| HttpBody::new(Self { body, _held: held }))
+    }
+}
+
+impl<T: Unpin> http_body::Body for Held<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

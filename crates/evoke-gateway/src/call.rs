@@ -16,6 +16,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 
 use crate::api::{Later, PROBLEM_HEADER, RUN_HEADER};
 use crate::body::{Answer, Pump, intake, whole};
+use crate::client::Client;
 use crate::gateway::{Peer, Shared};
 use crate::headers::{RESPOND_ASYNC, idempotency_key, strip, take_respond_async};
 use crate::problem::{BODY_BYTES, Failures, Refusal, kind};
@@ -64,9 +65,11 @@ pub(crate) async fn answer(
     };
 
     strip(&mut parts.headers);
-    let client = peer.map(|peer| peer.ip().to_string());
+    let client = parts.extensions.get::<Client>();
+    let scheme = client.map_or("http", Client::scheme);
+    let client = client.map(|client| client.address.to_string());
     let Callee { app, function, params, method, path_and_query } = callee;
-    let uri = format!("http://{authority}{path_and_query}");
+    let uri = format!("{scheme}://{authority}{path_and_query}");
     let request = runtime::Request { method, uri, headers: parts.headers, params, client, body };
     if asynchronously {
         let call = LaterCall { app: app.clone(), function, request, trigger, from, idempotency_key: key };

@@ -11,17 +11,21 @@ use evoke_core::upstream::Forward;
 use evoke_engine::Engine;
 use evoke_engine::deploy::Deployment;
 use http_body::Body as _;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::TokenHash;
 use crate::body::Cap;
+use crate::client::Proxies;
 use crate::decorate::builtin::{Cached, Compiled, Keep, Limiter, Memory};
 use crate::experiment::Copyists;
 use crate::figures::Figures;
+use crate::pace::Pace;
 use crate::problem::{Refusal, kind};
 use crate::report::Rates;
+use crate::tls::{Certificates, Renewal};
 
 /// What a gateway is made of; [`Gateway::serve`](crate::Gateway::serve) runs it.
 pub struct Gateway {
@@ -39,14 +43,31 @@ pub struct Gateway {
     /// Whether callers on the data listener are told what a function failed with, or only that it did. For development:
     /// messages of errors can hold secrets.
     pub tell_failures: bool,
+    /// TLS, and what is in front.
+    pub front: Front,
+}
+
+/// How clients reach the listeners.
+#[derive(Default)]
+pub struct Front {
+    /// With which the data listener speaks TLS. Without any, it does not.
+    pub certificates: Option<Certificates>,
+    /// A listener without TLS that sends to the data listener, and answers ACME servers.
+    pub redirect: Option<TcpListener>,
+    /// Keeps a certificate of an ACME server.
+    pub renewal: Option<Renewal>,
+    /// Whose word is taken for where requests come from.
+    pub proxies: Proxies,
 }
 
 /// The bounds of the gateway. Those of bodies, header fields and pages are the engine's
 /// ([`evoke_core::limits::Limits`]).
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// Connections of the data listener; further ones wait to be accepted.
+    /// Connections of the data listener; a further one takes the place of the one that has been idle for longest, or waits.
     pub data_connections: usize,
+    /// Of one client on one listener; a further one is closed.
+    pub client_connections: usize,
     /// Connections of the control listener.
     pub control_connections: usize,
     /// Requests of one listener whose answer has not begun; one more is refused.
@@ -55,6 +76,12 @@ pub struct Bounds {
     pub streams: u32,
     /// How long a connection may take to send a request's head, and stay idle between two requests.
     pub head_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// How slowly a client may send a body, and read an answer.
+    pub pace: Pace,
     /// How long a body that has to be whole may take.
     pub body_timeout: Duration,
     /// Bytes of such bodies held at the same time: of asynchronous calls, calls with a key, and publishes; more are refused.
@@ -79,10 +106,14 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             data_connections: 4_096,
+            client_connections: 2_048,
             control_connections: 256,
             requests: 8_192,
             streams: 128,
             head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(10),
+            pace: Pace { bytes: 240, grace: Duration::from_secs(10) },
             body_timeout: Duration::from_secs(60),
             held_bytes: 256 << 20,
             cached_bytes: 512 << 20,
@@ -96,7 +127,7 @@ impl Default for Bounds {
     }
 }
 
-/// The address of a request's client.
+/// The other end of a request's connection. Who sent it can be somebody else ([`crate::client::Client`]).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub SocketAddr);
 
@@ -112,6 +143,8 @@ pub(crate) struct Shared {
     pub token: TokenHash,
     pub bounds: Bounds,
     pub tell_failures: bool,
+    pub certificates: Option<Certificates>,
+    pub proxies: Proxies,
     /// Fires when the gateway is told to stop: streams without an end of their own end then.
     pub stop: CancellationToken,
     pub followers: Arc<Semaphore>,
@@ -135,7 +168,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub fn new(gateway: Gateway, stop: CancellationToken, tracker: TaskTracker) -> Self {
-        let Gateway { engine, forward, token, bounds, tell_failures, .. } = gateway;
+        let Gateway { engine, forward, token, bounds, tell_failures, front, .. } = gateway;
         let kib = |bytes: u64| {
             let kib = usize::try_from(bytes.div_ceil(1 << 10)).unwrap_or(Semaphore::MAX_PERMITS);
             kib.min(Semaphore::MAX_PERMITS)
@@ -148,6 +181,8 @@ impl Shared {
             tunnels: Arc::new(Semaphore::new(bounds.tunnels)),
             token,
             tell_failures,
+            certificates: front.certificates,
+            proxies: front.proxies,
             stop,
             followers: Arc::new(Semaphore::new(bounds.followers)),
             deployments: Arc::new(Semaphore::new(bounds.deployments)),

@@ -17,6 +17,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use crate::body::whole;
+use crate::client::Client;
 use crate::cors;
 use crate::gateway::{Peer, Shared};
 use crate::problem::{Refusal, kind};
@@ -105,7 +106,7 @@ async fn take(
     body: HttpBody,
 ) -> Result<Response, Refusal> {
     let origin = origin(beacon, &parts)?;
-    let address = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
+    let address = parts.extensions.get::<Client>().map(|client| client.address);
     shared.rates.admit(app, beacon, address.unwrap_or(IpAddr::from([0, 0, 0, 0])))?;
     let _held = shared.hold(&body, beacon.body_bytes)?;
     let body = whole(&parts.headers, body, shared.cap("beacon_bytes", beacon.body_bytes)).await?;
@@ -153,7 +154,7 @@ fn arrival(shared: &Shared, parts: &Parts) -> Arrival {
 }
 
 fn client(parts: &Parts) -> String {
-    parts.extensions.get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default()
+    parts.extensions.get::<Client>().map(|client| client.address.to_string()).unwrap_or_default()
 }
 
 fn gone(app: &AppName) -> Refusal {

@@ -3,44 +3,22 @@
 //! Every connection and every HTTP/2 stream is a task on one tracker. On stop: no connection is accepted any more, those
 //! there are finish their requests, and what is left after the grace period is cut.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body as HttpBody;
-use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, StatusCode};
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connections::Connections;
 use crate::control::{self, Hosts};
-use crate::data;
-use crate::gateway::{Gateway, Peer, Shared};
-use crate::problem::{Refusal, kind};
-use crate::tunnel::MaySwitch;
-use crate::vet::vet;
-use crate::wire::{Fault, Guard, HeadBounds, Verdict};
-
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
-
-/// How long to wait when a connection cannot be accepted, usually for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::gateway::{Gateway, Shared};
+use crate::listener::{Door, Listener};
 
 impl Gateway {
     /// Answers requests on both listeners until `stop` fires, then finishes those it has, at most for
@@ -52,22 +30,44 @@ impl Gateway {
         stop: CancellationToken,
     ) -> io::Result<()> {
         let hosts = Hosts::new(control.local_addr()?, &self.control_hosts);
+        let port = data.local_addr()?.port();
         let (bounds, limits) = (self.bounds.clone(), self.engine.limits().clone());
         let tasks = Tasks { tracker: TaskTracker::new(), stop: stop.clone(), end: CancellationToken::new() };
-        let shared = Arc::new(Shared::new(self, stop, tasks.tracker.clone()));
+        let mut gateway = self;
+        let redirect = gateway.front.redirect.take();
+        let renewal = gateway.front.renewal.take();
+        let shared = Arc::new(Shared::new(gateway, stop.clone(), tasks.tracker.clone()));
         let builder = builder(&tasks, &bounds, &limits);
-        let door = |what, connections| Listener {
+        let certificates = shared.certificates.clone();
+        let door = |what, tls, connections| Listener {
             shared: shared.clone(),
             what,
+            tls,
             builder: builder.clone(),
             tasks: tasks.clone(),
-            connections: Arc::new(Semaphore::new(connections)),
+            connections: Connections::new(connections, bounds.client_connections),
             requests: Arc::new(Semaphore::new(bounds.requests)),
         };
-        let router = control::router(shared.clone(), hosts);
+        let router = TowerToHyperService::new(control::router(shared.clone(), hosts));
+        let watch = certificates.clone().map(|certificates| certificates.watch());
         tokio::join!(
-            door(Door::Data, bounds.data_connections).accept(data),
-            door(Door::Control(TowerToHyperService::new(router)), bounds.control_connections).accept(control),
+            door(Door::Data, certificates, bounds.data_connections).accept(data),
+            door(Door::Control(router), None, bounds.control_connections).accept(control),
+            async {
+                if let Some(redirect) = redirect {
+                    door(Door::Redirect(port), None, bounds.data_connections).accept(redirect).await;
+                }
+            },
+            async {
+                if let Some(watch) = watch {
+                    stop.run_until_cancelled(watch).await;
+                }
+            },
+            async {
+                if let Some(renewal) = renewal {
+                    stop.run_until_cancelled(renewal.run()).await;
+                }
+            },
         );
         tasks.tracker.close();
         if timeout(bounds.grace, tasks.tracker.wait()).await.is_err() {
@@ -82,13 +82,14 @@ impl Gateway {
     }
 }
 
+/// What runs, and how it is told to end.
 #[derive(Clone)]
-struct Tasks {
-    tracker: TaskTracker,
+pub(crate) struct Tasks {
+    pub tracker: TaskTracker,
     /// Accept nothing more, finish.
-    stop: CancellationToken,
+    pub stop: CancellationToken,
     /// Cut what is left.
-    end: CancellationToken,
+    pub end: CancellationToken,
 }
 
 /// HTTP/2 streams run on the tracker too.
@@ -123,154 +124,4 @@ fn builder(
         .keep_alive_interval(bounds.head_timeout)
         .keep_alive_timeout(bounds.head_timeout);
     builder
-}
-
-#[derive(Clone)]
-enum Door {
-    Data,
-    Control(TowerToHyperService<Router>),
-}
-
-#[derive(Clone)]
-struct Listener {
-    shared: Arc<Shared>,
-    what: Door,
-    builder: auto::Builder<Tasks>,
-    tasks: Tasks,
-    connections: Arc<Semaphore>,
-    requests: Arc<Semaphore>,
-}
-
-impl Listener {
-    async fn accept(self, listener: TcpListener) {
-        let stop = self.tasks.stop.clone();
-        loop {
-            let next = async {
-                let place =
-                    self.connections.clone().acquire_owned().await.expect("the semaphore is never closed");
-                (place, listener.accept().await)
-            };
-            let Some((place, accepted)) = stop.run_until_cancelled(next).await else { return };
-            match accepted {
-                Ok((stream, peer)) => {
-                    self.tasks.tracker.spawn(Box::pin(self.clone().connection(stream, peer, place)));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
-        // Answers are written in one piece; waiting for more to send only delays them.
-        let _ = stream.set_nodelay(true);
-        let verdict = Verdict::default();
-        let limits = self.shared.engine.limits();
-        let bounds = HeadBounds { bytes: limits.header_bytes.max(8 << 10), fields: limits.headers };
-        let stream = Guard::new(stream, bounds, verdict.clone());
-        let begun = AtomicU64::new(0);
-        let service = service_fn(|request| {
-            let nth = begun.fetch_add(1, Ordering::Relaxed);
-            let (listener, verdict) = (self.clone(), verdict.clone());
-            Box::pin(async move {
-                Ok::<_, Infallible>(match verdict.on(nth) {
-                    Some(fault) => listener.refuse(fault, peer),
-                    None => {
-                        let response = listener.clone().answer(request, peer, verdict.is_last(nth)).await;
-                        // What anybody made of a body that is none is a consequence; the cause is told.
-                        let fault = verdict.on_body(nth).filter(|_| response.status().as_u16() >= 400);
-                        fault.map_or(response, |fault| listener.refuse(fault, peer))
-                    }
-                })
-            })
-        });
-        // hyper's own timer starts when it knows the version, which needs bytes from the client.
-        let silent = async {
-            tokio::time::sleep(self.shared.bounds.head_timeout).await;
-            if begun.load(Ordering::Relaxed) > 0 {
-                std::future::pending::<()>().await;
-            }
-        };
-        let mut connection = pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-        let mut stopping = false;
-        let mut silent = pin!(silent);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.tasks.end.cancelled() => break,
-                () = self.tasks.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                done = connection.as_mut() => {
-                    if let Err(error) = done {
-                        tracing::debug!(%peer, error, "a connection ended badly");
-                    }
-                    break;
-                }
-                () = &mut silent => break,
-            }
-        }
-        drop(place);
-    }
-
-    /// What is no request ends the connection.
-    fn refuse(&self, fault: Fault, peer: SocketAddr) -> Response {
-        tracing::info!(%peer, %fault, "a request was refused for its form");
-        let mut response = Refusal::from(fault).into_response();
-        response.headers_mut().insert(CONNECTION, CLOSE);
-        response
-    }
-
-    /// Whatever happens, the client gets an answer. `may_switch`: nothing is known of the bytes that follow.
-    async fn answer(self, mut request: Request<Incoming>, peer: SocketAddr, may_switch: bool) -> Response {
-        if may_switch {
-            request.extensions_mut().insert(MaySwitch);
-        }
-        let mut response = match vet(&mut request) {
-            Ok(()) => self.answer_vetted(request, peer).await,
-            Err(refusal) => refusal.into_response(),
-        };
-        // Nobody has looked at what the client sent after it.
-        if may_switch && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, CLOSE);
-        }
-        response
-    }
-
-    async fn answer_vetted(self, request: Request<Incoming>, peer: SocketAddr) -> Response {
-        let Ok(_place) = self.requests.try_acquire() else {
-            let limit = self.shared.bounds.requests as u64;
-            let detail = format!("{limit} requests are being answered, and there is no place for another");
-            let refusal = Refusal::new(kind::OVERLOADED, detail).limit("requests", limit);
-            return refusal.retry_after(Duration::from_secs(1)).into_response();
-        };
-        let limit = self.shared.engine.limits().headers;
-        if request.headers().len() > limit {
-            let detail = format!("the request has more than {limit} header fields");
-            return Refusal::new(kind::HEADERS_TOO_LARGE, detail)
-                .limit("headers", limit as u64)
-                .into_response();
-        }
-        let mut request = request.map(HttpBody::new);
-        request.extensions_mut().insert(Peer(peer));
-        let answer = async {
-            match &self.what {
-                Door::Data => data::answer(&self.shared, request).await,
-                Door::Control(router) => match router.call(request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                },
-            }
-        };
-        match AssertUnwindSafe(answer).catch_unwind().await {
-            Ok(response) => response,
-            Err(_) => {
-                tracing::error!("a request ended in a panic; its message is on standard error");
-                Refusal::new(kind::INTERNAL, "the server made a mistake; its log has more").into_response()
-            }
-        }
-    }
 }

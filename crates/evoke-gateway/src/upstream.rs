@@ -16,7 +16,8 @@ use http_body_util::BodyExt as _;
 
 use crate::api::{PROBLEM_HEADER, RUN_HEADER};
 use crate::call::authority;
-use crate::gateway::{Peer, Shared};
+use crate::client::Client;
+use crate::gateway::Shared;
 use crate::headers::strip_to_pass;
 use crate::problem::{Refusal, kind};
 use crate::tunnel::Wish;
@@ -54,11 +55,11 @@ pub(crate) async fn answer(
     let wish = Wish::of(shared, &mut parts)?;
     let hop = Hop {
         version: parts.version,
-        client: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
+        client: parts.extensions.get::<Client>(),
         host: &asked_for,
         pseudonym: &shared.pseudonym,
     };
-    let mut headers = parts.headers;
+    let mut headers = std::mem::take(&mut parts.headers);
     let trailers = fields::takes_trailers(&headers);
     strip_to_pass(&mut headers);
     hop.sign(&mut headers, trailers);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evoke_core::egress::Reach;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
@@ -62,6 +62,21 @@ impl Client {
         let place = place.map_err(|_| SendError("the server is shutting down".to_owned()))?;
         let response = self.http.request(request).await.map_err(|error| SendError(words(&error)))?;
         Ok(Answer { response, _place: place })
+    }
+}
+
+/// Bytes of an answer that is read whole.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+impl Client {
+    /// Sends a request and reads the whole answer, up to 1 MiB. The caller bounds the time.
+    pub async fn fetch(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
+        let Answer { response, _place } = self.send(request.map(Full::new)).await?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body =
+            body.map_err(|error| SendError(format!("the answer broke off or is over 1 MiB: {error}")))?;
+        Ok(Response::from_parts(parts, body.to_bytes()))
     }
 }
 

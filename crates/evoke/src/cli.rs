@@ -2,6 +2,7 @@
 
 mod apps;
 mod dlq;
+mod edge;
 mod events;
 mod keep;
 mod replay;
@@ -21,6 +22,7 @@ use evoke_core::time::Timestamp;
 use crate::exit::AFTER_HELP;
 pub use apps::{AppsVerb, RmArgs};
 pub use dlq::{DeadLetterArgs, DlqVerb, HowArgs};
+pub use edge::EdgeArgs;
 pub use events::EventArgs;
 pub use keep::KeepArgs;
 pub use replay::{Moment, ReplayArgs, ReplaysVerb};
@@ -193,6 +195,10 @@ pub struct ListenArgs {
     /// How much is kept.
     #[command(flatten)]
     pub keep: KeepArgs,
+
+    /// How clients reach it.
+    #[command(flatten)]
+    pub edge: EdgeArgs,
 }
 
 /// What `--sandbox` can be.

@@ -1,6 +1,7 @@
 //! The server, put together: store, listeners, runtime, engine, gateway; and taken apart again in the other direction.
 
 pub mod failure;
+pub mod front;
 mod key;
 mod listeners;
 mod log;
@@ -21,6 +22,7 @@ use evoke_core::record::LogRecord;
 use evoke_core::store::{Retention, Store};
 use evoke_core::time::Clock;
 use evoke_engine::{Engine, Parts};
+use evoke_gateway::tls::Certificates;
 use evoke_gateway::{Bounds, Gateway, auth};
 use evoke_outbound::Trust;
 use evoke_store::{OpenOptions, SqliteStore};
@@ -31,6 +33,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cli::EdgeArgs;
 use crate::clock::ServerClock;
 use crate::exit::{Error, Result};
 use crate::seed;
@@ -65,6 +68,8 @@ pub struct Options {
     pub instance_memory: Option<u64>,
     /// How long things are kept, and how much of them.
     pub retention: Retention,
+    /// How clients reach it.
+    pub edge: EdgeArgs,
 }
 
 impl Options {
@@ -84,6 +89,7 @@ pub struct Server {
     gateway: JoinHandle<std::io::Result<()>>,
     stopping: CancellationToken,
     listeners: Listeners,
+    certificates: Option<Certificates>,
     options: Options,
 }
 
@@ -100,6 +106,7 @@ impl Server {
         )
         .map_err(|cause| failure::store(&cause))?;
         let store: Arc<dyn Store> = Arc::new(store);
+        let front = front::open(&options.edge, options.ca_file.as_deref(), &options.data, &clock).await?;
         let data = bind(options.listen, "--listen").await?;
         let admin = bind(options.admin, "--admin").await?;
 
@@ -131,24 +138,33 @@ impl Server {
         };
         let engine = Engine::start(parts).await.map_err(failure::engine)?;
 
-        let listeners = Listeners::of(&data, &admin)?;
+        let certificates = front.certificates.clone();
+        let listeners = Listeners::of(&data, &admin, certificates.is_some())?;
         listeners.write(&options.data)?;
         let gateway = Gateway {
             engine: engine.clone(),
             forward,
             token: token.hash,
-            bounds: Bounds { grace: options.grace, ..Bounds::default() },
+            bounds: Bounds { grace: options.grace, ..options.edge.bounds() },
             control_hosts: Vec::new(),
             tell_failures: options.tell_failures,
+            front,
         };
         let stopping = CancellationToken::new();
         let gateway = TaskTracker::new().spawn(gateway.serve(data, admin, stopping.clone()));
-        Ok(Self { engine, gateway, stopping, listeners, options })
+        Ok(Self { engine, gateway, stopping, listeners, certificates, options })
     }
 
     /// Where it listens.
     pub fn listeners(&self) -> &Listeners {
         &self.listeners
+    }
+
+    /// Reads the certificates again.
+    pub fn reload(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.reload();
+        }
     }
 
     /// Waits until the server can no longer do its work, and says why.

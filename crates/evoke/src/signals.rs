@@ -11,13 +11,29 @@ pub struct Signals {
     terminate: Signal,
 }
 
+/// SIGHUP, which asks a server to read its files again.
+#[derive(Debug)]
+pub struct HangUps(Signal);
+
+impl HangUps {
+    /// Listens from its creation on; before that, the signal ends the process.
+    pub fn listen() -> Result<Self> {
+        open(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next.
+    pub async fn next(&mut self) {
+        let _ = self.0.recv().await;
+    }
+}
+
+fn open(kind: SignalKind) -> Result<Signal> {
+    signal(kind).map_err(|cause| Error::failed("signals", format!("signals cannot be listened to: {cause}")))
+}
+
 impl Signals {
     /// Starts to listen.
     pub fn listen() -> Result<Self> {
-        let open = |kind| {
-            signal(kind)
-                .map_err(|cause| Error::failed("signals", format!("signals cannot be listened to: {cause}")))
-        };
         Ok(Self { interrupt: open(SignalKind::interrupt())?, terminate: open(SignalKind::terminate())? })
     }
 

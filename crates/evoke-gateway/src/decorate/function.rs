@@ -16,6 +16,7 @@ use super::next::Following;
 use super::source::Source;
 use super::{BODY, Line};
 use crate::call::{authority, respond};
+use crate::client::Client;
 use crate::gateway::Peer;
 use crate::headers::strip;
 use crate::problem::{BODY_BYTES, Failures, Refusal};
@@ -33,6 +34,7 @@ pub(super) async fn answer(
     let head = parts.clone();
     let authority = authority(parts.version, &parts.uri, &parts.headers)?;
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let client = parts.extensions.get::<Client>();
     let arrival = shared.engine.arrival(&parts.headers, peer);
     let trigger =
         Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
@@ -44,10 +46,10 @@ pub(super) async fn answer(
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let request = runtime::Request {
         method: parts.method.clone(),
-        uri: format!("http://{authority}{path}"),
+        uri: format!("{}://{authority}{path}", client.map_or("http", Client::scheme)),
         headers,
         params: line.route.params.clone(),
-        client: peer.map(|peer| peer.ip().to_string()),
+        client: client.map(|client| client.address.to_string()),
         body,
     };
     let following = Arc::new(Following::new(line.clone(), at + 1, head, source));

@@ -1,13 +1,15 @@
 //! What a request says of the way it came: `Via` (RFC 9110, 7.6.3), `Forwarded` (RFC 7239) with the `X-Forwarded-` fields that
 //! many read instead, and `CDN-Loop` (RFC 8586).
 //!
-//! **What is believed:** nothing. What a client says of hops before this one is replaced by what is known here, so that an
-//! upstream can trust it; `Via` and `CDN-Loop` are only added to, as their specifications want.
+//! **What is believed:** nothing but what trusted proxies say ([`crate::client`]). What a client says of hops before is
+//! replaced by what is known here, so that an upstream can trust it; `Via` and `CDN-Loop` are only added to, as their specifications want.
 
 use std::net::IpAddr;
 
 use http::Version;
 use http::header::{EXPECT, FORWARDED, HeaderMap, HeaderName, HeaderValue, TE, VIA};
+
+use crate::client::Client;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
@@ -29,7 +31,7 @@ const REPLACED: [&str; 11] = [
 /// The step of a request through this server.
 pub(super) struct Hop<'r> {
     pub version: Version,
-    pub client: Option<IpAddr>,
+    pub client: Option<&'r Client>,
     /// The host the client asked for.
     pub host: &'r str,
     pub pseudonym: &'r str,
@@ -51,19 +53,34 @@ impl Hop<'_> {
             Version::HTTP_2 => "2.0",
             _ => "1.1",
         };
-        let mut forwarded = String::new();
-        if let Some(client) = self.client.map(|client| client.to_canonical()) {
-            set(headers, "x-forwarded-for", &client.to_string());
-            forwarded = match client {
-                IpAddr::V4(client) => format!("for={client};"),
-                IpAddr::V6(client) => format!("for=\"[{client}]\";"),
-            };
+        let client = self.client;
+        let hops: Vec<IpAddr> = client
+            .iter()
+            .flat_map(|client| [client.address].into_iter().chain(client.through.clone()))
+            .collect();
+        let shown: Vec<String> = hops.iter().map(IpAddr::to_string).collect();
+        if !shown.is_empty() {
+            set(headers, "x-forwarded-for", &shown.join(", "));
         }
-        set(headers, "x-forwarded-host", self.host);
-        set(headers, "x-forwarded-proto", "http");
-        set(headers, FORWARDED.as_str(), &format!("{forwarded}host=\"{}\";proto=http", self.host));
+        let host = client.and_then(|client| client.host.as_deref()).unwrap_or(self.host);
+        let scheme = client.map_or("http", Client::scheme);
+        set(headers, "x-forwarded-host", host);
+        set(headers, "x-forwarded-proto", scheme);
+        // What the client said is said of the first hop.
+        let mut elements = hops.iter().map(named);
+        let first = elements.next().map(|named| format!("{named};")).unwrap_or_default();
+        let rest: String = elements.map(|named| format!(", {named}")).collect();
+        set(headers, FORWARDED.as_str(), &format!("{first}host=\"{host}\";proto={scheme}{rest}"));
         add(headers, VIA, &format!("{version} {}", self.pseudonym));
         add(headers, CDN_LOOP, self.pseudonym);
+    }
+}
+
+/// A hop as RFC 7239 writes it.
+fn named(hop: &IpAddr) -> String {
+    match hop {
+        IpAddr::V4(address) => format!("for={address}"),
+        IpAddr::V6(address) => format!("for=\"[{address}]\""),
     }
 }
 

@@ -79,21 +79,103 @@ async fn a_request_without_one_host_is_refused() {
     assert!(answer.starts_with("HTTP/1.0 200") && answer.contains("http://localhost/echo"), "{answer}");
 }
 
+const HEAD: &[u8] = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+
 #[tokio::test]
-async fn connections_over_the_bound_wait_until_one_ends() {
+async fn connections_over_the_bound_wait_while_all_others_have_a_request() {
     let mut setup = Setup::default();
     setup.bounds.data_connections = 1;
     let world = World::with_echo(setup).await;
+    world.runtime.script("echo", |_| std::future::pending());
     let mut first = TcpStream::connect(world.data).await.unwrap();
-    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
-    first.write_all(head.as_bytes()).await.unwrap();
-    first.read_u8().await.unwrap();
+    first.write_all(HEAD).await.unwrap();
+    while world.runtime.alive() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.runtime.script("echo", crate::support::echo);
     let mut second = TcpStream::connect(world.data).await.unwrap();
-    second.write_all(head.as_bytes()).await.unwrap();
+    second.write_all(HEAD).await.unwrap();
     let early = tokio::time::timeout(Duration::from_millis(50), second.read_u8()).await;
-    assert!(early.is_err(), "the second connection was answered while the first was open");
+    assert!(early.is_err(), "the second connection was answered while the first had a request");
     drop(first);
     assert_eq!(second.read_u8().await.unwrap(), b'H');
+}
+
+#[tokio::test]
+async fn the_connection_that_is_idle_for_longest_makes_room() {
+    let mut setup = Setup::default();
+    setup.bounds.data_connections = 2;
+    let world = World::with_echo(setup).await;
+    let (mut silent, mut kept) =
+        (TcpStream::connect(world.data).await.unwrap(), TcpStream::connect(world.data).await.unwrap());
+    for _ in 0..2 {
+        kept.write_all(HEAD).await.unwrap();
+        let mut answer = [0; 4096];
+        assert!(kept.read(&mut answer).await.unwrap() > 0);
+    }
+    let mut third = TcpStream::connect(world.data).await.unwrap();
+    third.write_all(HEAD).await.unwrap();
+    assert_eq!(third.read_u8().await.unwrap(), b'H');
+    assert!(silent.read_u8().await.is_err(), "who said nothing was not asked to leave");
+    kept.write_all(HEAD).await.unwrap();
+    assert_eq!(kept.read_u8().await.unwrap(), b'H');
+}
+
+#[tokio::test]
+async fn a_client_has_so_many_connections_and_others_theirs() {
+    let mut setup = Setup::default();
+    setup.bounds.client_connections = 2;
+    let world = World::with_echo(setup).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(world.data).await.unwrap();
+        stream.write_all(HEAD).await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'H');
+        held.push(stream);
+    }
+    let mut third = TcpStream::connect(world.data).await.unwrap();
+    let _ = third.write_all(HEAD).await;
+    assert!(third.read_u8().await.is_err(), "a third connection of one client was answered");
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(world.data).await.unwrap();
+    other.write_all(HEAD).await.unwrap();
+    assert_eq!(other.read_u8().await.unwrap(), b'H');
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_and_a_client_that_does_not_read_are_given_up() {
+    let mut setup = Setup::default();
+    setup.bounds.pace = evoke_gateway::Pace { bytes: 1_000, grace: Duration::from_millis(100) };
+    let world = World::with_echo(setup).await;
+    for length in ["10", "1000000"] {
+        let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\na");
+        let answer = exchange(&world, &head).await;
+        // What is small is waited for; the rest is the function's to answer, which is told that no more comes.
+        let told = answer.contains("min_rate") || (answer.contains("stopped sending") && length != "10");
+        assert!(told, "{length}: {answer}");
+    }
+    world.runtime.script("echo", |guest| async move {
+        let body = evoke_core::body::Body::Full(vec![b'x'; 32 << 20].into());
+        crate::support::respond(&guest, 200, &[], body).await;
+        crate::support::done()
+    });
+    let mut deaf = TcpStream::connect(world.data).await.unwrap();
+    deaf.write_all(HEAD).await.unwrap();
+    let mut other = TcpStream::connect(world.data).await.unwrap();
+    other.write_all(HEAD).await.unwrap();
+    // It is not read, so that it ends can only be seen from its end: the server is through with it.
+    deaf.readable().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while deaf.write(b"").await.is_ok() && deaf.take_error().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if deaf.write(b"\r\n").await.is_err() {
+                break;
+            }
+        }
+    })
+    .await
+    .expect("a client that does not read was served for ever");
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ mod events;
 mod experiments;
 mod later;
 mod logs;
+mod matching;
+mod passing;
 mod problems;
 mod redirects;
 mod reports;

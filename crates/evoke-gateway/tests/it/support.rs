@@ -38,6 +38,9 @@ pub struct Setup {
     pub store: Arc<dyn Store>,
     pub control_hosts: Vec<String>,
     pub tell_failures: bool,
+    pub proxies: evoke_gateway::Proxies,
+    /// Authorities that upstreams' certificates may come from.
+    pub ca_file: Option<std::path::PathBuf>,
 }
 
 impl Default for Setup {
@@ -48,6 +51,8 @@ impl Default for Setup {
             store: Arc::new(MemoryStore::new()),
             control_hosts: Vec::new(),
             tell_failures: false,
+            proxies: evoke_gateway::Proxies::default(),
+            ca_file: None,
         }
     }
 }
@@ -173,11 +178,12 @@ impl World {
         let token = Token::generate().unwrap();
         let gateway = Gateway {
             engine: engine.clone(),
-            forward: forward(),
+            forward: forward(setup.ca_file.as_deref()),
             token: token.hash(),
             bounds: setup.bounds,
             control_hosts: setup.control_hosts,
             tell_failures: setup.tell_failures,
+            front: evoke_gateway::Front { proxies: setup.proxies, ..evoke_gateway::Front::default() },
         };
         let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (data, control) = (bind().await, bind().await);
@@ -272,14 +278,14 @@ impl World {
 }
 
 /// The real client of upstreams, which may connect to everything.
-fn forward() -> Forward {
+fn forward(ca_file: Option<&std::path::Path>) -> Forward {
     let dial: Dial = Arc::new(|to, _| {
         Box::pin(async move {
             let host = to.host.to_string();
             TcpStream::connect((host.as_str(), to.port)).await.map_err(|error| error.to_string())
         })
     });
-    let upstreams = Upstreams::new(dial, &Trust::load(None).unwrap());
+    let upstreams = Upstreams::new(dial, &Trust::load(ca_file).unwrap());
     Arc::new(move |upstream, request| {
         let upstreams = upstreams.clone();
         Box::pin(async move { upstreams.forward(&upstream, request).await })

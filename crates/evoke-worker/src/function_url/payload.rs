@@ -168,8 +168,12 @@ fn encode<'a>(body: &'a [u8], content_type: Option<&str>) -> (Option<Cow<'a, str
 
 /// `192.0.2.1:80` or `[::1]:80` without the port.
 fn address(client: &str) -> &str {
-    let host = client.rsplit_once(':').map_or(client, |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']')
+    match client.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        // More than one colon and no brackets: an IPv6 address without a port.
+        None if client.matches(':').count() == 1 => client.split_once(':').map_or(client, |(host, _)| host),
+        None => client,
+    }
 }
 
 /// `21/Nov/2026:01:42:00 +0000`

@@ -41,6 +41,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
         instances,
         instance_memory,
         keep,
+        edge,
     } = args.listen;
     if egress_allow.is_empty() {
         egress_allow = this_machine();
@@ -60,6 +61,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
         instances,
         instance_memory,
         retention: keep.into(),
+        edge,
     };
     let server = tokio::select! {
         started = Server::start(options) => started?,

@@ -6,14 +6,24 @@ use crate::cli::{ListenArgs, ServeArgs};
 use crate::exit::{Exit, Result};
 use crate::output::{self, Format};
 use crate::serve::{self, Server};
-use crate::signals::Signals;
+use crate::signals::{HangUps, Signals};
 
 /// Serves until it is told to stop.
 pub async fn run(args: ServeArgs, format: Format) -> Result {
     serve::log_to_stderr()?;
-    let mut signals = Signals::listen()?;
-    let ListenArgs { listen, admin, grace, sandbox, egress_allow, ca_file, instances, instance_memory, keep } =
-        args.listen;
+    let (mut signals, mut hang_up) = (Signals::listen()?, HangUps::listen()?);
+    let ListenArgs {
+        listen,
+        admin,
+        grace,
+        sandbox,
+        egress_allow,
+        ca_file,
+        instances,
+        instance_memory,
+        keep,
+        edge,
+    } = args.listen;
     let options = serve::Options {
         data: args.data,
         listen,
@@ -26,16 +36,30 @@ pub async fn run(args: ServeArgs, format: Format) -> Result {
         instances,
         instance_memory,
         retention: keep.into(),
+        edge,
     };
     let server = tokio::select! {
         started = Server::start(options) => started?,
         () = signals.next() => return Ok(Exit::Done),
     };
     announce(&server, format);
-    tokio::select! {
-        () = signals.next() => stop(server, grace, &mut signals, format).await,
+    let ended = tokio::select! {
+        () = signals.next() => None,
         // Nothing more can become durable: whoever starts it again is sooner back at work than by any end in order.
-        error = server.failed() => Err(error),
+        error = server.failed() => Some(error),
+        never = hang_ups(&server, &mut hang_up) => match never {},
+    };
+    match ended {
+        None => stop(server, grace, &mut signals, format).await,
+        Some(error) => Err(error),
+    }
+}
+
+/// SIGHUP: what the server reads from files, it reads again.
+async fn hang_ups(server: &Server, signals: &mut HangUps) -> std::convert::Infallible {
+    loop {
+        signals.next().await;
+        server.reload();
     }
 }
 

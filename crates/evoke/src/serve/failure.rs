@@ -27,6 +27,19 @@ pub fn ca_file(cause: &evoke_outbound::TrustError) -> Error {
         .help("it holds certificates in PEM form, each between BEGIN CERTIFICATE and END CERTIFICATE")
 }
 
+/// A certificate cannot be used.
+pub fn tls(cause: &evoke_gateway::tls::TlsError) -> Error {
+    Error::failed("tls", cause.to_string()).help(
+        "--tls-cert takes a chain in PEM form, the server's own certificate first, and --tls-key its key",
+    )
+}
+
+/// What is kept of an ACME server cannot be used.
+pub fn acme(cause: evoke_gateway::tls::AcmeError) -> Error {
+    Error::failed("acme", cause.to_string())
+        .help("move the folder `acme` of the data folder away, and everything in it is got anew")
+}
+
 /// A listener cannot be opened.
 pub fn bind(address: SocketAddr, option: &'static str, cause: &io::Error) -> Error {
     let message =

@@ -23,14 +23,18 @@ pub struct Listeners {
 
 impl Listeners {
     /// Those of this process.
-    pub fn of(data: &TcpListener, admin: &TcpListener) -> Result<Self> {
-        let url = |listener: &TcpListener| {
+    pub fn of(data: &TcpListener, admin: &TcpListener, tls: bool) -> Result<Self> {
+        let url = |listener: &TcpListener, scheme: &str| {
             let address = listener.local_addr().map_err(|cause| {
                 Error::failed("listen", format!("a listener does not know its own address: {cause}"))
             })?;
-            Ok::<_, Error>(format!("http://{address}"))
+            Ok::<_, Error>(format!("{scheme}://{address}"))
         };
-        Ok(Self { pid: std::process::id(), data: url(data)?, admin: url(admin)? })
+        Ok(Self {
+            pid: std::process::id(),
+            data: url(data, if tls { "https" } else { "http" })?,
+            admin: url(admin, "http")?,
+        })
     }
 
     /// Those of the server with this data folder, if one said so.

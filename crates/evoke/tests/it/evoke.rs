@@ -260,14 +260,14 @@ impl Server {
 
     /// The same, with further options.
     pub fn start_with(data: &Path, options: &[&str]) -> Self {
+        Self::start_only(data, &[&["--listen", "127.0.0.1:0"], options].concat())
+    }
+
+    /// With these options, and a control listener.
+    pub fn start_only(data: &Path, options: &[&str]) -> Self {
         let cwd = std::env::temp_dir();
         let mut command = command(&cwd);
-        command.arg("serve").arg("--data").arg(data).args([
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-        ]);
+        command.arg("serve").arg("--data").arg(data).args(["--admin", "127.0.0.1:0"]);
         command.args(options);
         let mut running = Running::start(&mut command);
         let [data_url, admin_url] = running.wait_for("both listeners", ready);

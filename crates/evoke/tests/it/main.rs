@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod acme;
 mod app;
 mod bad_input;
 mod commands;
@@ -30,4 +31,5 @@ mod smuggling;
 mod store;
 mod storm;
 mod subscriptions;
+mod tls;
 mod wasm;

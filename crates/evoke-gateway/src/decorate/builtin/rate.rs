@@ -12,7 +12,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use http::Request;
 
-use crate::gateway::Peer;
+use crate::client::Client;
 use crate::problem::{Refusal, kind};
 use crate::report::network;
 
@@ -44,8 +44,8 @@ impl Limiter {
         let mut key = match &rate.by {
             RateBy::All => 0,
             RateBy::Client => {
-                let peer = request.extensions().get::<Peer>();
-                self.hash.hash_one(peer.map(|peer| network(peer.0.ip())))
+                let client = request.extensions().get::<Client>();
+                self.hash.hash_one(client.map(|client| network(client.address)))
             }
             RateBy::Header(header) => self.hash.hash_one(request.headers().get(header)),
         };

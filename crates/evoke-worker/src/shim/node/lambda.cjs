@@ -125,7 +125,9 @@ function toBody({ body, isBase64Encoded }) {
 function sourceIp(client) {
   if (!client) return "";
   const bracketed = /^\[(.*)\]:\d+$/.exec(client);
-  return bracketed !== null ? bracketed[1] : client.replace(/:\d+$/, "");
+  if (bracketed !== null) return bracketed[1];
+  // More than one colon and no brackets: an IPv6 address without a port.
+  return client.split(":").length === 2 ? client.replace(/:\d+$/, "") : client;
 }
 
 // 21/Nov/2026:01:42:00 +0000

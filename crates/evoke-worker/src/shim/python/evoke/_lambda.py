@@ -198,8 +198,11 @@ def unquote(path):
 
 
 def address(client):
-    """`192.0.2.1:80` or `[::1]:80` as host and port."""
+    """`192.0.2.1:80`, `[::1]:80`, or an address without a port, as host and port."""
     if not client:
         return "", 0
-    host, _, port = client.rpartition(":")
-    return host.strip("[]"), int(port) if port.isdigit() else 0
+    if client.startswith("["):
+        host, _, port = client[1:].partition("]:")
+    else:
+        host, _, port = client.partition(":") if client.count(":") == 1 else (client, "", "")
+    return host, int(port) if port.isdigit() else 0
