@@ -38,6 +38,8 @@ name = "slow"
 source = "large.py"
 concurrency = 8
 waiting = 10000
+[functions.good]
+source = "waits.py"
 [functions.waits]
 source = "waits.py"
 concurrency = 8
@@ -50,7 +52,7 @@ path = "/waits"
 to = "waits"
 [[routes]]
 path = "/good"
-to = "waits"
+to = "good"
 """
 LARGE = "def handler(event, context):\n    return {'statusCode': 200, 'body': 'x' * 4_000_000}\n"
 WAITS = "def handler(event, context):\n    return {'statusCode': 200, 'body': 'good'}\n"
@@ -131,7 +133,9 @@ def asked(target: tuple[str, int], seconds: float) -> list[float | None]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="slow", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--binary", type=Path, required=True, help="the evoke executable, built in release mode")
-    parser.add_argument("--clients", type=int, default=6000, help="slow ones at the same time, as file descriptors allow")
+    parser.add_argument(
+        "--clients", type=int, default=6000, help="slow ones at the same time, as file descriptors allow"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="of the flood")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()

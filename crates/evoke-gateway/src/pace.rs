@@ -59,9 +59,10 @@ impl Meter {
             return Poll::Pending;
         }
         if self.since.is_none() {
-            // As long as what has moved is good for.
+            // As long as what has moved is good for, but no credit for hours: what filled the buffers of a client that
+            // does not read has moved too.
             let good = Duration::from_millis(self.moved.saturating_mul(1_000) / self.pace.bytes);
-            let left = (self.pace.grace + good).saturating_sub(self.waited);
+            let left = (self.pace.grace + good).saturating_sub(self.waited).min(2 * self.pace.grace);
             self.since = Some((Instant::now(), Box::pin(sleep(left))));
         }
         match &mut self.since {

@@ -27,6 +27,7 @@ mod replay;
 mod reports;
 mod retention;
 mod search;
+mod slow;
 mod smuggling;
 mod store;
 mod storm;
