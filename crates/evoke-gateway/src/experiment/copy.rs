@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::tee::{Kept, Tee};
 use super::{Crossing, SHADOW};
 use crate::api::{PROBLEM_HEADER, RUN_HEADER};
+use crate::client::Client;
 use crate::figures::{LeftOut, Sample};
 use crate::gateway::Peer;
 use crate::headers::take_respond_async;
@@ -87,6 +88,9 @@ impl Copying {
         head.extensions.insert(Copied);
         if let Some(peer) = peer {
             head.extensions.insert(peer);
+        }
+        if let Some(client) = parts.extensions.get::<Client>() {
+            head.extensions.insert(client.clone());
         }
         let task = Task {
             from: Onward::of_copy(&shared.engine, from, &arrival, copies.timeout),
