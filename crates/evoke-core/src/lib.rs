@@ -3,7 +3,7 @@
 //! **What it is:** everything two crates have to agree on. Names and ids ([`id`]), time ([`time`]),
 //! CloudEvents ([`event`]), which of them a subscription takes ([`filter`]) and how they are sent on ([`hook`]), the manifest ([`manifest`]), how an
 //! execution ends ([`outcome`]), when it is tried again ([`retry`]), how often something may be done ([`rate`]), which of several
-//! variants has it ([`weights`]), when a schedule
+//! variants has it ([`weights`]), how a new version takes the place of the one before ([`rollout`]), when a schedule
 //! fires ([`schedule`]), what the platform says of itself ([`lifecycle`]), what is remembered of it ([`record`]), where a
 //! route leads that is no function ([`upstream`], [`redirect`]), who may read it ([`cors`]), which of
 //! several ways it takes ([`experiment`]), which requests come from functions of
@@ -44,6 +44,7 @@ pub mod rate;
 pub mod record;
 pub mod redirect;
 pub mod retry;
+pub mod rollout;
 pub mod runtime;
 pub mod schedule;
 pub mod secret;

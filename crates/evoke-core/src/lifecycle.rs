@@ -17,6 +17,14 @@ pub const NODE_STARTING: &str = "evoke.node.starting";
 pub const NODE_STOPPING: &str = "evoke.node.stopping";
 /// The app was deployed.
 pub const APP_DEPLOYED: &str = "evoke.app.deployed";
+/// A new version of the app takes a part of the work.
+pub const CANARY_STARTED: &str = "evoke.canary.started";
+/// It takes all of it from now on.
+pub const CANARY_PROMOTED: &str = "evoke.canary.promoted";
+/// It takes none of it any more.
+pub const CANARY_WITHDRAWN: &str = "evoke.canary.withdrawn";
+/// An earlier version of the app took the place of the present one.
+pub const APP_ROLLED_BACK: &str = "evoke.app.rolled_back";
 /// Another app was removed.
 pub const APP_REMOVED: &str = "evoke.app.removed";
 /// Attempts of a function fail one after the other.
@@ -39,10 +47,14 @@ pub const SUBSCRIPTION_PAUSED: &str = "evoke.subscription.paused";
 pub const SUBSCRIPTION_RESUMED: &str = "evoke.subscription.resumed";
 
 /// All of them.
-pub const TYPES: [&str; 13] = [
+pub const TYPES: [&str; 17] = [
     NODE_STARTING,
     NODE_STOPPING,
     APP_DEPLOYED,
+    APP_ROLLED_BACK,
+    CANARY_STARTED,
+    CANARY_PROMOTED,
+    CANARY_WITHDRAWN,
     APP_REMOVED,
     FUNCTION_FAILING,
     FUNCTION_RECOVERED,

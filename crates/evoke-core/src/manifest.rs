@@ -36,6 +36,7 @@ use crate::hook::Hook;
 use crate::id::{AppName, FunctionName, RevisionId, ScheduleName, SubscriptionName};
 use crate::lifecycle;
 use crate::retry::RetryPolicy;
+use crate::rollout::Rollback;
 use crate::schedule::Schedule;
 use crate::secret::SecretName;
 use crate::webhook::{Mapping, Scheme};
@@ -70,6 +71,9 @@ pub struct Manifest {
     /// Its part of the node.
     #[serde(default, skip_serializing_if = "Share::is_default")]
     pub share: Share,
+    /// When a new version of it is taken back by itself.
+    #[serde(default, skip_serializing_if = "Rollback::is_usual")]
+    pub rollback: Rollback,
     /// How the packages that its functions need are installed.
     #[serde(default, skip_serializing_if = "Install::is_default")]
     pub install: Install,

@@ -181,6 +181,28 @@ impl std::fmt::Display for Failure {
 }
 
 impl Outcome {
+    /// Whether the function did well; `None` when the end of the attempt says nothing of it. An answer below 500 is well:
+    /// what is wrong with a request is not the function's doing.
+    pub fn is_well(&self) -> Option<bool> {
+        match self {
+            Self::Completed { status } => Some(status.is_none_or(|status| status < 500)),
+            // Its caller had too little time.
+            Self::TimedOut { of_caller: true, .. } => None,
+            Self::TimedOut { .. } => Some(false),
+            Self::Failed(failure) | Self::Rejected(failure) => match failure.code {
+                FailureCode::FunctionError
+                | FailureCode::InitError
+                | FailureCode::Crashed
+                | FailureCode::OutOfMemory
+                | FailureCode::ProtocolViolation
+                | FailureCode::EffectsTooLarge
+                | FailureCode::EmitRefused => Some(false),
+                _ => None,
+            },
+            Self::Lost => None,
+        }
+    }
+
     /// Whether the handler answered.
     pub const fn is_completed(&self) -> bool {
         matches!(self, Self::Completed { .. })

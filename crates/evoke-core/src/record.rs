@@ -121,6 +121,9 @@ pub struct Cause {
     /// Which ones; the last is that of `parent`. Fewer than `depth` where the way led through a server that does not tell.
     #[serde(default, skip_serializing_if = "Chain::is_empty")]
     pub chain: Chain,
+    /// The version of the app that all of it stays with, where two shared the work when it was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
     /// W3C trace id (32 hex digits).
     pub trace_id: String,
     /// W3C span id of whoever caused it (16 hex digits).

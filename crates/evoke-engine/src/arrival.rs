@@ -57,7 +57,16 @@ impl Inner {
         // Whoever invents a depth brings nothing but an earlier end upon himself.
         let depth = hop.as_ref().map_or(0, |hop| hop.depth);
         let root = Correlation::from_text(root);
-        Cause { root, parent: None, depth, chain: Chain::default(), trace_id, span_id, shadow: false }
+        Cause {
+            root,
+            parent: None,
+            depth,
+            chain: Chain::default(),
+            version: None,
+            trace_id,
+            span_id,
+            shadow: false,
+        }
     }
 
     /// The attempt that sent it. One of this node cannot be denied: what it says only chooses among those that run in the

@@ -10,6 +10,14 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 pub const CHAIN_DEPTH_MAX: u32 = 256;
 /// The most invocations that one start may be allowed to cause.
 pub const CHAIN_INVOCATIONS_MAX: u32 = 10_000_000;
+/// The shortest time a deployment may be watched for.
+pub const ROLLBACK_WITHIN_MIN: Duration = Duration::from_secs(10);
+/// The longest time a deployment may be watched for.
+pub const ROLLBACK_WITHIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The fewest attempts that anything may be concluded of.
+pub const ROLLBACK_MIN_MIN: i64 = 5;
+/// The most attempts that may be waited for before anything is concluded.
+pub const ROLLBACK_MIN_MAX: i64 = 100_000;
 /// Functions of an app.
 pub const FUNCTIONS_MAX: usize = 1_000;
 /// Schedules of an app.

@@ -66,6 +66,7 @@ pub struct File {
 const NAME_PATTERN: &str = "^[a-z][a-z0-9_-]{0,62}$";
 const DURATION_PATTERN: &str = "^([0-9]+(d|h|m|s|ms|us|ns))+$";
 const RATE_PATTERN: &str = "^ *[0-9]+ */ *[smh] *$";
+const PORTION_PATTERN: &str = "^[0-9]{1,3}([.][0-9]{1,4})?%$";
 const SIZE_PATTERN: &str = "^[0-9]+(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$";
 
 /// The app itself.
@@ -94,6 +95,26 @@ pub struct App {
     /// Bytes of the bodies of calls that wait.
     #[schemars(regex(pattern = SIZE_PATTERN), extend("examples" = ["32MiB"]))]
     pub waiting_bytes: Option<At<String>>,
+    /// When a new version is taken back by itself. Without it only a canary is, by the defaults.
+    pub rollback: Option<Rollback>,
+}
+
+/// When a new version is taken back by itself: a canary for as long as it is one, a deployment within a time after it.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Rollback {
+    /// Whether it is done at all.
+    #[schemars(with = "Option<bool>", extend("default" = true))]
+    pub automatic: Option<At<bool>>,
+    /// The part of a function's attempts that may fail by its own doing, above 0% and below 100%. Answers below 500 are no errors.
+    #[schemars(regex(pattern = PORTION_PATTERN), extend("default" = "5%"))]
+    pub errors: Option<At<String>>,
+    /// How long a deployment is watched, and how far back attempts count, 10s to 1d.
+    #[schemars(regex(pattern = DURATION_PATTERN), extend("default" = "5m"))]
+    pub within: Option<At<String>>,
+    /// Attempts of a function before anything is concluded of it, 5 to 100000.
+    #[schemars(range(min = 5, max = 100_000), extend("default" = 20))]
+    pub min: Option<At<i64>>,
 }
 
 /// How long a chain of calls and events may become before it is stopped as a loop.
@@ -594,10 +615,24 @@ impl App {
             concurrency: table.number("concurrency", "200"),
             waiting: table.number("waiting", "500"),
             waiting_bytes: table.text("waiting_bytes", r#""32MiB""#),
+            rollback: table.table("rollback", "app: rollback", Rollback::read),
             cors: table.table("cors", "app: cors", Cors::read),
         };
         table.finish(&[]);
         app
+    }
+}
+
+impl Rollback {
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let rollback = Self {
+            automatic: table.flag("automatic", "false"),
+            errors: table.text("errors", r#""5%""#),
+            within: table.text("within", r#""5m""#),
+            min: table.number("min", "20"),
+        };
+        table.finish(&[]);
+        rollback
     }
 }
 

@@ -14,6 +14,7 @@ mod hook;
 mod instances;
 mod lifecycle;
 mod queue;
+mod rollback;
 mod route;
 mod schedule;
 mod secret;
@@ -74,6 +75,7 @@ impl Resolver<'_, '_> {
         let app = self.app(file);
         let chains = self.chains(file.app.as_ref());
         let share = self.share(file.app.as_ref());
+        let rollback = self.rollback(file.app.as_ref().and_then(|app| app.rollback.as_ref()));
         let declared: Vec<&str> = file.functions.iter().map(|(name, _)| name.value.as_str()).collect();
         if let Some((name, _)) = file.functions.get(FUNCTIONS_MAX) {
             let message =
@@ -110,6 +112,7 @@ impl Resolver<'_, '_> {
             app,
             chains,
             share,
+            rollback,
             install,
             archive,
             functions,

@@ -22,6 +22,10 @@ impl Space {
     pub fn deployment_key(app: &str, version: u64) -> String {
         format!("{app}/{version:016x}")
     }
+    /// How far new versions are on their way, by app: who shares the work, who is watched.
+    pub fn rollouts() -> Self {
+        Self("sys/rollouts".to_owned())
+    }
     /// Replays, by `app/replay`.
     pub fn replays() -> Self {
         Self("sys/replays".to_owned())

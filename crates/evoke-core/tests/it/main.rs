@@ -10,6 +10,7 @@ mod hook;
 mod id;
 mod manifest;
 mod retry;
+mod rollout;
 mod schedule;
 mod store;
 mod time;

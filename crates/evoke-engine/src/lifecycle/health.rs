@@ -1,6 +1,6 @@
 //! How a function has been doing: what counts as failing, and as recovered.
 
-use evoke_core::outcome::{FailureCode, Outcome};
+use evoke_core::outcome::Outcome;
 use evoke_core::time::Timestamp;
 use parking_lot::Mutex;
 
@@ -32,7 +32,7 @@ impl Health {
     /// Notes how an attempt ended.
     pub(super) fn note(&self, outcome: &Outcome, at: Timestamp) -> Option<Change> {
         let mut streak = self.0.lock();
-        if is_well(outcome)? {
+        if outcome.is_well()? {
             let former = std::mem::take(&mut *streak);
             return (former.failed >= FAILING).then_some(Change::Recovered(former));
         }
@@ -44,31 +44,10 @@ impl Health {
     }
 }
 
-/// Whether the function did well; `None` when the end of the attempt says nothing of it.
-fn is_well(outcome: &Outcome) -> Option<bool> {
-    match outcome {
-        Outcome::Completed { status } => Some(status.is_none_or(|status| status < 500)),
-        // Its caller had too little time.
-        Outcome::TimedOut { of_caller: true, .. } => None,
-        Outcome::TimedOut { .. } => Some(false),
-        Outcome::Failed(failure) | Outcome::Rejected(failure) => match failure.code {
-            FailureCode::FunctionError
-            | FailureCode::InitError
-            | FailureCode::Crashed
-            | FailureCode::OutOfMemory
-            | FailureCode::ProtocolViolation
-            | FailureCode::EffectsTooLarge
-            | FailureCode::EmitRefused => Some(false),
-            _ => None,
-        },
-        Outcome::Lost => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evoke_core::outcome::Failure;
+    use evoke_core::outcome::{Failure, FailureCode};
 
     const DONE: Outcome = Outcome::Completed { status: None };
 

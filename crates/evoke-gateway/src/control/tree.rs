@@ -149,6 +149,7 @@ mod tests {
             parent: parent.map(run_id),
             depth: 0,
             chain: evoke_core::chain::Chain::default(),
+            version: None,
             trace_id: String::new(),
             span_id: String::new(),
             shadow: false,

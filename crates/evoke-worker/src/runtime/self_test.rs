@@ -111,6 +111,7 @@ fn call() -> (Call, mpsc::Receiver<evoke_core::runtime::Report>) {
             parent: None,
             depth: 0,
             chain: evoke_core::chain::Chain::default(),
+            version: None,
             trace_id: String::new(),
             span_id: String::new(),
             shadow: false,

@@ -306,6 +306,7 @@ pub fn call(input: Input, timeout: Duration) -> (Call, mpsc::Receiver<Report>) {
             parent: None,
             depth: 0,
             chain: evoke_core::chain::Chain::default(),
+            version: None,
             trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
             span_id: "b7ad6b7169203331".to_owned(),
             shadow: false,

@@ -71,6 +71,7 @@ pub fn run(n: u64, name: &str) -> RunRecord {
             parent: None,
             depth: 0,
             chain: crate::chain::Chain::default(),
+            version: None,
             trace_id: format!("{n:032x}"),
             span_id: format!("{n:016x}"),
             shadow: false,
