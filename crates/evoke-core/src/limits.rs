@@ -84,6 +84,8 @@ pub struct Limits {
     pub bundle_bytes: u64,
     /// Deployments of an app that are kept in any case, the newest.
     pub deployments_kept: usize,
+    /// Deployments before the current one whose files are kept ready, so that they can come back at once.
+    pub deployments_ready: usize,
     /// Deployments of an app that are kept at most, for the sake of events they met.
     pub deployments: usize,
     /// How long what is under way in an app that is removed may take to finish.
@@ -184,6 +186,7 @@ impl Default for Limits {
             log_bytes_per_second: 512 << 10,
             bundle_bytes: 64 << 20,
             deployments_kept: 20,
+            deployments_ready: 3,
             deployments: 1_000,
             removal_grace: Duration::from_secs(30),
             files_grace: Duration::from_secs(6 * 60 * 60),

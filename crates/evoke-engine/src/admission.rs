@@ -9,7 +9,8 @@
 //! A sync call is refused where the line is full, where by the measured pace (`pace.rs`) it would wait longer than it may,
 //! and, while more calls come than go, where it would wait for longer than an attempt takes.
 //!
-//! When the function gets another revision, who still waits is sent to the door of that one.
+//! When the function gets another revision, who still waits is sent to the door of that one. Two versions that share its work
+//! have one door: `concurrency` bounds both together.
 
 mod allowed;
 mod bound;
@@ -45,12 +46,13 @@ pub(crate) struct Hall {
 
 /// A function's door.
 pub(crate) struct Door {
+    pub terms: Terms,
     hall: Arc<Hall>,
     key: usize,
 }
 
 /// What a function allows, and what its attempts need.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
     /// Attempts at once.
     pub concurrency: usize,
@@ -135,7 +137,7 @@ impl Hall {
     /// A door for a function of `app`.
     pub fn door(self: &Arc<Self>, app: &AppName, terms: Terms) -> Arc<Door> {
         let key = self.state.lock().add_door(app, terms);
-        Arc::new(Door { hall: self.clone(), key })
+        Arc::new(Door { terms, hall: self.clone(), key })
     }
 
     /// The app's part of the node, from now on.
@@ -263,6 +265,11 @@ impl Door {
         };
         let since = Instant::now();
         Some((0..count).map(|_| self.permit(kind, since)).collect())
+    }
+
+    /// Whether it leads nowhere any more.
+    pub fn is_closed(&self) -> bool {
+        self.hall.state.lock().doors[self.key].closed
     }
 
     /// Permits that are out.

@@ -10,7 +10,13 @@ use http::HeaderMap;
 
 use crate::Engine;
 use crate::engine::Inner;
+use crate::rollout::Wish;
 use crate::trace::TraceParent;
+
+/// The header field of whoever wants to meet the same version each time: a user, a session.
+const VERSION_KEY: &str = "evoke-version-key";
+/// Bytes of it at most; what is longer says nothing.
+const KEY_BYTES_MAX: usize = 256;
 
 /// What a request says of where it came from, and the address it came from. By default it came from outside.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +27,8 @@ pub struct Arrival {
     pub hop: Option<Hop>,
     /// The other end of the connection.
     pub peer: Option<SocketAddr>,
+    /// Which version of the app it wants, where two share the work.
+    pub wish: Wish,
 }
 
 impl Arrival {
@@ -36,7 +44,9 @@ impl Engine {
         let text = |name: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         let trace = text(TraceParent::NAME).next().and_then(TraceParent::parse);
         let hop = text(CDN_LOOP).filter_map(|field| Hop::last(field, &self.0.name)).next_back();
-        Arrival { trace, hop, peer }
+        let key = text(VERSION_KEY).next().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
+        let wish = key.map_or(Wish::Any, |key| Wish::SameAs(key.to_owned()));
+        Arrival { trace, hop, peer, wish }
     }
 }
 

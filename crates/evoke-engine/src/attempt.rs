@@ -149,6 +149,8 @@ impl Attempt {
             parent: Some(self.run.clone()),
             depth: self.cause.depth + 1,
             chain: self.cause.chain.and(Link { app, function, by }),
+            // What began with one of two versions stays with it.
+            version: self.inner.directory.snapshot().pin(&self.app),
             trace_id: self.cause.trace_id.clone(),
             span_id: self.span.clone(),
             shadow: self.cause.shadow,

@@ -19,13 +19,14 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use crate::admission::Bound;
-use crate::admission::{Allowed, Full, Kind, Permit, Refused, Visitor};
+use crate::admission::{Allowed, Door, Full, Kind, Permit, Refused, Visitor};
 use crate::arrival::Arrival;
 use crate::attempt::{self, Attempt, Caller, Executed, Head, NoAnswer, Taken};
 use crate::engine::Inner;
 use crate::next::{Next, Onward};
+use crate::rollout::NotLive;
 use crate::route::{App, Target};
-use crate::{Engine, chain, ingest, lifecycle};
+use crate::{Engine, chain, ingest, lifecycle, rollout};
 
 use repeat::Again;
 
@@ -69,6 +70,16 @@ pub enum CallError {
         app: AppName,
         /// The function.
         function: FunctionName,
+    },
+    /// A version was asked for that does no work.
+    #[error("version {version} of app {app} does no work; {live} can be asked for")]
+    NoVersion {
+        /// The app.
+        app: AppName,
+        /// Which was asked for.
+        version: u64,
+        /// Those that can be.
+        live: String,
     },
     /// The chain of calls and events that led here has reached a bound.
     #[error("function {function} was not called: {stopped}")]
@@ -186,15 +197,26 @@ impl Engine {
         let CallRequest { app, function, request, trigger, from, idempotency_key } = call;
         let inner = &self.0;
         let run = inner.new_run_id();
-        let (cause, deadline) = match after {
-            Some(Onward { cause, deadline }) => (cause, Some(deadline)),
-            None => (inner.cause_of_arrival(Some(run.as_str()), &from), None),
+        let (mut cause, of, deadline) = match after {
+            Some(Onward { cause, of, deadline }) => (cause, of, Some(deadline)),
+            None => (inner.cause_of_arrival(Some(run.as_str()), &from), None, None),
         };
-        let ask = Ask { app, function, request, trigger, run, cause, deadline, next };
+        if cause.parent.is_none() {
+            let assigned = inner.directory.snapshot().assign(&app, &from.wish, run.as_str());
+            cause.version = assigned.map_err(|error| CallError::no_version(&app, error))?;
+        }
+        let ask = Ask { app, function, request, trigger, run, cause, of, deadline, next };
         match idempotency_key {
             Some(key) => once::call(inner, ask, key).await,
             None => make(inner, ask, None).await,
         }
+    }
+}
+
+impl CallError {
+    fn no_version(app: &AppName, NotLive { version, live }: NotLive) -> Self {
+        let live = live.iter().map(|version| format!("version {version}")).collect::<Vec<_>>();
+        Self::NoVersion { app: app.clone(), version, live: live.join(" or ") }
     }
 }
 
@@ -206,6 +228,8 @@ pub(crate) struct Ask {
     pub trigger: Trigger,
     pub run: RunId,
     pub cause: Cause,
+    /// The version of the app that calls, when it does: it calls its own functions, also when it has been replaced since.
+    pub of: Option<Arc<App>>,
     /// The caller's own, when it has one: the callee has to be done by then.
     pub deadline: Option<Instant>,
     /// What follows it on its route, when it is a decorator.
@@ -219,11 +243,11 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
         Some(_) => inner.work.token(),
         None => inner.begin().ok_or(CallError::Draining)?,
     };
-    let Ask { app: app_name, function, request, trigger, run, cause, deadline, next } = ask;
+    let Ask { app: app_name, function, request, trigger, run, cause, of, deadline, next } = ask;
     let taken = Taken::now(inner);
     let name = (app_name.clone(), function.clone());
     let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause, taken.at);
-    if let Some((app, target)) = callee(inner, &name)
+    if let Some((app, target)) = callee(inner, &name, &record.cause, of.as_ref())
         && let Err(stopped) = chain::admit(inner, &app, &target, &record)
     {
         let outcome = Outcome::Rejected(chain::failure(&stopped));
@@ -231,8 +255,13 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
         inner.recorder.run(ended(record, attempt));
         return Err(CallError::Loop { run, function, stopped });
     }
-    let coming =
-        Coming { cause: &record.cause, since: taken.since, deadline, bytes: held_bytes(&request.body) };
+    let coming = Coming {
+        cause: &record.cause,
+        of: of.as_ref(),
+        since: taken.since,
+        deadline,
+        bytes: held_bytes(&request.body),
+    };
     let (app, target, permit, patience) = enter(inner, name, coming).await?;
     let is_keyed = keyed.is_some();
     let (head, answer) = oneshot::channel();
@@ -265,6 +294,7 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
 /// A call on its way to its function's door.
 struct Coming<'a> {
     cause: &'a Cause,
+    of: Option<&'a Arc<App>>,
     since: Instant,
     /// The caller's own.
     deadline: Option<Instant>,
@@ -281,7 +311,7 @@ async fn enter(
 ) -> Result<(Arc<App>, Arc<Target>, Permit, Instant), CallError> {
     let mut started = None;
     loop {
-        let Some((app, target)) = callee(inner, &name) else {
+        let Some((app, target)) = callee(inner, &name, coming.cause, coming.of) else {
             let (app, function) = name;
             return Err(CallError::NotFound { app, function });
         };
@@ -299,13 +329,22 @@ async fn enter(
         if let Some(allowed) = target.rate.as_ref().filter(|_| started.is_none()) {
             started = Some(Start::of(inner, allowed, &function)?);
         }
-        let door = &target.pool.door;
+        let door = match coming.of {
+            Some(_) => door_of(inner, &name, &target),
+            None => target.door.clone(),
+        };
         let entered = match coming.cause.parent {
             _ if coming.cause.shadow => Some(door.enter_spare()),
             Some(_) => Some(door.enter(visitor).await),
             None => inner.stopping.run_until_cancelled(door.enter(visitor)).await,
         };
         match entered {
+            // Its version was withdrawn while it waited; the door is that of the other one too.
+            Some(Ok(permit))
+                if coming.of.is_none() && !inner.directory.snapshot().is_live(&name.0, &target) =>
+            {
+                permit.unused();
+            }
             Some(Ok(permit)) => {
                 if let Some(start) = started {
                     start.made();
@@ -381,9 +420,28 @@ fn held_bytes(body: &Body) -> u64 {
     }
 }
 
+/// Where to be let in to an instance of `target`. One that was replaced since is behind the door of what took its place.
+fn door_of(inner: &Inner, (app, function): &(AppName, FunctionName), target: &Target) -> Arc<Door> {
+    if !target.door.is_closed() {
+        return target.door.clone();
+    }
+    let now = inner.directory.snapshot().target(app, function).map(|now| now.door.clone());
+    // Nothing did: those who still call it have a door of their own each.
+    now.unwrap_or_else(|| inner.hall.door(app, target.door.terms))
+}
+
 /// The function of that name that can be called. A hook takes events only.
-fn callee(inner: &Inner, (app, function): &(AppName, FunctionName)) -> Option<(Arc<App>, Arc<Target>)> {
-    let found = inner.directory.snapshot().find(app, function);
+fn callee(
+    inner: &Inner,
+    (app, function): &(AppName, FunctionName),
+    cause: &Cause,
+    of: Option<&Arc<App>>,
+) -> Option<(Arc<App>, Arc<Target>)> {
+    let snapshot = inner.directory.snapshot();
+    let found = match of.filter(|_| snapshot.apps.contains_key(app)) {
+        Some(of) => of.functions.get(function).map(|target| (of.clone(), target.clone())),
+        None => snapshot.callee(app, function, cause),
+    };
     found.filter(|(_, target)| target.settings.hook.is_none())
 }
 
@@ -460,6 +518,7 @@ impl Running {
         };
         drop(permit);
         lifecycle::attempted(&inner, &app, &target, &record, &attempt);
+        rollout::attempted(&inner, &app, &target, &attempt);
         let ended = ended(record, attempt);
         if unknown && repeat::is_kept(&inner, &ended.id).await {
             under_way.note(&RunRecord { state: RunState::Completed, ..ended });

@@ -27,7 +27,7 @@ use crate::engine::Inner;
 use crate::route::{App, Target};
 use crate::settle::decide;
 use crate::under_way::Entered;
-use crate::{chain, hook, ingest, lifecycle, pool};
+use crate::{chain, hook, ingest, lifecycle, pool, rollout};
 use conclude::{End, conclude, unsettled};
 
 /// How often an attempt whose state changed under it is made again before that counts as a failed attempt.
@@ -51,7 +51,13 @@ pub(crate) async fn deliver(
         }
         return;
     };
-    let (policy, timeout, batched) = terms(&target, &leased);
+    // A batch is one call, of one version.
+    let current = target;
+    let (app, target) = match leased.first() {
+        Some(first) => inner.directory.snapshot().taker((app, current.clone()), &first.run),
+        None => (app, current.clone()),
+    };
+    let (policy, timeout, batched) = terms(&current, &target, &leased);
     let mut live = Vec::with_capacity(leased.len());
     for leased in leased {
         match leased.attempt > policy.attempts {
@@ -63,7 +69,7 @@ pub(crate) async fn deliver(
             },
         }
     }
-    let live = undecided::decide(&inner, &target, live).await;
+    let live = undecided::decide(&inner, &current, live).await;
     if !live.is_empty() {
         let delivery = Delivery { inner: &inner, app, target, leased: &live, policy, timeout, batched };
         delivery.run(admitted).await;
@@ -89,20 +95,21 @@ pub(crate) async fn release(inner: &Inner, leased: &Leased) {
     }
 }
 
-/// Retry policy and time limit for what started the invocations, and whether they go in an array.
-fn terms(target: &Target, leased: &[Leased]) -> (RetryPolicy, Duration, bool) {
-    let settings = &target.settings;
+/// Retry policy and time limit for what started the invocations, and whether they go in an array. Subscriptions are those of the
+/// current version, whichever has the work.
+fn terms(current: &Target, target: &Target, leased: &[Leased]) -> (RetryPolicy, Duration, bool) {
+    let settings = &current.settings;
     let subscription: Option<&Subscription> = leased.first().and_then(|first| {
         match (&first.run.subscription, &first.run.trigger) {
-            (Some(name), _) => target.subscription(name),
+            (Some(name), _) => current.subscription(name),
             // From before subscriptions had queues of their own.
             (None, Trigger::Event { subscription, .. }) => settings.on.get(*subscription as usize),
             (None, Trigger::Http { .. } | Trigger::Call { .. } | Trigger::Wait { .. }) => None,
         }
     });
     match subscription {
-        Some(on) => (on.retry.clone(), on.timeout.unwrap_or(settings.timeout), on.batch.is_some()),
-        None => (settings.retry.clone(), settings.timeout, leased.len() > 1),
+        Some(on) => (on.retry.clone(), on.timeout.unwrap_or(target.settings.timeout), on.batch.is_some()),
+        None => (settings.retry.clone(), target.settings.timeout, leased.len() > 1),
     }
 }
 
@@ -142,6 +149,7 @@ impl Delivery<'_> {
             }
             let record = attempted.as_ref().map_or_else(|record| record, |done| &done.executed.record);
             lifecycle::attempted(inner, &self.app, &self.target, &self.leased[0].run, record);
+            rollout::attempted(inner, &self.app, &self.target, record);
             let attempted = match attempted {
                 Ok(attempted) => attempted,
                 Err(rejected) => return self.settle_unattempted(&rejected).await,

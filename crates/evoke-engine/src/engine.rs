@@ -34,6 +34,8 @@ use crate::queue::Agenda;
 use crate::recorder::Recorder;
 use crate::refusal::Refusal;
 use crate::removal::Removals;
+use crate::retain::Ready;
+use crate::rollout::Acting;
 use crate::route::Directory;
 use crate::secrets::{SealingKey, Vault};
 use crate::subscription::Pauses;
@@ -125,6 +127,8 @@ pub(crate) struct Inner {
     pub promotions: Promotions,
     pub waits: Arc<Waits>,
     pub removals: Removals,
+    pub acting: Acting,
+    pub ready: Ready,
     /// Whose turn it is to decide late whether a subscription takes an event.
     pub deciding: Semaphore,
     /// Everything that runs for the sake of a caller or an event.
@@ -212,6 +216,8 @@ impl Engine {
             promotions: Promotions::default(),
             waits: Arc::default(),
             removals: Removals::default(),
+            acting: Acting::default(),
+            ready: Ready::default(),
             deciding: Semaphore::new(1),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),
@@ -226,6 +232,7 @@ impl Engine {
         });
         // From before the load, so that nothing falls between the two.
         let deployments = inner.store.watch(&Space::apps());
+        let rollouts = inner.store.watch(&Space::rollouts());
         let secrets = inner.store.watch(&Space::secrets());
         secrets::load(&inner).await?;
         let paused = inner.store.watch(&Space::subscriptions());
@@ -245,7 +252,7 @@ impl Engine {
         inner.loops.spawn(schedule::fire(inner.clone()));
         inner.loops.spawn(wait::wake(inner.clone()));
         inner.loops.spawn(pool::keep(inner.clone()));
-        inner.loops.spawn(deploy::follow(inner.clone(), deployments));
+        inner.loops.spawn(deploy::follow(inner.clone(), (deployments, rollouts)));
         inner.loops.spawn(subscription::follow(inner.clone(), paused));
         inner.loops.spawn(hook::follow(inner.clone(), hooks));
         inner.loops.spawn(experiment::follow(inner.clone(), promoted));

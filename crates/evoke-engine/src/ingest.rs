@@ -18,6 +18,7 @@ use crate::Engine;
 use crate::arrival::Arrival;
 use crate::engine::Inner;
 use crate::live::Accepting;
+use crate::rollout::{NotLive, Wish};
 use crate::route::App;
 use crate::trace::TraceParent;
 
@@ -120,6 +121,14 @@ pub enum LaterError {
         app: AppName,
         /// The function.
         function: FunctionName,
+    },
+    /// A version was asked for that does no work.
+    #[error("version {version} of app {app} does no work, so that no call can be left to it")]
+    NoVersion {
+        /// The app.
+        app: AppName,
+        /// Which.
+        version: u64,
     },
     /// The request body is too large.
     #[error("request body is larger than the limit of {limit_bytes} bytes")]
@@ -226,7 +235,14 @@ impl Engine {
         let _work = inner.begin().ok_or(LaterError::Draining)?;
         let now = inner.now();
         let id = inner.new_run_id();
-        let cause = inner.cause_of_arrival(Some(id.as_str()), &from);
+        let mut cause = inner.cause_of_arrival(Some(id.as_str()), &from);
+        if cause.parent.is_none() && from.wish != Wish::Any {
+            cause.version = inner
+                .directory
+                .snapshot()
+                .assign(&app, &from.wish, id.as_str())
+                .map_err(|NotLive { version, .. }| LaterError::NoVersion { app: app.clone(), version })?;
+        }
         let (accepted, keyed) = (id.clone(), idempotency_key.is_some());
         let run = queued(id, app.clone(), function.clone(), trigger, cause, now);
         let queue = Queue::calls(app.clone(), function.clone());

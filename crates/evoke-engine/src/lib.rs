@@ -44,6 +44,7 @@ pub mod removal;
 pub mod replay;
 pub mod report;
 mod retain;
+pub mod rollout;
 pub mod route;
 pub mod schedule;
 pub mod schema;

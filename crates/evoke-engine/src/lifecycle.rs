@@ -3,11 +3,13 @@
 //! They are durable like all others, but written only where a subscription takes them. What goes back to such an event,
 //! by whatever chain of events and calls, is marked by its correlation id and causes no further ones about trouble: a
 //! function that fails on `evoke.function.failing` does not cause another one. `docs/reference/lifecycle.md` has the
-//! types; `node` tells of starts, stops and deployments, `trouble` of what goes wrong, `hold` of what is held up and goes on.
+//! types; `node` tells of starts, stops and deployments, `trouble` of what goes wrong, `hold` of what is held up and goes on,
+//! `rollout` of versions that share the work.
 
 mod health;
 mod hold;
 mod node;
+mod rollout;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,7 @@ use crate::route::App;
 pub(crate) use health::Health;
 pub(crate) use hold::{Change, write};
 pub(crate) use node::{deployed, removed, starting, stopping};
+pub(crate) use rollout::{canary_started, promoted, rolled_back, withdrawn};
 pub(crate) use trouble::{attempted, dead_letter, loop_stopped, loop_suspected};
 
 /// How much each app has been told of trouble.

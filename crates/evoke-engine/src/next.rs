@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::Engine;
 use crate::arrival::Arrival;
+use crate::route::App;
 use crate::trace::TraceParent;
 
 /// Answers a decorator's requests to `/v1/next…` of the platform API, for as long as its attempt lasts: when that ends, what is
@@ -18,9 +19,11 @@ use crate::trace::TraceParent;
 pub type Next = Arc<dyn Fn(PlatformRequest, Onward) -> BoxFuture<'static, PlatformResponse> + Send + Sync>;
 
 /// Who goes on: the attempt of a decorator, as the cause of what follows.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Onward {
     pub(crate) cause: Cause,
+    /// The version of the app that goes on.
+    pub(crate) of: Option<Arc<App>>,
     /// What follows has to be over by then.
     pub(crate) deadline: Instant,
 }
@@ -33,12 +36,13 @@ impl Onward {
             Some(from) => from.cause.clone(),
             None => engine.0.cause_of_arrival(None, arrival),
         };
-        Self { cause: Cause { shadow: true, ..cause }, deadline: Instant::now() + timeout }
+        let of = from.and_then(|from| from.of.clone());
+        Self { cause: Cause { shadow: true, ..cause }, of, deadline: Instant::now() + timeout }
     }
 
     /// The same with another time by which what follows has to be over.
     pub fn until(&self, deadline: Instant) -> Self {
-        Self { cause: self.cause.clone(), deadline }
+        Self { cause: self.cause.clone(), of: self.of.clone(), deadline }
     }
 
     /// The value of `traceparent` for what follows.

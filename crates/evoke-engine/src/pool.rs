@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{self, Door};
+use crate::admission;
 use crate::engine::Inner;
 use crate::place::Places;
 use crate::removal;
@@ -43,7 +43,6 @@ use state::{Lane, State};
 pub(crate) struct Pool {
     pub spec: Arc<InstanceSpec>,
     pub terms: Terms,
-    pub door: Arc<Door>,
     places: Arc<Places>,
     engine: Weak<Inner>,
     state: Mutex<State>,
@@ -75,6 +74,19 @@ impl PoolId {
     const NONE: Self = Self(0);
 }
 
+/// What the function's door lets in.
+pub(crate) fn door_terms(settings: &Function, inner: &Inner) -> admission::Terms {
+    let Terms { concurrency, per_instance, min, .. } = Terms::of(settings, inner);
+    let waiting = settings.admission.waiting.map(|most| most as usize);
+    admission::Terms {
+        concurrency: concurrency as usize,
+        per_instance,
+        instance_bytes: settings.memory_bytes,
+        kept: min,
+        waiting_max: waiting.unwrap_or(inner.limits.waiting_calls),
+    }
+}
+
 impl Terms {
     fn of(settings: &Function, inner: &Inner) -> Self {
         Self {
@@ -91,16 +103,7 @@ impl Terms {
 impl Pool {
     pub fn new(inner: &Inner, spec: InstanceSpec, settings: &Function) -> Arc<Self> {
         let terms = Terms::of(settings, inner);
-        let waiting = settings.admission.waiting.map(|most| most as usize);
-        let door = admission::Terms {
-            concurrency: terms.concurrency as usize,
-            per_instance: terms.per_instance,
-            instance_bytes: spec.memory_bytes,
-            kept: terms.min,
-            waiting_max: waiting.unwrap_or(inner.limits.waiting_calls),
-        };
         Arc::new(Self {
-            door: inner.hall.door(&spec.app, door),
             spec: Arc::new(spec),
             terms,
             places: inner.places.clone(),
@@ -109,7 +112,7 @@ impl Pool {
         })
     }
 
-    /// An instance for one attempt: an idle one, or the first that is there. Whoever asks holds a permit of the pool's door,
+    /// An instance for one attempt: an idle one, or the first that is there. Whoever asks holds a permit of the function's door,
     /// so never more than `concurrency` are in use.
     ///
     /// Waits for a place until `patience`, for a start that has one as long as that may take, and for either until `cancel`.
@@ -233,16 +236,15 @@ impl Pool {
         }
     }
 
-    /// Sends away who waits at the door, and ends what is idle; what is busy ends once it is given back. Whether that was all
-    /// of it: to be asked again until it is.
-    pub fn retire(&self) -> bool {
-        self.door.close();
+    /// Ends what is idle; what is busy ends once it is given back. `coming`: those who are here or were let in and may be about to
+    /// take an instance. Whether that was all of it: to be asked again until it is.
+    pub fn retire(&self, coming: usize) -> bool {
         let mut ended = Vec::new();
         let mut state = self.state.lock();
         state.retired = true;
         // Whoever is inside already is about to take one.
         let served = state.busy + state.starting * self.terms.per_instance;
-        let kept = self.door.inside().saturating_sub(served);
+        let kept = coming.saturating_sub(served);
         state.end_idle(kept, &mut ended);
         state.instances == 0 && state.starting == 0
     }

@@ -303,7 +303,7 @@ impl Terms {
         let starts = Starts::of(target, most).await;
         // Asynchronous calls have no subscription.
         let kind = self.kind.unwrap_or(Kind::Job);
-        let permits = target.pool.door.enter_many(kind, starts.count).await?;
+        let permits = target.door.enter_many(kind, starts.count).await?;
         let count = permits.len();
         Some(Entered { count, permits, gates: gates.unwrap_or_default(), rate: starts.keep(count) })
     }

@@ -189,6 +189,7 @@ async fn begin(inner: &Inner, document: &Document, expect: Expect) -> Result<(),
     let write = |space, value, expect| Write { space, key: app.to_string(), value, expires_at: None, expect };
     let writes = vec![
         write(Space::apps(), None, expect),
+        write(Space::rollouts(), None, Expect::Anything),
         write(Space::removals(), Some(json_value(document)), Expect::Anything),
     ];
     match inner.store.write(writes, inner.now()).await {

@@ -3,6 +3,7 @@
 mod deployments;
 mod documents;
 mod leftovers;
+mod ready;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use evoke_core::store::{Retention, StoreError};
 
 use crate::engine::Inner;
 use crate::replay;
+
+pub(crate) use documents::each;
+pub(crate) use ready::Ready;
 
 /// How often it is looked for what can go.
 const BEAT: Duration = Duration::from_secs(30);
@@ -30,13 +34,14 @@ pub(crate) async fn files(inner: Arc<Inner>) {
     }
 }
 
-async fn remove_files(inner: &Inner) -> Result<(), StoreError> {
+async fn remove_files(inner: &Arc<Inner>) -> Result<(), StoreError> {
     let grace = inner.limits.files_grace;
     let documents = deployments::prune(inner).await?;
     let objects = inner.store.sweep_objects(grace, inner.now()).await?;
     if documents > 0 || objects > 0 {
         tracing::info!(documents, objects, "deployments that nobody looks back at were removed");
     }
+    ready::hold(inner).await?;
     let current = inner.directory.snapshot();
     let wanted: HashSet<String> = current.apps.values().map(|app| app.deployment.bundle.clone()).collect();
     let wanted = wanted.into_iter().chain(inner.files.in_use()).collect();

@@ -16,18 +16,20 @@ use evoke_core::filter::{Allowance, Decision};
 use evoke_core::id::{AppName, FunctionName, SubscriptionName};
 use evoke_core::manifest::{Function, Subscription};
 use evoke_core::redirect::Redirect;
+use evoke_core::rollout::Window;
 use evoke_core::upstream::Upstream;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::Engine;
-use crate::admission::Allowed;
+use crate::admission::{Allowed, Door};
 use crate::deploy::{BundleFiles, Deployment};
 use crate::experiment::Split;
 use crate::lifecycle::Health;
 use crate::pool::Pool;
 use crate::removal::Life;
+use crate::rollout::Role;
 
 pub(crate) use subscribers::Subscribers;
 pub(crate) use table::{RouteTable, RouteTaken};
@@ -125,10 +127,12 @@ impl Directory {
         let former = std::mem::replace(&mut *self.current.write(), next.clone());
         self.switched.notify_waiters();
         for target in former.targets() {
-            let kept = next
-                .target(&target.app, &target.name)
-                .is_some_and(|now| Arc::ptr_eq(&now.pool, &target.pool));
-            if !kept && !target.pool.retire() {
+            let now = || next.both(&target.app).filter_map(|app| app.functions.get(&target.name));
+            if !now().any(|now| Arc::ptr_eq(&now.door, &target.door)) {
+                target.door.close();
+            }
+            let kept = now().any(|now| Arc::ptr_eq(&now.pool, &target.pool));
+            if !kept && !target.retire() {
                 self.retired.lock().push(target.clone());
             }
         }
@@ -143,7 +147,7 @@ impl Directory {
 
     /// Ends what is idle of former revisions, and lets go of those without instances.
     pub fn forget_ended(&self) {
-        self.retired.lock().retain(|target| !target.pool.retire());
+        self.retired.lock().retain(|target| !target.retire());
     }
 
     /// Switches to what there is without `app`, and returns its life. Whoever calls it holds `Directory::changing`.
@@ -152,8 +156,10 @@ impl Directory {
         let life = snapshot.apps.get(app)?.life.clone();
         let mut apps = snapshot.apps.clone();
         apps.remove(app);
+        let mut canaries = snapshot.canaries.clone();
+        canaries.remove(app);
         let routes = RouteTable::of(apps.values().map(|app| &*app.deployment));
-        self.replace(Snapshot { apps, routes });
+        self.replace(Snapshot { apps, canaries, routes });
         Some(life)
     }
 
@@ -167,6 +173,8 @@ impl Directory {
 #[derive(Default)]
 pub(crate) struct Snapshot {
     pub apps: BTreeMap<AppName, Arc<App>>,
+    /// Their next versions, where one has a part of the work.
+    pub canaries: BTreeMap<AppName, Arc<App>>,
     pub routes: RouteTable,
 }
 
@@ -178,6 +186,8 @@ pub(crate) struct App {
     /// What it is started from, kept as long as it is deployed.
     pub files: Arc<BundleFiles>,
     pub life: Life,
+    /// Which part of the work it has, and for how long it is looked at closely.
+    pub role: Role,
     /// Whoever holds this may still do something in the name of the app.
     pub _here: TaskTrackerToken,
 }
@@ -188,6 +198,10 @@ pub(crate) struct Target {
     pub name: FunctionName,
     pub settings: Function,
     pub pool: Arc<Pool>,
+    /// Two versions that share the work have one.
+    pub door: Arc<Door>,
+    /// How its attempts ended lately, of this revision alone.
+    pub tally: Arc<Mutex<Window>>,
     /// The permits of subscriptions that have a limit of their own.
     pub gates: BTreeMap<SubscriptionName, Arc<Semaphore>>,
     /// How often it may be started, where that is bounded.
@@ -197,6 +211,13 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Ends its instances as they become idle. Whether that was all of them: to be asked again until it is.
+    fn retire(&self) -> bool {
+        // Those inside of a door that stays have another version to go to.
+        let coming = if self.door.is_closed() { self.door.inside() } else { 0 };
+        self.pool.retire(coming)
+    }
+
     /// Whether it may send requests over the network.
     pub fn can_send(&self) -> bool {
         self.settings.hook.is_some() || !self.settings.egress.entries().is_empty()
@@ -231,8 +252,13 @@ impl Snapshot {
         Some((app.clone(), app.functions.get(function)?.clone()))
     }
 
+    /// The app and its canary, as far as they are there.
+    pub fn both(&self, app: &AppName) -> impl Iterator<Item = &Arc<App>> {
+        self.apps.get(app).into_iter().chain(self.canaries.get(app))
+    }
+
     pub fn targets(&self) -> impl Iterator<Item = &Arc<Target>> {
-        self.apps.values().flat_map(|app| app.functions.values())
+        self.apps.values().chain(self.canaries.values()).flat_map(|app| app.functions.values())
     }
 
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {

@@ -23,6 +23,7 @@ mod secret;
 mod subscription;
 mod time;
 mod tree;
+mod version;
 mod wait;
 
 pub(crate) use app::whole_ms;
@@ -55,10 +56,17 @@ pub use subscription::{
 };
 pub use time::Time;
 pub use tree::{EventNode, RunNode, RunTree, TreeNode};
+pub use version::{
+    Canary, CanaryWeight, CanaryWithdrawn, Compared, VersionTally, Guard, RollbackOrder, Version, VersionList,
+    VersionState, Withdrawn,
+};
 pub use wait::{Wait, WaitList};
 
 /// Every run id an answer of the data listener or of `invoke` belongs to is in this header.
 pub const RUN_HEADER: &str = "evoke-run";
+
+/// Which version of an app a call by `invoke` is for, while it has two: a number, `current` or `canary`.
+pub const VERSION_HEADER: &str = "evoke-version";
 
 /// The code of a problem is also in this header, which no function can set: it tells Evoke's own answers from those of
 /// functions.

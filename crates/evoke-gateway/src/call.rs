@@ -10,6 +10,7 @@ use evoke_core::runtime;
 use evoke_engine::call::{Answered, CallRequest};
 use evoke_engine::ingest::{Accepted, LaterCall};
 use evoke_engine::next::Onward;
+use evoke_engine::rollout::Wish;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri, Version};
@@ -29,6 +30,8 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 pub(crate) struct Callee {
     pub app: AppName,
     pub function: FunctionName,
+    /// Which version of the app, where it must be that one.
+    pub version: Option<u64>,
     /// Path parameters of the route.
     pub params: Vec<(String, String)>,
     /// The method it sees.
@@ -48,7 +51,10 @@ pub(crate) async fn answer(
     let (mut parts, body) = request.into_parts();
     let key = idempotency_key(&parts.headers)?;
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
-    let from = shared.engine.arrival(&parts.headers, peer);
+    let mut from = shared.engine.arrival(&parts.headers, peer);
+    if let Some(version) = callee.version {
+        from.wish = Wish::Version(version);
+    }
     let authority = authority(parts.version, &parts.uri, &parts.headers)?;
     let trigger =
         Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
@@ -68,7 +74,7 @@ pub(crate) async fn answer(
     let client = parts.extensions.get::<Client>();
     let scheme = client.map_or("http", Client::scheme);
     let client = client.map(|client| client.address.to_string());
-    let Callee { app, function, params, method, path_and_query } = callee;
+    let Callee { app, function, params, method, path_and_query, .. } = callee;
     let uri = format!("{scheme}://{authority}{path_and_query}");
     let request = runtime::Request { method, uri, headers: parts.headers, params, client, body };
     if asynchronously {

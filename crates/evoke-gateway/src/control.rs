@@ -23,6 +23,7 @@ mod secrets;
 mod server;
 mod subscriptions;
 mod tree;
+mod versions;
 mod waits;
 
 use std::sync::Arc;
@@ -72,6 +73,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(waits::list))
         .routes(routes!(waits::cancel))
         .routes(routes!(deploy::deploy))
+        .routes(routes!(versions::list))
+        .routes(routes!(versions::roll_back))
+        .routes(routes!(versions::canary, versions::weigh, versions::withdraw))
+        .routes(routes!(versions::promote))
         .routes(routes!(invoke::invoke).map(|_| invoke))
         .routes(routes!(invoke::invoke_path).map(|_| invoke_path))
         .routes(routes!(events::list, events::publish))

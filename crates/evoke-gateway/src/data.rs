@@ -69,7 +69,7 @@ pub(crate) async fn reach(
         Destination::Function(function) => {
             let method = if for_get { Method::GET } else { request.method().clone() };
             let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-            let callee = Callee { app, function, params, method, path_and_query };
+            let callee = Callee { app, function, version: None, params, method, path_and_query };
             let tell = if shared.tell_failures { Failures::Told } else { Failures::Coded };
             call::answer(shared, callee, request, tell, from).await
         }

@@ -10,6 +10,7 @@ use evoke_core::id::{AppName, FunctionName};
 use evoke_core::upstream::Forward;
 use evoke_engine::Engine;
 use evoke_engine::deploy::Deployment;
+use http::HeaderValue;
 use http_body::Body as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -226,6 +227,23 @@ impl Shared {
             let hint = hint(name.as_str(), names, "no app is deployed yet");
             Refusal::new(kind::UNKNOWN_APP, format!("app {name} is not deployed; {hint}"))
         })
+    }
+
+    /// A version of the app that does work: by its number, as `current`, or as `canary`.
+    pub fn version(&self, app: &AppName, text: &HeaderValue) -> Result<u64, Refusal> {
+        let current = self.app(app)?.version;
+        match text.to_str().unwrap_or_default() {
+            "current" => Ok(current),
+            "canary" => {
+                let canary = self.engine.canary(app);
+                let none = || Refusal::new(kind::NO_CANARY, format!("app {app} has no canary"));
+                Ok(canary.ok_or_else(none)?.version)
+            }
+            text => text.parse().map_err(|_| {
+                let detail = format!("version {text:?} is no number, and neither current nor canary");
+                Refusal::new(kind::INVALID_REQUEST, detail)
+            }),
+        }
     }
 
     /// The app, if it has the function, or a problem that names what it could have been.

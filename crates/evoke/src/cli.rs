@@ -9,6 +9,7 @@ mod replay;
 mod routes;
 mod runs;
 mod store;
+mod versions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use evoke_core::egress::Cidr;
 use evoke_core::manifest::units;
+use evoke_core::rollout::Portion;
 use evoke_core::time::Timestamp;
 
 use crate::exit::AFTER_HELP;
@@ -29,6 +31,7 @@ pub use replay::{Moment, ReplayArgs, ReplaysVerb};
 pub use routes::{PromoteArgs, RoutesVerb};
 pub use runs::{CancelArgs, Pending, RunsVerb, State};
 pub use store::StoreVerb;
+pub use versions::{CanaryVerb, RollbackArgs};
 
 /// A self-hosted functions platform: source in, events through functions, nothing lost.
 #[derive(Debug, Parser)]
@@ -54,6 +57,16 @@ pub enum Command {
     New(NewArgs),
     /// Put an app's files to work; what is unchanged keeps running.
     Deploy(DeployArgs),
+    /// Go back to an earlier version of an app, at once.
+    Rollback(RollbackArgs),
+    /// See the versions of an app that are kept: each that was deployed, and what became of it.
+    Versions(AppArgs),
+    /// See a new version that does a part of the work; give it more, all or none of it.
+    Canary {
+        /// What to do.
+        #[command(subcommand)]
+        verb: CanaryVerb,
+    },
     /// Call a function and print its answer.
     Invoke(InvokeArgs),
     /// Publish an event.
@@ -308,6 +321,14 @@ pub struct DeployArgs {
     #[arg(default_value = ".")]
     pub dir: PathBuf,
 
+    /// Beside the version that runs, with this part of the work: 5%; 0% for none but calls of FUNCTION@canary.
+    #[arg(long, value_name = "PERCENT", value_parser = parse_portion)]
+    pub canary: Option<Portion>,
+
+    /// Do not take it back by itself, whatever `rollback` in evoke.toml says.
+    #[arg(long)]
+    pub no_watch: bool,
+
     /// The server.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -316,7 +337,7 @@ pub struct DeployArgs {
 /// `evoke invoke`.
 #[derive(Debug, Args)]
 pub struct InvokeArgs {
-    /// The function.
+    /// The function; with @VERSION, @current or @canary that version of it, while there are two.
     pub function: String,
 
     /// Request body: a text, @FILE, or - for stdin.
@@ -675,6 +696,10 @@ fn parse_size(text: &str) -> Result<u64, String> {
 fn parse_time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse_rfc3339(text)
         .ok_or_else(|| "it is no time of RFC 3339; write it as 2026-12-24T18:00:00+01:00".to_owned())
+}
+
+fn parse_portion(text: &str) -> Result<Portion, String> {
+    text.parse()
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

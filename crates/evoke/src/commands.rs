@@ -1,6 +1,7 @@
 //! One file per verb of the command line.
 
 pub mod apps;
+pub mod canary;
 pub mod completions;
 pub mod deploy;
 pub mod dev;
@@ -15,6 +16,7 @@ pub mod logs;
 pub mod new;
 pub mod queues;
 pub mod replays;
+pub mod rollback;
 pub mod routes;
 pub mod runs;
 pub mod schedules;
@@ -23,6 +25,7 @@ pub mod send;
 pub mod serve;
 pub mod store;
 pub mod subscriptions;
+pub mod versions;
 pub mod waits;
 
 mod payload;
@@ -38,6 +41,9 @@ pub async fn run(cli: Cli, format: Format) -> Result {
         Command::Dev(args) => dev::run(args, format).await,
         Command::New(args) => new::run(&args, format),
         Command::Deploy(args) => deploy::run(&args, format).await,
+        Command::Rollback(args) => rollback::run(args, format).await,
+        Command::Versions(args) => versions::run(args, format).await,
+        Command::Canary { verb } => canary::run(verb, format).await,
         Command::Invoke(args) => invoke::run(args, format).await,
         Command::Send(args) => send::run(args, format).await,
         Command::Filter(args) => filter::run(&args, format),

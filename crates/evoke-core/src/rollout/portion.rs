@@ -39,7 +39,8 @@ impl FromStr for Portion {
 
     /// Reads `5%` or `0.25%`: at most four places, which is a millionth.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no part of a whole; write it as \"5%\" or \"0.5%\", from 0% to 100%");
+        let wrong =
+            || format!("{text:?} is no part of a whole; write it as \"5%\" or \"0.5%\", from 0% to 100%");
         let number = text.trim().strip_suffix('%').ok_or_else(wrong)?.trim();
         let (whole, places) = number.split_once('.').unwrap_or((number, ""));
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -86,14 +87,12 @@ mod tests {
     #[test]
     fn people_write_percent_and_nothing_else() {
         let read = |text: &str| text.parse::<Portion>().map(Portion::millionths).ok();
-        assert_eq!(["5%", " 0.5 %", "100%", "0%", "33.3333%"].map(read), [
-            Some(50_000),
-            Some(5_000),
-            Some(1_000_000),
-            Some(0),
-            Some(333_333)
-        ]);
-        let wrong = ["5", "", "%", "-1%", "+5%", "100.1%", "101%", "1.%", ".5%", "0.00001%", "1e1%", "4294967301%"];
+        assert_eq!(
+            ["5%", " 0.5 %", "100%", "0%", "33.3333%"].map(read),
+            [Some(50_000), Some(5_000), Some(1_000_000), Some(0), Some(333_333)]
+        );
+        let wrong =
+            ["5", "", "%", "-1%", "+5%", "100.1%", "101%", "1.%", ".5%", "0.00001%", "1e1%", "4294967301%"];
         assert_eq!(wrong.map(read), [None; 12]);
     }
 

@@ -44,6 +44,7 @@ struct Inner {
     unprepared: Mutex<Option<PrepareError>>,
     prepare_takes: Mutex<Duration>,
     preparing: AtomicUsize,
+    wanted: Mutex<HashSet<String>>,
     starts: AtomicU64,
     alive: AtomicUsize,
     most_alive: AtomicUsize,
@@ -66,6 +67,11 @@ impl ScriptedRuntime {
         let name = FunctionName::new(function).expect("tests use valid function names");
         self.0.broken.lock().remove(&name);
         self.0.scripts.lock().insert(name, Arc::new(move |guest| Box::pin(script(guest))));
+    }
+
+    /// The bundles that were wanted when files that nobody wants were last looked for.
+    pub fn wanted(&self) -> HashSet<String> {
+        self.0.wanted.lock().clone()
     }
 
     /// From now on `function` cannot be started.
@@ -184,6 +190,10 @@ impl Runtime for ScriptedRuntime {
         });
         self.0.bodies.lock().push((body.spec.function.clone(), body.end.clone()));
         Ok(Box::new(ScriptedInstance { body, usable: true }))
+    }
+
+    async fn discard(&self, wanted: HashSet<String>, _grace: Duration) {
+        *self.0.wanted.lock() = wanted;
     }
 
     async fn shutdown(&self) {}

@@ -81,20 +81,20 @@ fn versions_that_are_too_bad_are_all_found() {
 #[test]
 fn what_is_older_than_the_rule_looks_back_is_forgotten() {
     let mut window = Window::new(Duration::from_secs(100));
-    window.note(true, Timestamp(0));
-    window.note(false, Timestamp(95_000));
-    assert_eq!(window.tally(Timestamp(99_000)), tally(2, 1));
-    assert_eq!(window.tally(Timestamp(110_000)), tally(1, 0));
-    assert_eq!(window.tally(Timestamp(500_000)), tally(0, 0));
+    window.note(true, Timestamp::from_millis(0));
+    window.note(false, Timestamp::from_millis(95_000));
+    assert_eq!(window.tally(Timestamp::from_millis(99_000)), tally(2, 1));
+    assert_eq!(window.tally(Timestamp::from_millis(110_000)), tally(1, 0));
+    assert_eq!(window.tally(Timestamp::from_millis(500_000)), tally(0, 0));
 }
 
 #[test]
 fn a_clock_that_is_set_back_loses_nothing_and_holds_nothing_for_ever() {
     let mut window = Window::new(Duration::from_secs(100));
-    window.note(true, Timestamp(1_000_000));
-    window.note(true, Timestamp(5_000));
-    assert_eq!(window.tally(Timestamp(6_000)), tally(2, 2));
-    assert_eq!(window.tally(Timestamp(2_000_000)), tally(0, 0));
+    window.note(true, Timestamp::from_millis(1_000_000));
+    window.note(true, Timestamp::from_millis(5_000));
+    assert_eq!(window.tally(Timestamp::from_millis(6_000)), tally(2, 2));
+    assert_eq!(window.tally(Timestamp::from_millis(2_000_000)), tally(0, 0));
 }
 
 proptest! {
@@ -117,9 +117,9 @@ proptest! {
         let mut times = times;
         times.sort_unstable();
         let mut window = Window::new(Duration::from_secs(100));
-        times.iter().for_each(|at| window.note(false, Timestamp(*at)));
+        times.iter().for_each(|at| window.note(false, Timestamp::from_millis(*at)));
         let now = times.last().copied().unwrap_or(0);
-        let counted = window.tally(Timestamp(now)).attempts;
+        let counted = window.tally(Timestamp::from_millis(now)).attempts;
         let since = |ms: u64| times.iter().filter(|at| **at >= now.saturating_sub(ms)).count() as u64;
         prop_assert!(since(100_000) <= counted && counted <= since(110_000));
     }

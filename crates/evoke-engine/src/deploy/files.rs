@@ -14,7 +14,8 @@ use evoke_core::runtime::{InstanceSpec, Prepared, Progress};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Deployment, prepared};
+use super::Deployment;
+use super::install::prepared;
 use crate::engine::Inner;
 
 /// The first pause before files that could not be made are tried again; it doubles each time.
@@ -88,7 +89,8 @@ impl BundleFiles {
         self.0.send_replace(State::Made(prepared));
     }
 
-    fn are_made(&self) -> bool {
+    /// Whether they are.
+    pub fn are_made(&self) -> bool {
         matches!(*self.0.borrow(), State::Made(_))
     }
 }

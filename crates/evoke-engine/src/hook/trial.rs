@@ -75,7 +75,7 @@ impl Engine {
         let taken = Taken::now(inner);
         let patience = taken.since + inner.limits.waiting;
         let visitor = Visitor { kind: Kind::Event, inner: None, patience, deadline: None, bytes: 0 };
-        let permit = target.pool.door.enter(visitor).await;
+        let permit = target.door.enter(visitor).await;
         let concurrency = target.settings.concurrency;
         let permit = permit.map_err(|_| TrialError::Busy { name: name.clone(), concurrency })?;
         // Whether or not somebody still waits for it, there is a record of it.

@@ -72,6 +72,7 @@ pub(super) fn call(
         trigger: Trigger::Call { by: attempt.target.name.clone() },
         run: attempt.inner.new_run_id(),
         cause: attempt.cause_of_children(),
+        of: Some(attempt.app.clone()),
         deadline: Some(attempt.deadline),
         next: None,
     };
@@ -118,6 +119,7 @@ fn loop_of(error: &CallError) -> Option<String> {
 fn problem(error: &CallError) -> Problem {
     let (status, code) = match error {
         CallError::NotFound { .. } => (StatusCode::NOT_FOUND, "unknown_function"),
+        CallError::NoVersion { .. } => (StatusCode::NOT_FOUND, "unknown_version"),
         error if loop_of(error).is_some() => (StatusCode::LOOP_DETECTED, "loop_detected"),
         CallError::Overloaded { bound: Bound::Rate(_), .. } => {
             (StatusCode::TOO_MANY_REQUESTS, "rate_limited")

@@ -9,7 +9,7 @@ use crate::engine::Inner;
 const PAGE: usize = 50;
 
 /// All entries of a space that are of an app.
-pub(super) async fn each(
+pub(crate) async fn each(
     inner: &Inner,
     space: Space,
     app: &AppName,

@@ -228,6 +228,7 @@ fn sent(hop: Option<(&str, u32)>, trace: Option<&str>, peer: Option<&str>) -> Ar
         hop: hop.map(|(span, depth)| Hop { span: span.to_owned(), depth }),
         trace: trace.map(|span| TraceParent { trace_id: "1".repeat(32), span_id: span.to_owned() }),
         peer: peer.map(|peer| peer.parse().unwrap()),
+        ..Arrival::default()
     }
 }
 

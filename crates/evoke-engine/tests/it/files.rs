@@ -6,7 +6,7 @@ use evoke_core::limits::Limits;
 use evoke_core::runtime::Progress;
 use evoke_core::testing::runtime::ScriptedRuntime;
 use evoke_engine::call::CallError;
-use evoke_engine::deploy::DeployError;
+use evoke_engine::deploy::{DeployError, DeployOrder};
 
 use crate::support::{World, app, bundle, manifest};
 
@@ -40,7 +40,8 @@ async fn a_deploy_tells_what_it_does() {
     let world = World::new().await;
     world.runtime.prepare_takes(Duration::from_secs(7));
     let (progress, mut lines) = Progress::channel();
-    world.engine.deploy_telling(&app(), bundle(&manifest(&[("a", ""), ("b", "")])), progress).await.unwrap();
+    let (files, order) = (bundle(&manifest(&[("a", ""), ("b", "")])), DeployOrder::default());
+    world.engine.deploy_telling(&app(), files, order, progress).await.unwrap();
     let lines: Vec<String> = std::iter::from_fn(|| lines.try_recv().ok()).collect();
     assert_eq!(lines, ["preparing takes 7 s"]);
 }

@@ -12,12 +12,14 @@ use evoke_core::lifecycle::TYPES;
 use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::RunState;
-use evoke_core::runtime::Ended;
+use evoke_core::rollout::Portion;
+use evoke_core::runtime::{Ended, Progress};
 use evoke_core::secret::{SecretName, SecretValue};
 use evoke_core::store::{DeadLetterQuery, EventQuery, Store as _, StoredEvent};
 use evoke_core::testing::fault::{Fault, FaultyStore};
 use evoke_core::testing::runtime::ScriptedRuntime;
 use evoke_core::testing::store::MemoryStore;
+use evoke_engine::deploy::DeployOrder;
 use evoke_engine::ingest::PublishError;
 use evoke_engine::later::When;
 use evoke_engine::removal::RemovalOrder;
@@ -351,6 +353,21 @@ async fn deploy_and_remove_another(world: &World) {
     assert!(world.engine.removed(&removal).await);
 }
 
+/// A canary is withdrawn, another promoted, and what was before that comes back.
+async fn versions_come_and_go(world: &World, manifest: &str) {
+    let order = DeployOrder { canary: Some(Portion::percent(5)), unwatched: false };
+    for timeout in ["8s", "9s"] {
+        let text = manifest.replace("[functions.a]", &format!("[functions.a]\ntimeout = {timeout:?}"));
+        world.engine.deploy_telling(&app(), bundle(&text), order, Progress::none()).await.unwrap();
+        match timeout {
+            "8s" => drop(world.engine.withdraw_canary(&app(), None).await.unwrap()),
+            _ => drop(world.engine.promote_canary(&app(), None).await.unwrap()),
+        }
+    }
+    world.engine.roll_back(&app(), None).await.unwrap();
+    world.settled().await;
+}
+
 /// One of each type has the members, of the kinds, that the reference shows.
 #[tokio::test(start_paused = true)]
 async fn the_reference_shows_each_type_as_it_is() {
@@ -375,6 +392,7 @@ async fn the_reference_shows_each_type_as_it_is() {
     assert_eq!(answered.response.status.as_u16(), 508);
     world.settled().await;
     hold_and_let_go(&world).await;
+    versions_come_and_go(&world, &format!("{functions}{hook}")).await;
     deploy_and_remove_another(&world).await;
     world.engine.drain(Duration::from_secs(5)).await.unwrap();
     store.reopen();

@@ -24,6 +24,7 @@ mod replay;
 mod reports;
 mod retain;
 mod retries;
+mod rollout;
 mod routes;
 mod schedule;
 mod selection;

@@ -308,6 +308,15 @@ pub struct Deployment {
     pub removed: Vec<FunctionName>,
     /// Its routes.
     pub routes: Vec<Route>,
+    /// The part of the work that it has, as a canary: `5%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<String>,
+    /// The version that it brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_to: Option<u64>,
+    /// Until when it is taken back by itself if it fails too often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched_until: Option<Time>,
     /// What is allowed, and may not be what was meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -9,16 +9,19 @@ use axum::extract::{Request, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use evoke_core::id::AppName;
+use evoke_core::rollout::Portion;
 use evoke_core::runtime::Progress;
-use evoke_engine::deploy::Deployed;
+use evoke_engine::deploy::{DeployOrder, Deployed};
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
+use serde::Deserialize;
 use tokio::sync::mpsc;
+use utoipa::IntoParams;
 
-use super::extract::{Segments, media_type, unsupported, wants_stream};
+use super::extract::{Params, Segments, invalid, media_type, unsupported, wants_stream};
 use crate::api::{DeployStep, Deployment, Route};
 use crate::body::whole;
 use crate::gateway::Shared;
@@ -28,13 +31,32 @@ const TAR: &str = "application/x-tar";
 /// How often a stream with nothing to say shows that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How it is deployed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct How {
+    /// Beside the current version, with this part of the work: `5%`.
+    canary: Option<String>,
+    /// `false`: it is not taken back by itself, whatever the manifest says of deployments.
+    watch: Option<bool>,
+}
+
+impl How {
+    fn order(self) -> Result<DeployOrder, Refusal> {
+        let canary = self.canary.map(|text| text.parse::<Portion>()).transpose();
+        let canary = canary.map_err(|error| invalid(format!("query: canary: {error}")))?;
+        Ok(DeployOrder { canary, unwatched: self.watch == Some(false) })
+    }
+}
+
 /// Deploys an app: packages are installed, every changed function is loaded once, then all switch at once.
 ///
 /// With `Accept: text/event-stream` the answer is a stream, each event a `DeployStep`: any number of `progress`, then
 /// `deployed`, or `refused` with what would have been the answer. A caller that goes away ends a deploy that has not
 /// switched yet.
 #[utoipa::path(post, path = "/v1/apps/{app}/deployments", tag = "apps", operation_id = "deploy",
-    params(("app" = String, Path)),
+    params(("app" = String, Path), How),
     request_body(content = Vec<u8>, content_type = "application/x-tar", description = "The app's files, `evoke.toml` at the top"),
     responses(
         (status = 201, body = Deployment),
@@ -42,8 +64,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(super) async fn deploy(
     State(shared): State<Arc<Shared>>,
     Segments(app): Segments<AppName>,
+    Params(how): Params<How>,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let order = how.order()?;
     let (parts, body) = request.into_parts();
     let found = media_type(&parts.headers);
     if found.as_deref() != Some(TAR) {
@@ -53,9 +77,9 @@ pub(super) async fn deploy(
     let bundle =
         whole(&parts.headers, body, shared.cap("bundle_bytes", shared.engine.limits().bundle_bytes)).await?;
     let engine = shared.engine.clone();
-    let deploy = |progress: Progress| async move {
+    let deploy = move |progress: Progress| async move {
         let _place = place;
-        let deployed = Box::pin(engine.deploy_telling(&app, bundle, progress)).await;
+        let deployed = Box::pin(engine.deploy_telling(&app, bundle, order, progress)).await;
         Ok::<_, Refusal>(answer(app, deployed?))
     };
     if wants_stream(&parts.headers) {
@@ -74,7 +98,8 @@ pub(super) async fn deploy(
     Ok((StatusCode::CREATED, [location], Json(deployment)).into_response())
 }
 
-fn answer(app: AppName, Deployed { deployment, changed, removed, warnings }: Deployed) -> Deployment {
+pub(super) fn answer(app: AppName, deployed: Deployed) -> Deployment {
+    let Deployed { deployment, canary, watched_until, changed, removed, warnings } = deployed;
     Deployment {
         version: deployment.version,
         deployed_at: deployment.deployed_at.into(),
@@ -82,6 +107,9 @@ fn answer(app: AppName, Deployed { deployment, changed, removed, warnings }: Dep
         revisions: deployment.revisions.clone(),
         changed,
         removed,
+        canary: canary.map(|canary| canary.to_string()),
+        back_to: deployment.back_to,
+        watched_until: watched_until.map(Into::into),
         warnings,
         routes: deployment.manifest.routes.iter().map(Route::from).collect(),
         app,

@@ -8,7 +8,7 @@ use evoke_core::id::{AppName, FunctionName};
 use http::header::AUTHORIZATION;
 
 use super::extract::Segments;
-use crate::api::Later;
+use crate::api::{Later, VERSION_HEADER};
 use crate::call::{self, Callee};
 use crate::gateway::Shared;
 use crate::problem::{Failures, Refusal};
@@ -19,6 +19,7 @@ use crate::problem::{Failures, Refusal};
 #[utoipa::path(post, path = "/v1/apps/{app}/functions/{function}/invoke", tag = "functions", operation_id = "invoke",
     params(("app" = String, Path), ("function" = String, Path),
         ("prefer" = Option<String>, Header, description = "`respond-async`"),
+        ("evoke-version" = Option<String>, Header, description = "The version to call, while there are two: a number, `current` or `canary`"),
         ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "Anything; the content type is passed on"),
     responses((status = 200, description = "Whatever the function answers, with the header `evoke-run`"),
@@ -37,6 +38,7 @@ pub(super) async fn invoke(
     operation_id = "invoke_path",
     params(("app" = String, Path), ("function" = String, Path), ("path" = String, Path),
         ("prefer" = Option<String>, Header, description = "`respond-async`"),
+        ("evoke-version" = Option<String>, Header, description = "The version to call, while there are two: a number, `current` or `canary`"),
         ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "Anything; the content type is passed on"),
     responses((status = 200, description = "Whatever the function answers, with the header `evoke-run`"),
@@ -59,10 +61,15 @@ async fn forward(
     path_and_query: String,
     mut request: Request,
 ) -> Result<Response, Refusal> {
-    shared.function(&app, &function)?;
     // The token is for Evoke, never for a function.
     request.headers_mut().remove(AUTHORIZATION);
+    let version = request.headers_mut().remove(VERSION_HEADER);
+    let version = version.map(|version| shared.version(&app, &version)).transpose()?;
+    // A canary may have functions that the current version has not.
+    if version.is_none() {
+        shared.function(&app, &function)?;
+    }
     let method = request.method().clone();
-    let callee = Callee { app, function, params: Vec::new(), method, path_and_query };
+    let callee = Callee { app, function, version, params: Vec::new(), method, path_and_query };
     call::answer(shared, callee, request, Failures::Told, None).await
 }

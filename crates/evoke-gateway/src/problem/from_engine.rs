@@ -18,6 +18,7 @@ use evoke_engine::ingest::{LaterError, PublishError};
 use evoke_engine::removal::RemovalError;
 use evoke_engine::replay::{RUNNING_MAX, ReplayError};
 use evoke_engine::report::ReportError;
+use evoke_engine::rollout::RolloutError;
 use evoke_engine::secrets::SecretError;
 use evoke_engine::subscription::PauseError;
 
@@ -45,6 +46,7 @@ impl Refusal {
         let detail = error.to_string();
         match error {
             CallError::NotFound { .. } => Self::new(kind::UNKNOWN_FUNCTION, detail),
+            CallError::NoVersion { .. } => Self::new(kind::UNKNOWN_VERSION, detail),
             CallError::Loop { run, stopped, .. } => {
                 Self::new(kind::LOOP_DETECTED, detail).limit(stopped.limit, stopped.allowed).run(&run)
             }
@@ -151,6 +153,7 @@ impl From<LaterError> for Refusal {
     fn from(error: LaterError) -> Self {
         match error {
             LaterError::NotFound { .. } => Self::new(kind::UNKNOWN_FUNCTION, error.to_string()),
+            LaterError::NoVersion { .. } => Self::new(kind::UNKNOWN_VERSION, error.to_string()),
             LaterError::BodyTooLarge { limit_bytes } => body_too_large(BODY_BYTES, limit_bytes),
             LaterError::BodyAborted(detail) => Self::new(kind::BODY_ABORTED, detail),
             LaterError::Draining => draining(),
@@ -337,6 +340,7 @@ impl From<DeployError> for Refusal {
                 .errors(vec![source(file.display().to_string(), reason)]),
             DeployError::Loops(_) => Self::new(kind::LOOP_DECLARED, detail),
             DeployError::RouteTaken { .. } => Self::new(kind::ROUTE_TAKEN, detail),
+            DeployError::NothingBeside(_) => Self::new(kind::NOTHING_BESIDE, detail),
             DeployError::Concurrent(_) => Self::new(kind::CONCURRENT_DEPLOY, detail),
             DeployError::BeingRemoved(_) => being_removed(detail),
             DeployError::Draining => draining(),
@@ -347,6 +351,22 @@ impl From<DeployError> for Refusal {
 
 fn being_removed(detail: String) -> Refusal {
     Refusal::new(kind::APP_BEING_REMOVED, detail).retry_after(STORE_PAUSE)
+}
+
+impl From<RolloutError> for Refusal {
+    fn from(error: RolloutError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RolloutError::NotFound { .. } => Self::new(kind::UNKNOWN_APP, detail),
+            RolloutError::NoCanary { .. } => Self::new(kind::NO_CANARY, detail),
+            RolloutError::OtherCanary { .. } => Self::new(kind::OTHER_CANARY, detail),
+            RolloutError::NoVersion { .. } => Self::new(kind::UNKNOWN_VERSION, detail),
+            RolloutError::NothingBefore { .. } => Self::new(kind::NOTHING_BEFORE, detail),
+            RolloutError::IsCurrent { .. } => Self::new(kind::ALREADY_CURRENT, detail),
+            RolloutError::Deploy(error) => error.into(),
+            RolloutError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl From<RemovalError> for Refusal {

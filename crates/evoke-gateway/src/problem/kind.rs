@@ -70,6 +70,10 @@ kinds! {
         "No app of this name is deployed.";
     UNKNOWN_FUNCTION: NOT_FOUND, false, None, "unknown_function", "unknown function",
         "The app has no function of this name.";
+    UNKNOWN_VERSION: NOT_FOUND, false, None, "unknown_version", "unknown version",
+        "No version of this number is kept, or it does no work. `evoke versions` lists those there are.";
+    NO_CANARY: NOT_FOUND, false, None, "no_canary", "no canary",
+        "The app has no canary: it was promoted or withdrawn, or there never was one.";
     UNKNOWN_RUN: NOT_FOUND, false, None, "unknown_run", "unknown run",
         "The app has no run of this id, or it is older than runs are kept.";
     UNKNOWN_SUBSCRIPTION: NOT_FOUND, false, None, "unknown_subscription", "unknown subscription",
@@ -92,6 +96,14 @@ kinds! {
         "A body that has to be whole before it is used did not arrive within the time limit.";
     STATE_CONFLICT: CONFLICT, true, PLATFORM, "state_conflict", "state conflict",
         "Other calls kept changing a key this call wrote after it had read it. Nothing of the call was kept; the same request can succeed. Evoke makes such a call again by itself where that is safe, up to eight times in all.";
+    NOTHING_BESIDE: CONFLICT, false, None, "nothing_beside", "nothing to be beside",
+        "A canary is a version beside the current one, and the app was never deployed.";
+    OTHER_CANARY: CONFLICT, false, None, "other_canary", "another canary",
+        "The app's canary is another version than the one that was named. Nothing was changed.";
+    NOTHING_BEFORE: CONFLICT, false, None, "nothing_before", "nothing to go back to",
+        "No version that is kept was current before this one and differs from it. `evoke versions` lists those there are.";
+    ALREADY_CURRENT: CONFLICT, false, None, "already_current", "already current",
+        "The version to go back to is the one that does the work.";
     CONCURRENT_DEPLOY: CONFLICT, true, None, "concurrent_deploy", "concurrent deployment",
         "Somebody else deployed the same app at the same moment. Nothing was changed; look at what is deployed, and deploy again.";
     APP_BEING_REMOVED: CONFLICT, true, None, "app_being_removed", "app being removed",

@@ -22,6 +22,10 @@ const FIXED: [(usize, &[u8]); 5] = [
     (48, &[0; 4]),          // no default cache size
     (56, &[0, 0, 0, 1]),    // UTF-8
 ];
+/// Counts the changes of tables; 0 before there is one.
+const SCHEMA_COOKIE: usize = 40;
+/// What is 0 as well until then.
+const OF_TABLES: [usize; 2] = [44, 56];
 /// Reserved for later.
 const RESERVED: std::ops::Range<usize> = 72..92;
 
@@ -35,8 +39,15 @@ pub(crate) fn header(file: &Path, log: &Path, report: &mut Report) {
         Ok(metadata) => metadata.len(),
         Err(error) => return report.damage(PLACE, None, format!("its header cannot be read: {error}")),
     };
+    let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    // While pages are carried over from the log the file is longer or shorter than its header says, and who dies then leaves
+    // it so: whoever opens it next carries them over again.
+    let is_carried_over = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    // Who dies soon after a store was made leaves its tables, and what follows from them, in the log alone.
+    let is_blank = number(SCHEMA_COOKIE) == 0 && is_carried_over;
     for (at, expected) in FIXED {
-        if &header[at..at + expected.len()] != expected {
+        let found = &header[at..at + expected.len()];
+        if found != expected && !(is_blank && OF_TABLES.contains(&at) && found == [0; 4]) {
             report.damage(
                 PLACE,
                 None,
@@ -47,7 +58,6 @@ pub(crate) fn header(file: &Path, log: &Path, report: &mut Report) {
     if header[RESERVED].iter().any(|byte| *byte != 0) {
         report.damage(PLACE, None, "bytes 72 to 91 of the header changed");
     }
-    let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     // Both are written by whoever changes the file.
     if number(24) != number(92) {
         report.damage(PLACE, None, "the two counts of its changes in the header differ");
@@ -60,9 +70,6 @@ pub(crate) fn header(file: &Path, log: &Path, report: &mut Report) {
     let page = u64::from(u16::from_be_bytes([header[16], header[17]]));
     let page = if page == 1 { 65_536 } else { page };
     let pages = u64::from(number(28));
-    // While pages are carried over from the log the file is longer or shorter than its header says, and who dies then leaves
-    // it so: whoever opens it next carries them over again.
-    let is_carried_over = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
     if pages * page != size && !is_carried_over {
         let what = format!("it has {size} bytes, but by its header {pages} pages of {page}");
         report.damage(PLACE, None, what);

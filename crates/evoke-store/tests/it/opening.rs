@@ -6,8 +6,10 @@ use std::path::Path;
 
 use evoke_core::store::Store;
 use evoke_core::testing::conformance::samples::{START, append};
-use evoke_store::{OpenError, OpenOptions, SqliteStore};
+use evoke_store::{OpenError, OpenOptions, SqliteStore, verify};
 use rusqlite::Connection;
+
+use super::sample;
 
 fn open(dir: &Path) -> Result<SqliteStore, OpenError> {
     SqliteStore::open(dir, OpenOptions::default())
@@ -130,4 +132,15 @@ fn unfinished_objects_of_a_former_process_are_removed() {
     fs::write(&left, "half").unwrap();
     drop(open(dir.path()).unwrap());
     assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn a_store_whose_server_died_as_soon_as_it_was_made_is_sound() {
+    let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(dir.path()).unwrap();
+    store.append(vec![append("a", 1, "f")], START).await.unwrap();
+    // Nothing is carried over from the log yet.
+    sample::copy(dir.path(), left.path());
+    assert_eq!(verify(left.path()).unwrap().findings, []);
+    store.close().await.unwrap();
 }

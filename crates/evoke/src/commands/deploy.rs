@@ -27,7 +27,11 @@ pub async fn run(args: &DeployArgs, format: Format) -> Result {
     let folder = app_folder::open(&args.dir)?;
     let client = context::client(&args.server, &folder)?;
     let app = app_folder::manifest(&folder)?.app;
-    let deployment = send(&client, app.as_str(), &folder, &bundle(&folder, format).await?, format).await?;
+    let mut query = Vec::new();
+    query.extend(args.canary.map(|canary| ("canary", canary.to_string())));
+    query.extend(args.no_watch.then(|| ("watch", "false".to_owned())));
+    let bundle = bundle(&folder, format).await?;
+    let deployment = send(&client, app.as_str(), (&folder, &bundle), &query, format).await?;
     if format.is_json() {
         output::json(&describe(&deployment, client.data_url()))?;
     } else {
@@ -37,6 +41,14 @@ pub async fn run(args: &DeployArgs, format: Format) -> Result {
             deployment.app,
             deployment.version
         ));
+        if let Some(weight) = &deployment.canary {
+            format.talk(format_args!(
+                "it has {weight} of the work; go on with `evoke canary show`, `set`, `promote` or `abort`"
+            ));
+        }
+        if let Some(until) = &deployment.watched_until {
+            format.talk(format_args!("it goes by itself if it fails too often until {until}"));
+        }
         show(&deployment, client.data_url())?;
     }
     Ok(Exit::Done)
@@ -54,12 +66,16 @@ pub async fn bundle(folder: &Path, format: Format) -> Result<Bundle> {
 pub async fn send(
     client: &Client,
     app: &str,
-    folder: &Path,
-    bundle: &Bundle,
+    (folder, bundle): (&Path, &Bundle),
+    query: &[(&str, String)],
     format: Format,
 ) -> Result<api::Deployment> {
+    let mut url = client.url(&["apps", app, "deployments"]);
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
     let request = client
-        .request(Method::POST, &["apps", app, "deployments"])
+        .at(Method::POST, url)
         .header(CONTENT_TYPE, "application/x-tar")
         .header(ACCEPT, STREAM)
         .body(bundle.tar.clone());

@@ -170,7 +170,10 @@ impl App<'_> {
             return Ok(None);
         }
         let name = app_folder::manifest(&self.folder)?.app;
-        let deployment = deploy::send(self.client, name.as_str(), &self.folder, &bundle, format).await?;
+        // Whoever saves a file wants to see what it does.
+        let unwatched = [("watch", "false".to_owned())];
+        let deployment =
+            deploy::send(self.client, name.as_str(), (&self.folder, &bundle), &unwatched, format).await?;
         self.running = Some(Running { digest: bundle.digest, version: deployment.version });
         Ok(Some(deployment))
     }

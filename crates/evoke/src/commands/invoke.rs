@@ -1,7 +1,7 @@
 //! `evoke invoke`: a direct call of one function, past all routes.
 
 use evoke_core::id::FunctionName;
-use evoke_gateway::api::{Later, RUN_HEADER};
+use evoke_gateway::api::{Later, RUN_HEADER, VERSION_HEADER};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -16,8 +16,15 @@ use crate::output::{self, Format, shown, words};
 /// Calls the function and prints its answer.
 pub async fn run(args: InvokeArgs, format: Format) -> Result {
     let (app, client) = context::app_and_client(&args.app)?;
-    let function = FunctionName::new(&args.function).map_err(|cause| Error::usage(cause.to_string()))?;
-    let request = request(&client, app.as_str(), function.as_str(), &args)?;
+    let (function, version) = match args.function.split_once('@') {
+        Some((function, version)) => (function, Some(version)),
+        None => (args.function.as_str(), None),
+    };
+    let function = FunctionName::new(function).map_err(|cause| Error::usage(cause.to_string()))?;
+    let mut request = request(&client, app.as_str(), function.as_str(), &args)?;
+    if let Some(version) = version {
+        request = request.header(VERSION_HEADER, version);
+    }
     if args.later {
         let answer = client.send(request.header("prefer", "respond-async")).await?;
         return accepted(client::read(answer).await?, format);

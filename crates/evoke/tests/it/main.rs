@@ -33,4 +33,5 @@ mod store;
 mod storm;
 mod subscriptions;
 mod tls;
+mod versions;
 mod wasm;

@@ -1,0 +1,7 @@
+const RELEASE = 'one';
+
+export default {
+  fetch() {
+    return Response.json({ release: RELEASE, percent: 19 });
+  },
+};
