@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AppName, FunctionName};
+use crate::manifest::Fate;
 use crate::record::Trigger;
 
 pub use hop::{CDN_LOOP, Hop};
@@ -49,6 +50,11 @@ pub enum Edge {
         /// Its type.
         #[serde(rename = "type")]
         ty: String,
+    },
+    /// The end of its work, of which the next is told.
+    Destination {
+        /// Which end.
+        fate: Fate,
     },
     /// The end of a wait.
     Wait {
@@ -105,6 +111,7 @@ impl Edge {
             Trigger::Http { .. } => Self::Http,
             Trigger::Call { .. } => Self::Call,
             Trigger::Event { ty, .. } => Self::Event { ty: ty.clone() },
+            Trigger::Destination { fate, .. } => Self::Destination { fate: *fate },
             Trigger::Wait { ty, .. } => Self::Wait { ty: ty.clone() },
         }
     }
@@ -116,6 +123,7 @@ impl fmt::Display for Edge {
             Self::Http => f.write_str("request"),
             Self::Call => f.write_str("call"),
             Self::Event { ty } => write!(f, "event {ty}"),
+            Self::Destination { fate } => f.write_str(fate.key()),
             Self::Wait { ty } => write!(f, "wait for {ty}"),
         }
     }

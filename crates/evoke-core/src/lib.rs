@@ -21,12 +21,14 @@
 //! assert_eq!(event.ty(), "purchase_complete");
 //! ```
 
+pub mod answer;
 pub mod archive;
 pub mod body;
 pub mod chain;
 pub mod cors;
 pub mod dead_letter;
 pub mod decorator;
+pub mod destination;
 pub mod egress;
 pub mod event;
 pub mod experiment;

@@ -9,6 +9,10 @@ use crate::chain::ChainLimits;
 pub struct Limits {
     /// Bytes of a request body, and of a response body that has to be held in memory.
     pub body_bytes: u64,
+    /// Bytes of the answer to an asynchronous call that are kept; of a longer one the beginning.
+    pub result_bytes: u64,
+    /// How long they are.
+    pub results_kept: Duration,
     /// Bytes of one CloudEvent in JSON format.
     pub event_bytes: u64,
     /// Events of one publish.
@@ -148,6 +152,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 6 << 20,
+            result_bytes: 1 << 20,
+            results_kept: Duration::from_secs(24 * 60 * 60),
             event_bytes: 1 << 20,
             publish_events: 1_000,
             fan_out: 1_000,

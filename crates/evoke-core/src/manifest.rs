@@ -6,6 +6,7 @@
 mod admission;
 pub mod bounds;
 mod chains;
+mod destination;
 mod literal;
 mod problem;
 pub mod raw;
@@ -43,6 +44,7 @@ use crate::webhook::{Mapping, Scheme};
 
 pub use admission::{Admission, OnDisconnect, Rate, Share};
 pub use chains::{ChainBounds, Chains, Loops};
+pub use destination::{Destination, Destinations, Fate};
 pub(crate) use problem::did_you_mean;
 pub use problem::{ManifestErrors, Problem, Span};
 pub use resolve::parse;
@@ -211,6 +213,9 @@ pub struct Function {
     pub on: Vec<Subscription>,
     /// Retry policy of asynchronous calls.
     pub retry: RetryPolicy,
+    /// Who is told how its asynchronous calls ended.
+    #[serde(default, skip_serializing_if = "Destinations::is_none")]
+    pub destinations: Destinations,
     /// Where its events are sent to, for a hook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<Hook>,
@@ -341,6 +346,9 @@ pub struct Subscription {
     /// The first event it gets, when it is new.
     #[serde(default, skip_serializing_if = "Start::is_now")]
     pub from: Start,
+    /// Who is told how deliveries ended.
+    #[serde(default, skip_serializing_if = "Destinations::is_none")]
+    pub destinations: Destinations,
 }
 
 /// How many events make a call, and how long the first of them may wait for the others.

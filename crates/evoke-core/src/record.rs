@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::{Chain, Edge, Link};
 use crate::event::EventRef;
 use crate::id::{AppName, Correlation, FunctionName, ReplayId, RevisionId, RunId, SubscriptionName, WaitId};
+use crate::manifest::Fate;
 use crate::outcome::Outcome;
 use crate::time::Timestamp;
 
@@ -92,6 +93,18 @@ pub enum Trigger {
     Call {
         /// The calling function.
         by: FunctionName,
+    },
+    /// Work of another run that has ended, of which it is the destination.
+    Destination {
+        /// The event that tells of it.
+        event: EventRef,
+        /// Its type.
+        #[serde(rename = "type")]
+        ty: String,
+        /// The function that did the work.
+        by: FunctionName,
+        /// How that ended.
+        fate: Fate,
     },
     /// The end of a wait: the event came, or its time was over.
     Wait {

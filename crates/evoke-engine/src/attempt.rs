@@ -9,6 +9,7 @@ mod record;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use evoke_core::answer::Answer;
 use evoke_core::chain::{CDN_LOOP, Edge, Hop, Link};
 use evoke_core::event::Event;
 use evoke_core::id::RunId;
@@ -91,6 +92,8 @@ pub(crate) struct Executed {
     pub effects: Effects,
     /// Of a batch: the ids of the events its handler named as failed.
     pub failed: Vec<String>,
+    /// The answer to a request from a queue, as far as it is kept.
+    pub answer: Option<Answer>,
     /// Who is still to be told, when a state conflict was all that kept the attempt from an answer.
     pub unanswered: Option<Caller>,
     /// It called another function.
@@ -166,6 +169,8 @@ impl Attempt {
             caller,
             beside: FuturesUnordered::new(),
             whole: None,
+            keeping: None,
+            answer: None,
             status: None,
             refused: None,
             unknown: false,
@@ -254,10 +259,14 @@ struct Execution {
     attempt: Attempt,
     /// Who waits for the answer to a request. Nobody, for what comes from a queue.
     caller: Option<Caller>,
-    /// Calls to other functions, and the reading of a response that nobody wants.
+    /// Calls to other functions.
     beside: FuturesUnordered<BoxFuture<'static, ()>>,
     /// A response on its way into memory, for a caller who gets it as a whole.
     whole: Option<BoxFuture<'static, Whole>>,
+    /// A response that nobody waits for, on its way into memory as far as it is kept.
+    keeping: Option<BoxFuture<'static, Option<Answer>>>,
+    /// It, when it is there.
+    answer: Option<Answer>,
     /// Status of the response.
     status: Option<u16>,
     /// Why the attempt fails, whatever its handler says.
@@ -284,6 +293,7 @@ impl Execution {
                     Some(report) = reports.recv() => self.take(report).await,
                     Some(()) = self.beside.next(), if !self.beside.is_empty() => {}
                     whole = answer::arrived(&mut self.whole) => self.answer_whole(whole).await,
+                    answer = answer::arrived(&mut self.keeping) => self.answer = answer,
                     ended = &mut running => break ended,
                 }
             }
@@ -298,6 +308,9 @@ impl Execution {
             let whole = whole.await;
             self.answer_whole(whole).await;
         }
+        if let Some(keeping) = self.keeping.take() {
+            self.answer = keeping.await;
+        }
         // Calls to other functions that are still under way are cancelled: their caller has ended.
         self.beside.clear();
         self.attempt.tell_dropped_lines();
@@ -306,7 +319,8 @@ impl Execution {
         let record = self.record(outcome);
         let unanswered = self.caller.filter(|caller| !caller.is_answered());
         let Attempt { effects, called, .. } = self.attempt;
-        Executed { record, effects, failed: self.failed, unanswered, called, unknown: self.unknown }
+        let (failed, answer, unknown) = (self.failed, self.answer, self.unknown);
+        Executed { record, effects, failed, answer, unanswered, called, unknown }
     }
 
     fn call(&self, input: Input, up: mpsc::Sender<Report>) -> Call {

@@ -8,18 +8,20 @@
 
 use std::time::Duration;
 
+use evoke_core::destination::Ended;
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId, SubscriptionName};
+use evoke_core::manifest::Fate;
 use evoke_core::outcome::FailureCode;
 use evoke_core::record::{LogRecord, LogStream, RunRecord, RunState};
-use evoke_core::store::{Appended, Cancellation, Queue, RunQuery, StoreError};
+use evoke_core::store::{Append, Appended, Cancellation, Queue, RunQuery, StoreError};
 use evoke_core::time::Timestamp;
 
-use crate::Engine;
 use crate::choose::{Bounds, choose};
 use crate::endings::{find, is_pending};
 use crate::engine::Inner;
 use crate::ingest::queues_of;
 use crate::under_way::Stop;
+use crate::{Engine, destination};
 
 /// How long a sync call that is being ended is waited for.
 const ENDING: Duration = Duration::from_secs(10);
@@ -199,9 +201,16 @@ async fn take_out(
     inner: &Inner,
     run: &RunRecord,
     reason: &str,
-    _order: &CancelOrder,
+    order: &CancelOrder,
 ) -> Result<bool, StoreError> {
-    let appends = Vec::new();
+    let accepting = inner.accepting().await;
+    let mut told = run.clone();
+    let since = told.attempts.last().map_or(0, |attempt| attempt.number);
+    let open = (run.state == RunState::Running).then(|| (since + 1, inner.now()));
+    told.cancel(reason, open, true, inner.now());
+    let ended = Ended { run: &told, fate: Fate::Failure, input: None, answer: None, at: inner.now() };
+    let appends: Vec<Append> =
+        (!order.silent).then(|| destination::tell(inner, &accepting, &ended)).flatten().into_iter().collect();
     let mut queues = queues_of(&appends);
     // The next of its key can be had now.
     queues.extend(run.key.is_some().then(|| Queue::of(run)));

@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evoke_core::answer::Answer;
 use evoke_core::body::Body;
 use evoke_core::event::{Attribute, Event, REPLAY};
 use evoke_core::manifest::Subscription;
@@ -88,7 +89,7 @@ fn stopped(inner: &Arc<Inner>, app: &App, target: &Target, leased: &Leased) -> O
 
 /// Gives back what was leased and cannot be attempted now.
 pub(crate) async fn release(inner: &Inner, leased: &Leased) {
-    let end = End { leased, record: None, verdict: Verdict::Release };
+    let end = End { leased, record: None, verdict: Verdict::Release, answer: None };
     let accepting = inner.accepting().await;
     if let Err(error) = conclude(inner, &accepting, vec![end], (Vec::new(), Vec::new()), inner.now()).await {
         unsettled(leased, &error);
@@ -104,7 +105,7 @@ fn terms(current: &Target, target: &Target, leased: &[Leased]) -> (RetryPolicy, 
             (Some(name), _) => current.subscription(name),
             // From before subscriptions had queues of their own.
             (None, Trigger::Event { subscription, .. }) => settings.on.get(*subscription as usize),
-            (None, Trigger::Http { .. } | Trigger::Call { .. } | Trigger::Wait { .. }) => None,
+            (None, _) => None,
         }
     });
     match subscription {
@@ -229,12 +230,13 @@ impl Delivery<'_> {
 
     /// Ends the attempt in the store. `true` when its state changed under it and it has to be made again.
     async fn settle(&self, attempted: Attempted, may_repeat: bool) -> bool {
-        let Attempted { executed: Executed { mut record, mut effects, failed, .. }, children } = attempted;
+        let Attempted { executed, children } = attempted;
+        let Executed { mut record, mut effects, failed, answer, .. } = executed;
         let inner = self.inner;
         let (mut writes, mut events) = effects.take();
         loop {
             let now = inner.now();
-            let ends = self.ends(&record, &failed);
+            let ends = self.ends(&record, &failed, answer.as_ref());
             if !ends.iter().any(|end| end.verdict == Verdict::Complete) {
                 (writes, events) = (Vec::new(), Vec::new());
             }
@@ -264,7 +266,12 @@ impl Delivery<'_> {
     }
 
     /// What becomes of each. Those that `failed` names failed, although the attempt did not.
-    fn ends(&self, record: &AttemptRecord, failed: &[String]) -> Vec<End<'_>> {
+    fn ends<'s>(
+        &'s self,
+        record: &AttemptRecord,
+        failed: &[String],
+        answer: Option<&'s Answer>,
+    ) -> Vec<End<'s>> {
         let inner = self.inner;
         let end = |leased: &'_ Leased| {
             let mut record = AttemptRecord { number: leased.attempt, ..record.clone() };
@@ -281,14 +288,15 @@ impl Delivery<'_> {
         };
         let ends = self.leased.iter().map(|leased| {
             let (record, verdict) = end(leased);
-            End { leased, record: Some(record), verdict }
+            let answer = answer.filter(|_| matches!(leased.input, StoredInput::Request(_)));
+            End { leased, record: Some(record), verdict, answer }
         });
         ends.collect()
     }
 
     /// Settles what the handler was not called with this time; `record` says why.
     async fn settle_unattempted(&self, record: &AttemptRecord) {
-        let ends = self.ends(record, &[]);
+        let ends = self.ends(record, &[], None);
         let accepting = self.inner.accepting().await;
         let none = (Vec::new(), Vec::new());
         if let Err(error) = conclude(self.inner, &accepting, ends, none, self.inner.now()).await {
@@ -304,7 +312,7 @@ async fn settle_one(inner: &Inner, leased: &Leased, record: Option<AttemptRecord
         Some(record) => inner.decide(leased, &record.outcome, policy),
         None => decide(&Outcome::Lost, policy, leased.attempt - 1, 0.0, now),
     };
-    let end = End { leased, record, verdict };
+    let end = End { leased, record, verdict, answer: None };
     let accepting = inner.accepting().await;
     if let Err(error) = conclude(inner, &accepting, vec![end], (Vec::new(), Vec::new()), now).await {
         unsettled(leased, &error);

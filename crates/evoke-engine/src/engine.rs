@@ -300,6 +300,11 @@ impl Engine {
         self.0.hall.saturated()
     }
 
+    /// So long, or up to half as long again: what those are told who may come back then, so that not all do at once.
+    pub fn spread(&self, pause: Duration) -> Duration {
+        pause.mul_f64(1.0 + 0.5 * self.0.random())
+    }
+
     /// Whether new work is accepted.
     pub fn is_ready(&self) -> bool {
         !self.0.stopping.is_cancelled()

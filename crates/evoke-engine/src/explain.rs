@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use evoke_core::event::Event;
 use evoke_core::filter::{Cause, Filtered};
 use evoke_core::id::{AppName, FunctionName, RunId, SubscriptionName};
-use evoke_core::manifest::{Manifest, Subscription};
+use evoke_core::manifest::{self, Manifest, Subscription};
 use evoke_core::record::{RunRecord, Trigger};
 use evoke_core::store::{EventQuery, Queue, RunQuery, StoreError, StoredEvent};
 use evoke_core::time::Timestamp;
@@ -195,7 +195,11 @@ impl Engine {
                 },
                 None => Then::Unknown,
             };
-            let now = now(find(&current.manifest, &function, &name), event);
+            let now = match find(&current.manifest, &function, &name) {
+                // It was told as the destination of other work; that is no subscription.
+                None if is_destination(&name) => Now::Takes,
+                on => now(on, event),
+            };
             let subscription = Some(name.clone());
             let queue = Queue { app: app.clone(), function: function.clone(), subscription };
             let behind = catching_up.get(&queue).filter(|_| deliveries.is_empty() && now == Now::Takes);
@@ -234,6 +238,11 @@ pub(crate) fn find<'m>(
     name: &SubscriptionName,
 ) -> Option<&'m Subscription> {
     manifest.functions.get(function)?.on.iter().find(|on| on.name() == *name)
+}
+
+/// Whether deliveries of this name are those of a destination.
+fn is_destination(name: &SubscriptionName) -> bool {
+    [manifest::Fate::Success, manifest::Fate::Failure].iter().any(|fate| fate.key() == name.as_str())
 }
 
 fn then(on: Option<&Subscription>, event: &Event) -> Then {

@@ -48,7 +48,7 @@ pub use log::{LogLine, LogList};
 pub use problem::{EndedBy, Limit, Problem, ProblemItem};
 pub use removal::{AppInventory, AppRemoved};
 pub use replay::{Replay, ReplayEvent, ReplayList, ReplayOrder, ReplayPoint, ReplayPreview};
-pub use run::{Attempt, Run, RunList, Trigger};
+pub use run::{Attempt, Run, RunList, RunResult, Trigger};
 pub use schedule::{Schedule, ScheduleList};
 pub use secret::{Secret, SecretList};
 pub use subscription::{

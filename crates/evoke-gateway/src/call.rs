@@ -19,11 +19,10 @@ use crate::api::{Later, PROBLEM_HEADER, RUN_HEADER};
 use crate::body::{Answer, Pump, intake, whole};
 use crate::client::Client;
 use crate::gateway::{Peer, Shared};
-use crate::headers::{RESPOND_ASYNC, idempotency_key, strip, take_respond_async};
+use crate::headers::{PREFERENCE_APPLIED, RESPOND_ASYNC, idempotency_key, strip, take_respond_async};
 use crate::problem::{BODY_BYTES, Failures, Refusal, kind};
 
 const REPLAYED: &str = "evoke-replayed";
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Which function a request is for, and how the function sees it.
 #[derive(Debug)]

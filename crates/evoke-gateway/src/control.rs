@@ -8,6 +8,7 @@ mod cancel;
 mod dead_letters;
 mod deploy;
 mod document;
+mod ended;
 mod events;
 mod extract;
 mod guard;
@@ -90,6 +91,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(runs::list))
         .routes(routes!(runs::get))
         .routes(routes!(runs::tree))
+        .routes(routes!(ended::result))
         .routes(routes!(cancel::one))
         .routes(routes!(cancel::several))
         .routes(routes!(logs::list))

@@ -27,6 +27,7 @@ use crate::pace::Pace;
 use crate::problem::{Refusal, kind};
 use crate::report::Rates;
 use crate::tls::{Certificates, Renewal};
+use crate::turnover::{Stay, Turnover};
 
 /// What a gateway is made of; [`Gateway::serve`](crate::Gateway::serve) runs it.
 pub struct Gateway {
@@ -93,6 +94,8 @@ pub struct Bounds {
     pub checks: usize,
     /// Bytes that copies of requests for experiments may hold, with the answers that are compared; what is over it is not copied.
     pub copied_bytes: u64,
+    /// Requests that wait for the end of a run.
+    pub run_waiters: usize,
     /// WebSockets that pass through to upstreams.
     pub tunnels: usize,
     /// Followers of logs.
@@ -120,6 +123,7 @@ impl Default for Bounds {
             cached_bytes: 512 << 20,
             checks: 2,
             copied_bytes: 128 << 20,
+            run_waiters: 1_000,
             tunnels: 1_024,
             followers: 64,
             deployments: 2,
@@ -149,6 +153,7 @@ pub(crate) struct Shared {
     /// Fires when the gateway is told to stop: streams without an end of their own end then.
     pub stop: CancellationToken,
     pub followers: Arc<Semaphore>,
+    pub waiters: Semaphore,
     pub deployments: Arc<Semaphore>,
     pub rates: Rates,
     /// The rates of decorators.
@@ -164,7 +169,18 @@ pub(crate) struct Shared {
     pub copyists: Copyists,
     /// KiB that copies of requests may hold.
     pub copied_kib: Arc<Semaphore>,
+    /// How long requests are being answered.
+    pub request_turnover: Turnover,
+    /// How long those wait that wait for the end of a run.
+    pub waiter_turnover: Turnover,
     held_kib: Semaphore,
+    held_turnover: Turnover,
+}
+
+/// Room for a body that is held whole, until it is dropped.
+pub(crate) struct Held<'s> {
+    _room: SemaphorePermit<'s>,
+    _stay: Stay<'s>,
 }
 
 impl Shared {
@@ -186,6 +202,7 @@ impl Shared {
             proxies: front.proxies,
             stop,
             followers: Arc::new(Semaphore::new(bounds.followers)),
+            waiters: Semaphore::new(bounds.run_waiters),
             deployments: Arc::new(Semaphore::new(bounds.deployments)),
             rates: Rates::default(),
             limiters: Keep::default(),
@@ -197,6 +214,9 @@ impl Shared {
             copyists: Copyists::default(),
             copied_kib: Arc::new(Semaphore::new(kib(bounds.copied_bytes))),
             held_kib: Semaphore::new(kib(bounds.held_bytes)),
+            request_turnover: Turnover::default(),
+            waiter_turnover: Turnover::default(),
+            held_turnover: Turnover::default(),
             bounds,
         }
     }
@@ -207,16 +227,24 @@ impl Shared {
     }
 
     /// Room for a body that will be held whole: as much as it declares, or else as much as it may have.
-    pub fn hold(&self, body: &HttpBody, limit_bytes: u64) -> Result<SemaphorePermit<'_>, Refusal> {
+    pub fn hold(&self, body: &HttpBody, limit_bytes: u64) -> Result<Held<'_>, Refusal> {
         let bytes = body.size_hint().upper().unwrap_or(limit_bytes).min(limit_bytes);
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        self.held_kib.try_acquire_many(kib).map_err(|_| {
+        let room = self.held_kib.try_acquire_many(kib).map_err(|_| {
             let limit = self.bounds.held_bytes;
             let detail = format!("bodies that have to be whole already fill the {limit} bytes they may");
-            Refusal::new(kind::OVERLOADED, detail)
-                .limit("held_bytes", limit)
-                .retry_after(Duration::from_secs(1))
-        })
+            Refusal::new(kind::OVERLOADED, detail).limit("held_bytes", limit).retry_after(self.again(
+                &self.held_turnover,
+                u64::from(kib) << 10,
+                limit,
+            ))
+        })?;
+        Ok(Held { _room: room, _stay: self.held_turnover.stay() })
+    }
+
+    /// When whoever is refused `wanted` of `limit` may come again.
+    pub fn again(&self, turnover: &Turnover, wanted: u64, limit: u64) -> Duration {
+        self.engine.spread(turnover.again(wanted, limit))
     }
 
     /// The app, or a problem that names what it could have been.

@@ -33,6 +33,7 @@ mod report;
 mod serve;
 pub mod tls;
 mod tunnel;
+mod turnover;
 mod upstream;
 mod vet;
 mod wire;

@@ -235,8 +235,11 @@ impl Listener {
             let limit = self.shared.bounds.requests as u64;
             let detail = format!("{limit} requests are being answered, and there is no place for another");
             let refusal = Refusal::new(kind::OVERLOADED, detail).limit("requests", limit);
-            return refusal.retry_after(Duration::from_secs(1)).into_response();
+            let again = self.shared.again(&self.shared.request_turnover, 1, limit);
+            return refusal.retry_after(again).into_response();
         };
+        let shared = self.shared.clone();
+        let _stay = shared.request_turnover.stay();
         let limit = self.shared.engine.limits().headers;
         if request.headers().len() > limit {
             let detail = format!("the request has more than {limit} header fields");

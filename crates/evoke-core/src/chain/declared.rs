@@ -1,5 +1,5 @@
-//! What goes round by the manifest alone: a function emits what another one is subscribed to, or says that it calls it, and
-//! so on back to the first.
+//! What goes round by the manifest alone: a function emits what another one is subscribed to, says that it calls it, or has it
+//! told how its work ended, and so on back to the first.
 //!
 //! Filters are not looked at, so what is found may never happen, and a function that calls without saying so is not found:
 //! it is a hint at deploy, and what really goes round is stopped while it does ([`super::judge`]).
@@ -10,7 +10,7 @@ use std::ops::Bound;
 
 use crate::id::FunctionName;
 use crate::lifecycle;
-use crate::manifest::{Manifest, TypePattern};
+use crate::manifest::{Destination, Fate, Manifest, TypePattern};
 
 /// The most circles that are told.
 pub const CYCLES_MAX: usize = 10;
@@ -26,6 +26,8 @@ pub enum Way {
     Emits(TypePattern),
     /// It says that it calls it.
     Calls,
+    /// Its end is told to the other, directly or by an event of this type.
+    Tells(Fate, Option<String>),
 }
 
 /// The circles of a manifest: for each group of functions that can all reach one another a shortest one, at most
@@ -57,6 +59,8 @@ impl fmt::Display for Cycle {
             match way {
                 Way::Emits(pattern) => write!(f, "{name} —{}→ ", pattern.0)?,
                 Way::Calls => write!(f, "{name} —call→ ")?,
+                Way::Tells(fate, None) => write!(f, "{name} —{}→ ", fate.key())?,
+                Way::Tells(fate, Some(ty)) => write!(f, "{name} —{} {ty}→ ", fate.key())?,
             }
         }
         self.0.first().map_or(Ok(()), |(first, _)| write!(f, "{first}"))
@@ -79,6 +83,21 @@ impl<'m> Graph<'m> {
             for pattern in &function.emits {
                 for other in subscribers.of_pattern(pattern) {
                     ways.entry(other).or_insert_with(|| Way::Emits(pattern.clone()));
+                }
+            }
+            let of_deliveries = function.on.iter().flat_map(|on| on.destinations.each());
+            for (fate, destination) in function.destinations.each().chain(of_deliveries) {
+                match destination {
+                    Destination::Event(ty) => {
+                        for other in subscribers.of_pattern(&TypePattern(ty.clone())) {
+                            ways.entry(other).or_insert_with(|| Way::Tells(fate, Some(ty.clone())));
+                        }
+                    }
+                    Destination::Function(told) | Destination::Hook(told) => {
+                        if let Some((told, _)) = manifest.functions.get_key_value(told) {
+                            ways.entry(told).or_insert(Way::Tells(fate, None));
+                        }
+                    }
                 }
             }
             (name, ways)
@@ -206,6 +225,18 @@ mod tests {
             function("wide", "w.a.*", "w.*", ""),
         ];
         let expected = ["a —order.*→ b —call→ c —paid→ a", "selfish —tick.x→ selfish", "wide —w.a.*→ wide"];
+        assert_eq!(told(&app.concat()), expected);
+    }
+
+    #[test]
+    fn destinations_make_circles_of_functions_and_of_events() {
+        let app = [
+            function("a", "", "", "") + "on_success = { function = \"b\" }\n",
+            function("b", "", "", "") + "on_failure = { event = \"b.failed\" }\n",
+            function("c", "", "b.failed on_success", "") + "on_failure = { function = \"a\" }\n",
+            function("d", "", "", "") + "on_failure = { function = \"d\" }\n",
+        ];
+        let expected = ["a —on_success→ b —on_failure b.failed→ c —on_failure→ a", "d —on_failure→ d"];
         assert_eq!(told(&app.concat()), expected);
     }
 

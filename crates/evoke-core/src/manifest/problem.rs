@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Problems reported of one file; further ones are left out.
 const PROBLEMS_MAX: usize = 50;
 /// Names a help lists; no table has more keys.
-const KNOWN_MAX: usize = 24;
+const KNOWN_MAX: usize = 40;
 /// Characters of a message or help; they quote the file, which may have a line of a megabyte.
 const SENTENCE_CHARS_MAX: usize = 400;
 

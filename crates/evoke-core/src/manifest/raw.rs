@@ -262,6 +262,25 @@ pub struct Function {
     pub on: Vec<Subscription>,
     /// How asynchronous calls are tried again, and events too where their `on` entry does not say otherwise.
     pub retry: Option<Retry>,
+    /// Who is told of asynchronous calls that were completed.
+    pub on_success: Option<Destination>,
+    /// Who is told of asynchronous calls that were given up or cancelled.
+    pub on_failure: Option<Destination>,
+}
+
+/// Who is told how asynchronous work ended: one of these.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, extend("anyOf" = [{"required": ["event"]}, {"required": ["function"]}, {"required": ["hook"]}]))]
+pub struct Destination {
+    /// Whoever is subscribed to events of this type. It need not be in emits.
+    #[schemars(extend("examples" = ["report.ready"]))]
+    pub event: Option<At<String>>,
+    /// This function of the app, as an event.
+    #[schemars(regex(pattern = NAME_PATTERN), extend("examples" = ["apologise"]))]
+    pub function: Option<At<String>>,
+    /// The endpoint of this hook of the app.
+    #[schemars(regex(pattern = NAME_PATTERN), extend("examples" = ["partner"]))]
+    pub hook: Option<At<String>>,
 }
 
 /// Events that start the function, and how their delivery is tried.
@@ -301,6 +320,10 @@ pub struct Subscription {
     /// before are delivered first.
     #[schemars(extend("default" = "now", "examples" = ["beginning", "7d", "2026-11-21T00:00:00Z"]))]
     pub from: Option<At<String>>,
+    /// Who is told of deliveries that were completed. Those of the function are for its asynchronous calls.
+    pub on_success: Option<Destination>,
+    /// Who is told of deliveries that were given up or cancelled.
+    pub on_failure: Option<Destination>,
 }
 
 /// How many events make a call, and how long it waits for them.
@@ -568,8 +591,8 @@ pub struct Hook {
     pub concurrency: Option<At<i64>>,
     /// How deliveries are tried again. By itself 10 attempts with the pauses of Standard Webhooks, over three days.
     pub retry: Option<Retry>,
-    /// The events that are sent.
-    #[schemars(required, with = "Option<Vec<Subscription>>", extend("minItems" = 1))]
+    /// The events that are sent. At least one, unless the hook is a destination.
+    #[schemars(with = "Option<Vec<Subscription>>")]
     pub on: Vec<Subscription>,
 }
 
@@ -722,6 +745,8 @@ impl Function {
                 Subscription::read,
             ),
             retry: table.table("retry", &retry, Retry::read),
+            on_success: Destination::of(&mut table, "on_success"),
+            on_failure: Destination::of(&mut table, "on_failure"),
         };
         table.finish(LATER_FUNCTION);
         function
@@ -743,9 +768,33 @@ impl Subscription {
             order: table.text("order", r#""subject""#),
             batch: table.table("batch", &batch, Batch::read),
             from: table.text("from", r#""beginning""#),
+            on_success: Destination::of(&mut table, "on_success"),
+            on_failure: Destination::of(&mut table, "on_failure"),
         };
         table.finish(LATER_ON);
         subscription
+    }
+}
+
+impl Destination {
+    fn of(table: &mut Table<'_, '_, '_>, key: &'static str) -> Option<Self> {
+        let place = format!("{}: {key}", table.place);
+        table.table(key, &place, Self::read)
+    }
+
+    fn read(mut table: Table<'_, '_, '_>) -> Self {
+        let destination = Self {
+            event: table.text("event", r#""report.ready""#),
+            function: table.text("function", r#""apologise""#),
+            hook: table.text("hook", r#""partner""#),
+        };
+        let given = [&destination.event, &destination.function, &destination.hook];
+        // A misspelt key is one problem, not two.
+        if given.iter().all(|one| one.is_none()) && table.is_read() {
+            table.require("event", r#"write { event = "…" }, { function = "…" } or { hook = "…" }"#);
+        }
+        table.finish(&[]);
+        destination
     }
 }
 
@@ -888,12 +937,7 @@ impl Hook {
             timeout: table.text("timeout", r#""20s""#),
             concurrency: table.number("concurrency", "10"),
             retry: table.table("retry", &retry, Retry::read),
-            on: table.required_tables(
-                "on",
-                &header,
-                |hook, nth| format!("{hook}: on {nth}"),
-                Subscription::read,
-            ),
+            on: table.tables("on", &header, |hook, nth| format!("{hook}: on {nth}"), Subscription::read),
         };
         table.finish(&[]);
         hook

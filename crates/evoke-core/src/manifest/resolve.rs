@@ -7,6 +7,7 @@ mod built_in;
 mod chains;
 mod cors;
 mod decorator;
+mod destination;
 mod egress;
 mod experiment;
 mod function;
@@ -91,6 +92,7 @@ impl Resolver<'_, '_> {
             }
         }
         self.hooks(&file.hooks, &mut functions, &file.functions);
+        self.all_destinations(file, &mut functions);
         let decorators = self.built_ins(&file.decorators, &declared);
         let standing: Vec<&str> =
             declared.iter().copied().chain(decorators.keys().map(FunctionName::as_str)).collect();

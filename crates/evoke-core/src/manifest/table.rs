@@ -268,18 +268,6 @@ impl<'t, 'p, 'i> Table<'t, 'p, 'i> {
         tables
     }
 
-    /// An array of tables that must be there.
-    pub fn required_tables<T>(
-        &mut self,
-        key: &'static str,
-        header: &str,
-        place: impl Fn(&str, usize) -> String,
-        read: impl Fn(Table<'_, 'p, 'i>) -> T,
-    ) -> Vec<T> {
-        self.require(key, format!("start each with the line [[{header}]]"));
-        self.tables(key, header, place, read)
-    }
-
     /// Reports what is missing, and every key nobody asked for. `later` are keys that are to come in a later version.
     pub fn finish(mut self, later: &[&str]) {
         for (key, _) in std::mem::take(&mut self.entries) {
@@ -314,6 +302,11 @@ impl<'t, 'p, 'i> Table<'t, 'p, 'i> {
         if !self.entries.contains_key(key) {
             self.missing.push((key, help));
         }
+    }
+
+    /// Whether nobody has left a key unread.
+    pub fn is_read(&self) -> bool {
+        self.entries.is_empty()
     }
 
     fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {

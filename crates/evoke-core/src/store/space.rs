@@ -38,6 +38,10 @@ impl Space {
     pub fn answers() -> Self {
         Self("sys/answers".to_owned())
     }
+    /// Answers to calls that nobody waited for, by `app/run`.
+    pub fn results() -> Self {
+        Self("sys/results".to_owned())
+    }
     /// A back end's own: who waits behind whom, where it keeps that among the entries.
     pub fn order() -> Self {
         Self("sys/order".to_owned())

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Execution;
 use crate::engine::Inner;
-use crate::{ingest, later};
+use crate::{ingest, later, result};
 
 /// Chunks of a response between the instance's channel and the caller's.
 const CHUNKS: usize = 1;
@@ -75,7 +75,7 @@ impl Execution {
     pub(super) async fn take_response(&mut self, mut response: Response) {
         self.status = Some(response.status.as_u16());
         match &self.caller {
-            None => self.beside.push(Box::pin(read_to_end(response.body))),
+            None => self.keeping = Some(result::read(response, &self.attempt.inner.limits)),
             Some(caller) if caller.remember.is_some() => {
                 let limit = self.attempt.inner.limits.body_bytes;
                 self.whole = Some(Box::pin(async move {
@@ -241,15 +241,11 @@ async fn hand_over(
 }
 
 /// The response that is on its way into memory, when it is there; never, when none is.
-pub(super) async fn arrived(whole: &mut Option<BoxFuture<'static, Whole>>) -> Whole {
-    let Some(arriving) = whole else { return std::future::pending().await };
+pub(super) async fn arrived<T>(on_its_way: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(arriving) = on_its_way else { return std::future::pending().await };
     let arrived = arriving.await;
-    *whole = None;
+    *on_its_way = None;
     arrived
-}
-
-async fn read_to_end(mut body: Body) {
-    while let Some(Ok(_)) = body.chunk().await {}
 }
 
 /// Whether the function's own state changed under it, rather than the answer kept for its key.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use evoke_core::answer::Answer;
+use evoke_core::destination::Ended;
 use evoke_core::id::RunId;
+use evoke_core::manifest::Fate;
 use evoke_core::record::AttemptRecord;
 use evoke_core::store::{
     Append, Conclusion, Leased, Queue, SettleError, Settled, Settlement, StoreError, Verdict, Write,
@@ -11,7 +14,7 @@ use evoke_core::time::Timestamp;
 
 use crate::engine::Inner;
 use crate::live::Accepting;
-use crate::{ingest, later, lifecycle};
+use crate::{destination, ingest, later, lifecycle, result};
 
 /// Pauses before a settlement that the store did not take is tried again, far shorter together than a lease. When that
 /// did not help either, the lease runs out and the attempt is made again.
@@ -23,6 +26,8 @@ pub(super) struct End<'a> {
     /// The attempt, unless the store has noted it already or there was none.
     pub record: Option<AttemptRecord>,
     pub verdict: Verdict,
+    /// What the function answered, to a request.
+    pub answer: Option<&'a Answer>,
 }
 
 /// Carries the verdicts out, and has the queues looked at to which that adds. Effects go with one that is complete.
@@ -30,7 +35,7 @@ pub(super) async fn conclude(
     inner: &Inner,
     accepting: &Accepting<'_>,
     mut ends: Vec<End<'_>>,
-    (writes, mut appends): (Vec<Write>, Vec<Append>),
+    (mut writes, mut appends): (Vec<Write>, Vec<Append>),
     now: Timestamp,
 ) -> Result<(), SettleError> {
     // The seam has effects with completion only, and events with dead letters; of a batch they go with the first that is.
@@ -39,6 +44,9 @@ pub(super) async fn conclude(
     let first = complete.or_else(|| ends.iter().position(is_dead)).unwrap_or(0);
     ends.swap(0, first);
     appends.extend(ends.iter().filter_map(|end| end.dead_letter(inner, accepting, now)));
+    appends.extend(ends.iter().filter_map(|end| end.destination(inner, accepting, now)));
+    let until = now.after(inner.limits.results_kept);
+    writes.extend(ends.iter().filter_map(|end| end.kept(until)));
     let mut queues = ingest::queues_of(&appends);
     let mut again = Vec::new();
     for end in &ends {
@@ -82,6 +90,25 @@ impl End<'_> {
         let mut run = self.leased.run.clone();
         run.attempts.extend(self.record.clone());
         lifecycle::dead_letter(inner, &run, reason, now)?.append(inner, accepting)
+    }
+
+    /// What tells a destination of it, if it is over and somebody is to be told.
+    fn destination(&self, inner: &Inner, accepting: &Accepting<'_>, now: Timestamp) -> Option<Append> {
+        let fate = match (&self.verdict, &self.record) {
+            (Verdict::Complete, Some(record)) if record.outcome.is_completed() => Fate::Success,
+            (Verdict::DeadLetter { .. }, _) => Fate::Failure,
+            _ => return None,
+        };
+        let mut run = self.leased.run.clone();
+        run.attempts.extend(self.record.clone());
+        let (input, answer) = (Some(&self.leased.input), self.answer);
+        destination::tell(inner, accepting, &Ended { run: &run, fate, input, answer, at: now })
+    }
+
+    /// Keeps what the function answered, if that was the end of it.
+    fn kept(&self, until: Timestamp) -> Option<Write> {
+        let complete = self.verdict == Verdict::Complete;
+        self.answer.filter(|_| complete).map(|answer| result::keep(&self.leased.run, answer, until))
     }
 
     fn conclusion(self) -> Conclusion {

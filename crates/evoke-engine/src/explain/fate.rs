@@ -129,8 +129,11 @@ pub(super) async fn deliveries(
 
 /// The subscription a run is a delivery of, where that was before records said so.
 fn name_in(manifest: &Manifest, record: &RunRecord) -> SubscriptionName {
-    let Trigger::Event { ty, subscription, .. } = &record.trigger else {
-        return SubscriptionName::from_text("");
+    let (ty, subscription) = match &record.trigger {
+        Trigger::Event { ty, subscription, .. } => (ty, subscription),
+        // It was told of the end of other work, which no subscription of its own says.
+        Trigger::Destination { fate, .. } => return SubscriptionName::from_text(fate.key()),
+        _ => return SubscriptionName::from_text(""),
     };
     let function = manifest.functions.get(&record.function);
     let on = function.and_then(|function| function.on.get(*subscription as usize));

@@ -80,6 +80,7 @@ async fn take_away(inner: &Inner, document: &Document) -> Result<(), StoreError>
         Space::hooks(),
         Space::promotions(),
         Space::answers(),
+        Space::results(),
         Space::secrets(),
         Space::revisions(),
         Space::deployments(),

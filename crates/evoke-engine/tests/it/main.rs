@@ -8,6 +8,7 @@ mod chains;
 mod conflicts;
 mod delivery;
 mod deploy;
+mod destinations;
 mod drain;
 mod effects;
 mod events;

@@ -1,8 +1,11 @@
 //! Runs: one per invocation, with each attempt at it.
 
+use evoke_core::answer;
+use evoke_core::destination::PAYLOAD_BYTES;
 use evoke_core::id::{AppName, Correlation, FunctionName, ReplayId, RevisionId, RunId, WaitId};
 use evoke_core::outcome::Outcome;
 use evoke_core::record::{self, AttemptRecord, RunRecord, RunState};
+use evoke_engine::result::StoredAnswer;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -66,9 +69,54 @@ pub struct Run {
     pub ended_at: Option<Time>,
     /// Its last attempts, oldest first.
     pub attempts: Vec<Attempt>,
+    /// What the function answered to an asynchronous call, while that is kept; only where one run was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<RunResult>,
     /// What it left to wait for and has not come; only where one run was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits: Vec<Wait>,
+}
+
+/// What a function answered to an asynchronous call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunResult {
+    /// HTTP status.
+    pub status: u16,
+    /// As the function declared it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// Only its beginning is here; more of it may be at `/result`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// At most 64 KiB of it: a JSON value if it is one and was declared so, else text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<serde_json::Value>,
+    /// The same, where it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+    /// Until when it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+}
+
+impl From<StoredAnswer> for RunResult {
+    fn from(stored: StoredAnswer) -> Self {
+        let StoredAnswer { answer, until } = stored;
+        let content_type = answer.content_type();
+        let mut shown = answer::members(content_type, &answer.body, answer.bytes, PAYLOAD_BYTES);
+        let text = |value: Option<serde_json::Value>| value?.as_str().map(str::to_owned);
+        Self {
+            status: answer.status,
+            content_type: content_type.map(str::to_owned),
+            bytes: answer.bytes,
+            truncated: shown.contains_key("truncated"),
+            body: shown.remove("body"),
+            body_base64: text(shown.remove("body_base64")),
+            expires_at: until.map(Time),
+        }
+    }
 }
 
 /// An invocation that lies before a run.
@@ -110,6 +158,7 @@ impl From<RunRecord> for Run {
             due_at: run.due_at.map(Time),
             ended_at: run.ended_at.map(Time),
             attempts: run.attempts.into_iter().map(Attempt::from).collect(),
+            result: None,
             waits: Vec::new(),
         }
     }
@@ -143,6 +192,21 @@ pub enum Trigger {
         #[schema(value_type = String)]
         by: FunctionName,
     },
+    /// The end of another run, of which it is the destination.
+    Destination {
+        /// The function that had run.
+        #[schema(value_type = String)]
+        by: FunctionName,
+        /// `success` or `failure`.
+        #[schema(example = "success")]
+        fate: String,
+        /// `source` of the event that tells of it.
+        source: String,
+        /// Its `id`.
+        id: String,
+        /// Its `type`.
+        r#type: String,
+    },
     /// The end of a wait: the event came, or its time was over.
     Wait {
         /// Which wait.
@@ -172,6 +236,13 @@ impl From<record::Trigger> for Trigger {
                 Self::Event { source: event.source, id: event.id, r#type: ty, subscription }
             }
             record::Trigger::Call { by } => Self::Call { by },
+            record::Trigger::Destination { event, ty, by, fate } => Self::Destination {
+                by,
+                fate: fate.as_str().to_owned(),
+                source: event.source,
+                id: event.id,
+                r#type: ty,
+            },
             record::Trigger::Wait { wait, by, event, ty } => {
                 let timed_out = event.is_none();
                 let (source, id) = event.map(|event| (event.source, event.id)).unzip();

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
-use evoke_core::record::{RunRecord, RunState};
+use evoke_core::record::RunState;
 use evoke_core::store::{EventQuery, RunQuery};
+use http::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::ended::{self, Found, Waiting};
 use super::extract::{Params, Segments, limit, page};
 use super::tree;
-use crate::api::{Run, RunList, RunTree};
+use crate::api::{Run, RunList, RunResult, RunTree};
 use crate::gateway::Shared;
-use crate::problem::{Refusal, kind};
+use crate::headers;
+use crate::problem::Refusal;
 
 /// Which runs.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -70,17 +74,32 @@ pub(super) async fn list(
     Ok(Json(RunList { runs: runs.into_iter().map(Into::into).collect(), next }))
 }
 
-/// One run.
+/// One run. While it is pending the answer has `Retry-After`.
 #[utoipa::path(get, path = "/v1/apps/{app}/runs/{run}", tag = "runs", operation_id = "get_run",
-    params(("app" = String, Path), ("run" = String, Path)), responses((status = 200, body = Run)))]
+    params(("app" = String, Path), ("run" = String, Path), Waiting,
+        ("prefer" = Option<String>, Header, description = "`wait=` and seconds")),
+    responses((status = 200, body = Run)))]
 pub(super) async fn get(
     State(shared): State<Arc<Shared>>,
     Segments((app, run)): Segments<(AppName, RunId)>,
-) -> Result<Json<Run>, Refusal> {
-    let found = find(&shared, &app, &run).await?;
+    Params(waiting): Params<Waiting>,
+    fields: HeaderMap,
+) -> Result<Response, Refusal> {
+    let Found { run: found, preferred } = ended::find(&shared, &app, &run, waiting, &fields).await?;
     let limits = shared.engine.limits();
     let waits = shared.engine.waits(&app, Some(&run), None, limits.effects.min(limits.page)).await?;
-    Ok(Json(Run { waits: waits.into_iter().map(Into::into).collect(), ..found.into() }))
+    let result = match found.state {
+        RunState::Completed => shared.engine.result(&app, &run).await?.map(RunResult::from),
+        _ => None,
+    };
+    let again = ended::again(&found, shared.engine.now());
+    let shown = Run { waits: waits.into_iter().map(Into::into).collect(), result, ..found.into() };
+    let mut response = Json(shown).into_response();
+    if let Some(again) = again {
+        response.headers_mut().insert(RETRY_AFTER, again.as_secs().into());
+    }
+    headers::apply_wait(response.headers_mut(), preferred);
+    Ok(response)
 }
 
 /// Everything that goes back to the same start as a run, as a tree.
@@ -90,7 +109,7 @@ pub(super) async fn tree(
     State(shared): State<Arc<Shared>>,
     Segments((app, run)): Segments<(AppName, RunId)>,
 ) -> Result<Json<RunTree>, Refusal> {
-    let root = find(&shared, &app, &run).await?.cause.root;
+    let root = ended::find(&shared, &app, &run, Waiting::default(), &HeaderMap::new()).await?.run.cause.root;
     let (store, limit) = (shared.engine.store(), shared.engine.limits().page);
     let query = RunQuery {
         app: Some(app.clone()),
@@ -103,14 +122,4 @@ pub(super) async fn tree(
         EventQuery { app: Some(app), root: Some(root.clone()), limit: limit + 1, ..EventQuery::default() };
     let events = store.events(&query).await?;
     Ok(Json(tree::build(root, runs, events, limit)))
-}
-
-async fn find(shared: &Shared, app: &AppName, run: &RunId) -> Result<RunRecord, Refusal> {
-    shared.app(app)?;
-    shared.engine.run(app, run).await?.ok_or_else(|| {
-        Refusal::new(
-            kind::UNKNOWN_RUN,
-            format!("app {app} has no run {run}; it may be older than runs are kept"),
-        )
-    })
 }

@@ -62,7 +62,7 @@ pub(super) fn build(
     for run in runs {
         let key = run_keys[&run.id].clone();
         let started_by = match &run.trigger {
-            Trigger::Event { event, .. } => event_keys.get(event),
+            Trigger::Event { event, .. } | Trigger::Destination { event, .. } => event_keys.get(event),
             Trigger::Wait { wait, by, .. } => event_keys.get(&Wait::reference(&run.app, by, wait)),
             Trigger::Http { .. } | Trigger::Call { .. } => None,
         };

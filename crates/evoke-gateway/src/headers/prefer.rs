@@ -1,8 +1,11 @@
-//! `Prefer: respond-async` (RFC 7240).
+//! `Prefer: respond-async` and `Prefer: wait=` (RFC 7240).
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 const PREFER: &str = "prefer";
+
+/// What was done about them.
+pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The preference this module knows, as `Preference-Applied` names it.
 pub(crate) const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
@@ -23,6 +26,22 @@ pub(crate) fn take_respond_async(headers: &mut HeaderMap) -> bool {
         }
     }
     true
+}
+
+/// The seconds of `Prefer: wait=`, by which the sender wants an answer. Of several the first counts (RFC 7240, section 2).
+pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
+    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| split_quoted(value, ','));
+    let wait = preferences.find(|preference| name(preference).eq_ignore_ascii_case("wait"))?;
+    let value = wait.split(';').next()?.split_once('=')?.1.trim().trim_matches('"');
+    value.parse().ok()
+}
+
+/// Says that a wait was granted, if it was.
+pub(crate) fn apply_wait(headers: &mut HeaderMap, seconds: Option<u64>) {
+    if let Some(value) = seconds.and_then(|seconds| HeaderValue::from_str(&format!("wait={seconds}")).ok()) {
+        headers.insert(PREFERENCE_APPLIED, value);
+    }
 }
 
 /// The name of a preference: what stands before its value and its parameters.
@@ -83,6 +102,22 @@ mod tests {
             ["", "respond-asynchronously", "wait=respond-async", "x=\"a, respond-async\"", "x;respond-async"]
         {
             assert_eq!(taken(&[form]), (false, vec![form.to_owned()]), "{form}");
+        }
+    }
+
+    #[test]
+    fn the_first_wait_counts() {
+        let waits = |value: &str| {
+            preferred_wait(&HeaderMap::from_iter([("prefer".parse().unwrap(), value.parse().unwrap())]))
+        };
+        for (value, seconds) in [
+            ("wait=30", Some(30)),
+            ("return=minimal, Wait = \"5\" ;x=1, wait=9", Some(5)),
+            ("wait", None),
+            ("wait=-1", None),
+            ("respond-async; wait=4", None),
+        ] {
+            assert_eq!(waits(value), seconds, "{value}");
         }
     }
 

@@ -88,6 +88,8 @@ kinds! {
         "The app has no wait of this id: its event came, its time was over, or it was taken back.";
     UNKNOWN_REPLAY: NOT_FOUND, false, None, "unknown_replay", "unknown replay",
         "The app has no replay of this id, or it ended long ago. `evoke replays ls` lists those there are.";
+    NO_RESULT: NOT_FOUND, false, None, "no_result", "no result",
+        "What the function answered is kept for asynchronous calls that were completed, for a time. The detail says why there is none.";
     NOT_DEPLOYED: NOT_FOUND, false, PLATFORM, "not_deployed", "no longer deployed",
         "The function was removed by a deployment while the call waited for it.";
     METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED, false, None, "method_not_allowed", "method not allowed",
@@ -110,6 +112,8 @@ kinds! {
         "An app of this name is being removed, and something of it is still there. Nothing was changed; it can be deployed again when that is done.";
     WORK_PENDING: CONFLICT, false, None, "work_pending", "work pending",
         "The app has queued invocations, events that wait for their time, or waits. Nothing was removed. Let them be done, or say that they are to be dropped: `drop_pending`.";
+    RUN_PENDING: CONFLICT, true, None, "run_pending", "run has not ended",
+        "The run waits or is being attempted, so that there is no result yet. Try again after `Retry-After`, or wait in the request: `?wait=30s`.";
     RUN_ENDED: CONFLICT, false, None, "run_ended", "run has ended",
         "The run came to an end by itself before it could be cancelled; the detail says to which. Nothing was changed.";
     ROUTE_TAKEN: CONFLICT, false, None, "route_taken", "route taken",

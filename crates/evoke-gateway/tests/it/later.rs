@@ -81,7 +81,7 @@ async fn bodies_held_whole_have_a_bound_together() {
         let request = world.to_data(Method::POST, "/echo").header(header.0, header.1);
         let reply = send(world.data, request.body(Full::new(Bytes::from(large.clone()))).unwrap()).await;
         assert_eq!((reply.status, reply.code().as_str()), (StatusCode::TOO_MANY_REQUESTS, "overloaded"));
-        assert_eq!(reply.header("retry-after"), Some("1"));
+        assert!(matches!(reply.header("retry-after"), Some("1" | "2")));
         assert_eq!(post(&world, &[header], "small").await.status, small, "{header:?}");
     }
 }

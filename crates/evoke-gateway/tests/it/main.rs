@@ -17,6 +17,7 @@ mod decorators;
 mod deploy;
 mod documents;
 mod drain;
+mod ended;
 mod events;
 mod experiments;
 mod later;

@@ -1,8 +1,10 @@
 //! `evoke runs`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{AppArgs, HowArgs, Moment, PageArgs};
+use super::{AppArgs, HowArgs, Moment, PageArgs, parse_duration};
 
 /// `evoke runs …`.
 #[derive(Debug, Subcommand)]
@@ -26,6 +28,20 @@ pub enum RunsVerb {
     Get {
         /// Its id.
         id: String,
+        /// Wait for its end, as long as this.
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        wait: Option<Duration>,
+        /// The app.
+        #[command(flatten)]
+        app: AppArgs,
+    },
+    /// Print what the function answered to a call that was made later.
+    Result {
+        /// Its id.
+        id: String,
+        /// Wait for its end, as long as this.
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        wait: Option<Duration>,
         /// The app.
         #[command(flatten)]
         app: AppArgs,

@@ -124,7 +124,7 @@ fn accepted(later: Later, format: Format) -> Result {
 }
 
 /// The body as it comes. A pipe gets exactly the body; a terminal gets what does it no harm, and a line end.
-async fn stream(mut answer: Response) -> Result<()> {
+pub async fn stream(mut answer: Response) -> Result<()> {
     if !output::stdout_is_terminal() {
         while let Some(chunk) = client::next_chunk(&mut answer).await? {
             output::raw(&chunk)?;
@@ -145,7 +145,7 @@ async fn stream(mut answer: Response) -> Result<()> {
 }
 
 /// `{status, headers, body, run}`; the body is a JSON value, a text, or base64 in `body_base64`.
-async fn whole(answer: Response) -> Result<Value> {
+pub async fn whole(answer: Response) -> Result<Value> {
     let (status, run): (StatusCode, String) = (answer.status(), run_of(&answer));
     let mut headers = Map::new();
     for (name, value) in answer.headers() {

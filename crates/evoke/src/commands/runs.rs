@@ -2,6 +2,7 @@
 
 mod attempts;
 mod cancel;
+mod ended;
 mod show;
 
 use evoke_core::time::{Clock as _, Timestamp};
@@ -29,9 +30,13 @@ pub async fn run(verb: RunsVerb, format: Format) -> Result {
             if format.is_json() { output::json(&list)? } else { show_list(&list, format, SystemClock.now())? }
         }
         RunsVerb::Cancel(args) => return cancel::run(args, format).await,
-        RunsVerb::Get { id, app } => {
+        RunsVerb::Result { id, wait, app } => {
             let (app, client) = context::app_and_client(&app)?;
-            let run: Run = client.get(&["apps", app.as_str(), "runs", &id], &[]).await?;
+            return ended::result(&client, &app, &id, wait, format).await;
+        }
+        RunsVerb::Get { id, wait, app } => {
+            let (app, client) = context::app_and_client(&app)?;
+            let run = ended::run(&client, &app, &id, wait).await?;
             let tree: RunTree = client.get(&["apps", app.as_str(), "runs", &id, "tree"], &[]).await?;
             if format.is_json() {
                 output::json(&json!({ "run": run, "tree": tree }))?;
@@ -72,6 +77,7 @@ fn started_by(trigger: &Trigger) -> String {
         Trigger::Http { method, path } => format!("{method} {path}"),
         Trigger::Event { r#type, .. } => format!("event {type}"),
         Trigger::Call { by } => format!("call by {by}"),
+        Trigger::Destination { by, fate, .. } => format!("on_{fate} of {by}"),
         Trigger::Wait { by, r#type, timed_out: true, .. } => format!("{by} waited in vain for {type}"),
         Trigger::Wait { by, r#type, id, .. } => {
             format!("event {type} {} that {by} waited for", id.as_deref().unwrap_or_default())

@@ -25,6 +25,7 @@ const COMMANDS: &[&str] = &[
     "runs",
     "runs ls",
     "runs get",
+    "runs result",
     "runs cancel",
     "logs",
     "dlq",

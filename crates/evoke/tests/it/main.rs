@@ -8,6 +8,7 @@ mod bad_input;
 mod commands;
 mod decorators;
 mod delivery;
+mod destinations;
 mod dev;
 mod doctor;
 mod evoke;

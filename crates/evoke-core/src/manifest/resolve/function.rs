@@ -9,7 +9,7 @@ use super::Resolver;
 use crate::manifest::bounds::*;
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
-use crate::manifest::{Function, Preload, RuntimeKind, TypePattern, raw, units};
+use crate::manifest::{Destinations, Function, Preload, RuntimeKind, TypePattern, raw, units};
 use crate::retry::{Backoff, RetryPolicy};
 
 impl Resolver<'_, '_> {
@@ -61,6 +61,7 @@ impl Resolver<'_, '_> {
             egress,
             on,
             retry,
+            destinations: Destinations::default(),
             hook: None,
         })
     }

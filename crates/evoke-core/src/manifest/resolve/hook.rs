@@ -13,12 +13,26 @@ use crate::id::FunctionName;
 use crate::manifest::bounds::*;
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::At;
-use crate::manifest::{Admission, ChainBounds, Function, Preload, RuntimeKind, raw};
+use crate::manifest::{Admission, ChainBounds, Destinations, Function, Preload, RuntimeKind, raw};
 use crate::retry::RetryPolicy;
 use crate::secret::SecretName;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const CONCURRENCY: u32 = 10;
+
+/// The hooks that are destinations.
+fn told_hooks<'r>(
+    functions: &'r [(At<String>, raw::Function)],
+    hooks: &'r [(At<String>, raw::Hook)],
+) -> Vec<&'r str> {
+    let on = functions.iter().flat_map(|(_, function)| &function.on);
+    let on = on.chain(hooks.iter().flat_map(|(_, hook)| &hook.on));
+    let of_on = on.flat_map(|on| [&on.on_success, &on.on_failure]);
+    let of_functions =
+        functions.iter().flat_map(|(_, function)| [&function.on_success, &function.on_failure]);
+    let named = of_functions.chain(of_on).filter_map(|told| told.as_ref()?.hook.as_ref());
+    named.map(|name| name.value.as_str()).collect()
+}
 
 impl Resolver<'_, '_> {
     /// Adds the hooks to the functions, whose names they share.
@@ -28,11 +42,19 @@ impl Resolver<'_, '_> {
         functions: &mut BTreeMap<FunctionName, Function>,
         declared: &[(At<String>, raw::Function)],
     ) {
+        let told = told_hooks(declared, raw);
         if let Some((name, _)) = raw.get(HOOKS_MAX) {
             let message = format!("{} hooks are more than the limit of {HOOKS_MAX}", raw.len());
             self.problems.add("out_of_range", name.span.clone(), message);
         }
         for (name, raw) in raw.iter().take(HOOKS_MAX) {
+            if raw.on.is_empty() && !told.contains(&name.value.as_str()) {
+                let message = format!("hook {}: key on is missing", name.value);
+                self.problems.add("missing_key", name.span.clone(), message).help(format!(
+                    "start each with the line [[hooks.{}.on]], or name the hook in an on_success or on_failure",
+                    name.value
+                ));
+            }
             let hook = self.hook(&name.value, raw);
             if declared.iter().any(|(function, _)| function.value == name.value) {
                 let message = format!("hook {}: there is a function of this name", name.value);
@@ -90,6 +112,7 @@ impl Resolver<'_, '_> {
             egress: AllowList::default(),
             on,
             retry,
+            destinations: Destinations::default(),
             hook: Some(hook),
         })
     }

@@ -7,7 +7,7 @@ use super::Resolver;
 use crate::id::FunctionName;
 use crate::manifest::bounds::*;
 use crate::manifest::table::At;
-use crate::manifest::{Batch, Function, QUEUE_PREFIX, Start, Subscription, TypePattern, raw};
+use crate::manifest::{Batch, Destinations, Function, QUEUE_PREFIX, Start, Subscription, TypePattern, raw};
 use crate::retry::{Backoff, RetryPolicy};
 
 const VISIBILITY: Duration = Duration::from_secs(30);
@@ -59,6 +59,7 @@ impl Resolver<'_, '_> {
                 order: None,
                 batch,
                 from: Start::Now,
+                destinations: Destinations::default(),
             });
         }
     }

@@ -7,7 +7,7 @@ use crate::id::SubscriptionName;
 use crate::manifest::bounds::{CONCURRENCY_MAX, PATTERNS_MAX, SUBSCRIPTION_CHARS_MAX};
 use crate::manifest::problem::did_you_mean;
 use crate::manifest::table::{At, Located, Place};
-use crate::manifest::{OrderKey, Start, Subscription, TypePattern, raw};
+use crate::manifest::{Destinations, OrderKey, Start, Subscription, TypePattern, raw};
 use crate::retry::RetryPolicy;
 
 impl Resolver<'_, '_> {
@@ -46,6 +46,7 @@ impl Resolver<'_, '_> {
                 order,
                 batch,
                 from,
+                destinations: Destinations::default(),
             };
             if let Some(first) = subscriptions.iter().position(|other| same(other, &subscription)) {
                 let message = format!("{place}: event {:?} is the same as in on {}", text.value, first + 1);

@@ -10,10 +10,9 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Method, Request};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tokio::sync::SemaphorePermit;
 
 use crate::body::whole;
-use crate::gateway::Shared;
+use crate::gateway::{Held, Shared};
 use crate::problem::{BODY_BYTES, Refusal, body_too_large};
 
 const MAX_BODY: &str = "max_body";
@@ -49,7 +48,7 @@ pub(super) struct Json<'a> {
     pub parts: http::request::Parts,
     pub bytes: Bytes,
     /// Its place among the bodies that are in memory.
-    pub held: SemaphorePermit<'a>,
+    pub held: Held<'a>,
 }
 
 /// All of a JSON body, or the request as it was, when it has none: another type, or nothing where nothing has to be.

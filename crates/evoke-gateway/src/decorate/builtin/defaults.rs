@@ -10,10 +10,9 @@ use http::header::CONTENT_LENGTH;
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
-use tokio::sync::SemaphorePermit;
 
 use super::body::{Json, json};
-use crate::gateway::Shared;
+use crate::gateway::{Held, Shared};
 use crate::problem::{Refusal, kind};
 
 /// The request with the members it lacked, and the place of its body in memory. One whose body is no object, or says that it
@@ -22,7 +21,7 @@ pub(super) async fn fill<'a>(
     shared: &'a Shared,
     members: &Map<String, Value>,
     request: Request<HttpBody>,
-) -> Result<(Request<HttpBody>, Option<SemaphorePermit<'a>>), Refusal> {
+) -> Result<(Request<HttpBody>, Option<Held<'a>>), Refusal> {
     let Json { mut parts, bytes, held } = match json(shared, request).await? {
         Ok(read) => read,
         Err(untouched) => return Ok((untouched, None)),

@@ -10,12 +10,12 @@ use http::Request;
 use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 use serde_json::Value;
-use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::body::{Json, json, needs_none};
 use crate::api::ProblemItem;
 use crate::decorate::Line;
-use crate::gateway::Shared;
+use crate::gateway::{Held, Shared};
 use crate::problem::{Refusal, kind};
 
 /// Bytes of a body that is checked where it came in. A larger one gets a thread of its own for it.
@@ -33,7 +33,7 @@ pub(super) async fn check<'a>(
     name: &FunctionName,
     declared: &Declared,
     request: Request<HttpBody>,
-) -> Result<(Request<HttpBody>, Option<SemaphorePermit<'a>>), Refusal> {
+) -> Result<(Request<HttpBody>, Option<Held<'a>>), Refusal> {
     let shared = &*line.shared;
     let Json { mut parts, bytes, held } = match json(shared, request).await? {
         Ok(read) => read,

@@ -39,6 +39,18 @@ pub fn run(run: &Run, tree: &RunTree) -> Result<()> {
             attempts::line(attempt)
         ))?;
     }
+    if let Some(result) = &run.result {
+        let ty =
+            result.content_type.as_deref().map(|ty| format!(" of {}", shown::line(ty))).unwrap_or_default();
+        let cut = if result.truncated { ", not all of which is kept" } else { "" };
+        output::line(format_args!(
+            "{} {}{ty}, {} bytes{cut}; see `evoke runs result {}`",
+            words::faint(format_args!("{:<11}", "result")),
+            result.status,
+            result.bytes,
+            run.id
+        ))?;
+    }
     for wait in &run.waits {
         let (awaited, then) = (waits::awaited(wait), &wait.then);
         output::line(format_args!(
