@@ -57,8 +57,8 @@ pub use subscription::{
 pub use time::Time;
 pub use tree::{EventNode, RunNode, RunTree, TreeNode};
 pub use version::{
-    Canary, CanaryWeight, CanaryWithdrawn, Compared, VersionTally, Guard, RollbackOrder, Version, VersionList,
-    VersionState, Withdrawn,
+    Canary, CanaryWeight, CanaryWithdrawn, Compared, Guard, RollbackOrder, Version, VersionList,
+    VersionState, VersionTally, Withdrawn,
 };
 pub use wait::{Wait, WaitList};
 

@@ -11,7 +11,7 @@ use evoke_engine::call::{Answered, CallRequest};
 use evoke_engine::ingest::{Accepted, LaterCall};
 use evoke_engine::next::Onward;
 use evoke_engine::rollout::Wish;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
 use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri, Version};
 

@@ -75,7 +75,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_refused_is_told_by_how_long_a_place_is_kept_and_who_was_refused_before() {
-        let pace = Turnover::default();
+        let turnover = Turnover::default();
         let near = |again: Duration, seconds: f64| {
             let again = again.as_secs_f64();
             assert!((again - seconds).abs() < 0.01, "{again} is not {seconds}");

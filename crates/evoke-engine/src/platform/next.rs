@@ -17,8 +17,11 @@ pub(super) fn go(attempt: &mut Attempt, request: PlatformRequest) -> Result<Step
         );
         return Err(Problem::new(StatusCode::CONFLICT, "nothing_next", detail));
     };
-    let onward =
-        Onward { cause: attempt.cause_of_children(), of: Some(attempt.app.clone()), deadline: attempt.deadline };
+    let onward = Onward {
+        cause: attempt.cause_of_children(),
+        of: Some(attempt.app.clone()),
+        deadline: attempt.deadline,
+    };
     let answer = next(request, onward);
     // What follows may have done something that cannot be taken back.
     attempt.called = true;

@@ -2,7 +2,7 @@
 
 use evoke_core::id::AppName;
 use evoke_core::time::Clock as _;
-use evoke_gateway::api::{Canary, CanaryWeight, CanaryWithdrawn, VersionTally, Version};
+use evoke_gateway::api::{Canary, CanaryWeight, CanaryWithdrawn, Version, VersionTally};
 use reqwest::Method;
 
 use crate::cli::CanaryVerb;
