@@ -2,10 +2,10 @@
 //!
 //! A deploy is a version, and versions are numbered; a version never changes. One is *current*: its routes, subscriptions and
 //! schedules count. Beside it there may be one *canary*, the next version, whose functions do a part of the work
-//! ([`choose`]) until it is promoted or withdrawn ([`change`]). An earlier version comes back as a new one that is like it
-//! ([`back`]), so that the history only grows. Who fails too often is taken back by itself ([`watch`]).
+//! (`choose`) until it is promoted or withdrawn (`change`). An earlier version comes back as a new one that is like it
+//! (`back`), so that the history only grows. Who fails too often is taken back by itself (`watch`).
 //!
-//! What is on its way is one document per app ([`document`]), written in the transaction of whatever changes it. So after
+//! What is on its way is one document per app (`document`), written in the transaction of whatever changes it. So after
 //! the end of a server at any moment it is either as before or as after. `docs/decisions/0032` says why it is so.
 
 mod back;
