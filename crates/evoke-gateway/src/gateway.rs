@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::TokenHash;
 use crate::body::Cap;
 use crate::client::Proxies;
-use crate::decorate::builtin::{Cached, Compiled, Keep, Limiter, Memory};
+use crate::decorate::builtin::{Behind, Cached, Compiled, Keep, Limiter, Memory};
 use crate::experiment::Copyists;
 use crate::figures::Figures;
 use crate::pace::Pace;
@@ -160,8 +160,8 @@ pub(crate) struct Shared {
     pub limiters: Keep<Rate, Limiter>,
     /// The schemas of decorators.
     pub schemas: Keep<Schema, Compiled>,
-    /// The answers that decorators keep, by their size and the deployment they are of.
-    pub caches: Keep<(u64, u64), Memory>,
+    /// The answers that decorators keep.
+    pub caches: Keep<Behind, Memory>,
     pub cached: Arc<Cached>,
     /// Large bodies being checked by a schema.
     pub checks: Semaphore,

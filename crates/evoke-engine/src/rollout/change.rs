@@ -50,6 +50,11 @@ impl Engine {
         })
     }
 
+    /// Whether two versions of an app share its work.
+    pub fn has_canary(&self, app: &AppName) -> bool {
+        self.0.directory.snapshot().canaries.contains_key(app)
+    }
+
     /// Gives the canary another part of the work.
     pub async fn weigh_canary(&self, app: &AppName, weight: Portion) -> Result<Canary, RolloutError> {
         let inner = &self.0;

@@ -22,7 +22,7 @@ use http::Request;
 
 use super::Line;
 use crate::problem::Refusal;
-pub(crate) use cache::{Cached, Memory};
+pub(crate) use cache::{Behind, Cached, Memory};
 pub(crate) use keep::Keep;
 pub(crate) use rate::Limiter;
 pub(crate) use schema::Compiled;

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evoke_core::body::Body;
-use evoke_core::id::AppName;
+use evoke_core::id::{AppName, VariantName};
+use evoke_core::rollout::Portion;
+use evoke_core::runtime::Progress;
 use evoke_core::testing::runtime::Guest;
+use evoke_engine::deploy::DeployOrder;
 use http::{Method, StatusCode};
 use http_body_util::Full;
 use parking_lot::Mutex;
@@ -77,10 +80,14 @@ async fn world(rule: &str) -> (World, Arc<Origin>) {
 }
 
 async fn deploy(world: &World, rule: &str) {
+    world.engine.deploy(&AppName::new("shop").unwrap(), app(rule)).await.unwrap();
+}
+
+fn app(rule: &str) -> bytes::Bytes {
     let route = "[[routes]]\npath = \"/{*rest}\"\ndecorators = [\"kept\"]\nto = \"origin\"\n";
     let text =
         manifest(&[("origin", "concurrency = 50\n")], &[]) + "[decorators.kept]\n" + rule + "\n" + route;
-    world.engine.deploy(&AppName::new("shop").unwrap(), bundle(&text)).await.unwrap();
+    bundle(&text)
 }
 
 async fn ask(world: &World, method: Method, path: &str, fields: &[(&str, &str)]) -> Reply {
@@ -299,4 +306,39 @@ async fn a_cache_before_who_is_checked_is_warned_of() {
     assert_eq!(deployed.warnings, [warning]);
     let deployed = world.engine.deploy(&app, bundle(&text("\"known\", \"kept\""))).await.unwrap();
     assert_eq!(deployed.warnings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn while_two_versions_share_the_work_neither_answers_for_the_other() {
+    let (world, origin) = world(RULE).await;
+    assert_eq!((get(&world, &[]).await.text(), get(&world, &[]).await.text()), ("answer 1", "answer 1"));
+    let shop = AppName::new("shop").unwrap();
+    let order = DeployOrder { canary: Some(Portion::percent(50)), unwatched: true };
+    let next = app("cache = \"1MiB\"\n# another version");
+    world.engine.deploy_telling(&shop, next, order, Progress::none()).await.unwrap();
+    for asked in 2..5 {
+        let reply = get(&world, &[]).await;
+        assert_eq!((origin.asked(), reply.header("cache-status")), (asked, Some("evoke; fwd=bypass")));
+    }
+    world.engine.withdraw_canary(&shop, None).await.unwrap();
+    assert_eq!(get(&world, &[]).await.text(), "answer 1");
+}
+
+#[tokio::test]
+async fn a_promoted_variant_makes_it_forget_what_others_answered() {
+    let (world, _) = world(RULE).await;
+    let rules = "[decorators.kept]\ncache = \"1MiB\"\n[experiments.trial]\nvariants.one = { weight = 1, to = \"origin\" }\nvariants.two = { weight = 1, to = \"other\" }\n\
+        [[routes]]\nname = \"x\"\npath = \"/a\"\ndecorators = [\"kept\"]\nto = \"trial\"\n";
+    world.runtime.script("other", |guest: Guest| async move {
+        respond(&guest, 200, &[("cache-control", "max-age=60")], Body::Full("other".into())).await;
+        done()
+    });
+    let shop = AppName::new("shop").unwrap();
+    let text = manifest(&[("origin", ""), ("other", "")], &[]) + rules;
+    world.engine.deploy(&shop, bundle(&text)).await.unwrap();
+    let first = get(&world, &[]).await.text().to_owned();
+    assert_eq!(get(&world, &[]).await.text(), first);
+    let winner = if first == "other" { "one" } else { "two" };
+    world.engine.promote(&shop, "x", None, &VariantName::new(winner).unwrap()).await.unwrap();
+    assert_ne!(get(&world, &[]).await.text(), first);
 }

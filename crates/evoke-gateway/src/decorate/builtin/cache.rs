@@ -15,6 +15,7 @@ use axum::body::Body as HttpBody;
 use axum::response::Response;
 use evoke_core::id::FunctionName;
 use evoke_core::time::Timestamp;
+use evoke_engine::experiment::Promotion;
 use futures_util::{StreamExt as _, stream};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, RANGE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, request};
@@ -29,6 +30,16 @@ use turn::Asking;
 
 /// How often one waits for others who ask for the same, before one asks by oneself.
 const ROUNDS: usize = 3;
+/// What is kept holds for this.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Behind {
+    bytes: u64,
+    version: u64,
+    promotions: Vec<Promotion>,
+}
+
+/// What was not looked for.
+const BYPASS: &str = "evoke; fwd=bypass";
 /// How a request was answered (RFC 9211).
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -43,12 +54,18 @@ where
     F: Future<Output = Result<Response, Refusal>>,
 {
     let shared = &line.shared;
-    let version = shared.engine.app(&line.route.app).map_or(0, |app| app.version);
-    let memory = shared.caches.of(&shared.engine, (&line.route.app, name), &(bytes, version), || {
-        Memory::new(bytes, shared.cached.clone())
-    });
+    let app = &line.route.app;
+    let behind = Behind {
+        bytes,
+        version: shared.engine.app(app).map_or(0, |app| app.version),
+        promotions: shared.engine.promotions(app),
+    };
+    let make = || Memory::new(bytes, shared.cached.clone());
+    let memory = shared.caches.of(&shared.engine, (app, name), &behind, make);
     let key = entry::key(&request);
-    if let Some(reason) = passes(&request) {
+    // Of two versions each has its part of the requests: what one answers is not given to those who are the other's.
+    let two_versions = shared.engine.has_canary(app).then_some(BYPASS);
+    if let Some(reason) = passes(&request).or(two_versions) {
         let is_unsafe = !request.method().is_safe();
         let mut answer = next(request).await?;
         let status = answer.status();
@@ -173,7 +190,7 @@ fn passes(request: &Request<HttpBody>) -> Option<&'static str> {
     }
     let asks_for_more = headers.contains_key(RANGE) || headers.contains_key(UPGRADE);
     let has_body = !request.body().is_end_stream();
-    (asks_for_more || has_body).then_some("evoke; fwd=bypass")
+    (asks_for_more || has_body).then_some(BYPASS)
 }
 
 fn has_directive(headers: &HeaderMap, wanted: &str) -> bool {
