@@ -132,6 +132,7 @@ impl Host {
 
 /// A function that dials `host:port` of the query, sends "ping", ends, and answers with what came back.
 const DIAL: &str = "
+import errno
 import socket
 
 def handler(event, context):
@@ -142,7 +143,8 @@ def handler(event, context):
             there.shutdown(socket.SHUT_WR)
             return there.makefile('rb').read().decode()
     except OSError as error:
-        return type(error).__name__
+        # A reset that comes before the shutdown.
+        return 'ConnectionResetError' if error.errno == errno.ENOTCONN else type(error).__name__
 ";
 
 impl Guest {
