@@ -21,6 +21,7 @@ use evoke_core::time::Timestamp;
 use crate::Engine;
 use crate::engine::Inner;
 use crate::replay::start;
+use crate::rollout;
 
 pub use fate::{Delivery, Fate};
 pub use hold::Hold;
@@ -156,7 +157,7 @@ impl Engine {
         let stored = self.event(app, id, source).await?;
         let met = match stored.version {
             Some(version) if version == current.version => Some(current.clone()),
-            Some(version) => past::read(inner, app, version).await?.map(Into::into),
+            Some(version) => rollout::version(inner, app, version).await?.map(Into::into),
             None => None,
         };
         let mut found = BTreeMap::new();

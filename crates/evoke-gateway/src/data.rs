@@ -58,13 +58,11 @@ pub(crate) async fn reach(
     from: Option<Onward>,
 ) -> Result<Response, Refusal> {
     let for_get = answers_for_get(shared, request.method(), &route);
-    let to = route.to.clone();
-    let RouteMatch { app, params, pattern, .. } = match &to {
-        Destination::Experiment(split) => {
-            return experiment::reach(shared, route, split, request, from).await;
-        }
-        _ => route,
-    };
+    if let Destination::Experiment(split) = &route.to {
+        let split = split.clone();
+        return experiment::reach(shared, route, split, request, from).await;
+    }
+    let RouteMatch { app, to, params, pattern, .. } = route;
     match to {
         Destination::Function(function) => {
             let method = if for_get { Method::GET } else { request.method().clone() };

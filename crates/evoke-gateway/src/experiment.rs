@@ -7,20 +7,17 @@ mod copy;
 mod sticky;
 mod tee;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
 use axum::response::Response;
 use evoke_core::experiment::{Copied, Share};
-use evoke_core::id::{AppName, FunctionName};
 use evoke_engine::experiment::{Split, Way};
 use evoke_engine::next::Onward;
 use evoke_engine::route::RouteMatch;
 use futures_util::future::BoxFuture;
 use http::header::{SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::decorate::Line;
@@ -34,9 +31,6 @@ use sticky::Stuck;
 pub(crate) const VARIANT: HeaderName = HeaderName::from_static("evoke-variant");
 /// Says that a request is a copy, and for whom.
 pub(crate) const SHADOW: HeaderName = HeaderName::from_static("evoke-shadow");
-
-/// Requests of each experiment that may have copies under way.
-pub(crate) type Copyists = Mutex<HashMap<(AppName, FunctionName), (u32, Arc<Semaphore>)>>;
 
 /// Passes a request along one of the ways of `split`, which stands at `at` of the line.
 pub(crate) fn pass(
@@ -54,11 +48,11 @@ pub(crate) fn pass(
 pub(crate) fn reach(
     shared: &Arc<Shared>,
     route: RouteMatch,
-    split: &Arc<Split>,
+    split: Arc<Split>,
     request: Request<HttpBody>,
     from: Option<Onward>,
 ) -> BoxFuture<'static, Result<Response, Refusal>> {
-    let (line, split) = (Arc::new(Line::new(shared.clone(), route)), split.clone());
+    let line = Arc::new(Line::new(shared.clone(), route));
     Box::pin(async move { Crossing { line, at: 0, split }.answer(request, from).await })
 }
 
@@ -160,18 +154,8 @@ impl Shared {
     /// Places for copies of an experiment's requests, as it is deployed now.
     fn copyists(&self, split: &Split) -> Arc<Semaphore> {
         let most = split.experiment.copies.concurrency;
-        let key = (split.app.clone(), split.name.clone());
-        let mut copyists = self.copyists.lock();
-        if let Some((_, places)) = copyists.get(&key).filter(|(of, _)| *of == most) {
-            return places.clone();
-        }
-        let is_deployed = |app: &AppName, name: &FunctionName| {
-            self.engine.app(app).is_some_and(|app| app.manifest.experiments.contains_key(name))
-        };
-        copyists.retain(|(app, name), _| is_deployed(app, name));
-        let places = Arc::new(Semaphore::new(most as usize));
-        copyists.insert(key, (most, places.clone()));
-        places
+        let places = || Arc::new(Semaphore::new(most as usize));
+        self.copyists.of(&self.engine, (&split.app, &split.name), &most, places).as_ref().clone()
     }
 
     /// Where something is counted; `None` when too much is already.

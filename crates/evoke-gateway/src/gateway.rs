@@ -20,9 +20,9 @@ use tokio_util::task::TaskTracker;
 use crate::auth::TokenHash;
 use crate::body::Cap;
 use crate::client::Proxies;
-use crate::decorate::builtin::{Behind, Cached, Compiled, Keep, Limiter, Memory};
-use crate::experiment::Copyists;
+use crate::decorate::builtin::{Behind, Cached, Compiled, Limiter, Memory};
 use crate::figures::Figures;
+use crate::keep::Keep;
 use crate::pace::Pace;
 use crate::problem::{Refusal, kind};
 use crate::report::Rates;
@@ -166,7 +166,7 @@ pub(crate) struct Shared {
     /// Large bodies being checked by a schema.
     pub checks: Semaphore,
     pub figures: Figures,
-    pub copyists: Copyists,
+    pub copyists: Keep<u32, Arc<Semaphore>>,
     /// KiB that copies of requests may hold.
     pub copied_kib: Arc<Semaphore>,
     /// How long requests are being answered.
@@ -211,7 +211,7 @@ impl Shared {
             cached: Arc::new(Cached::new(bounds.cached_bytes)),
             checks: Semaphore::new(bounds.checks),
             figures: Figures::default(),
-            copyists: Copyists::default(),
+            copyists: Keep::default(),
             copied_kib: Arc::new(Semaphore::new(kib(bounds.copied_bytes))),
             held_kib: Semaphore::new(kib(bounds.held_bytes)),
             request_turnover: Turnover::default(),

@@ -25,6 +25,7 @@ mod experiment;
 mod figures;
 mod gateway;
 mod headers;
+mod keep;
 mod listener;
 mod pace;
 mod problem;

@@ -9,10 +9,11 @@ use evoke_core::record::{AttemptRecord, RunRecord, RunState, Trigger};
 use evoke_core::store::{DeadLetterQuery, StoreError, StoredEvent};
 use evoke_core::time::Timestamp;
 
+use super::find;
 use super::hold::{self, Hold};
-use super::{find, past};
 use crate::deploy::Deployment;
 use crate::engine::Inner;
+use crate::rollout;
 
 /// One delivery.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +85,7 @@ pub(super) async fn deliveries(
     runs: Vec<(RunId, Option<RunRecord>)>,
 ) -> Result<Deliveries, StoreError> {
     let met = match stored.version {
-        Some(version) => past::read(inner, &stored.app, version).await?.map(|met| met.manifest),
+        Some(version) => rollout::version(inner, &stored.app, version).await?.map(|met| met.manifest),
         None => None,
     };
     let met = met.as_ref().unwrap_or(&current.manifest);

@@ -10,17 +10,6 @@ use crate::engine::Inner;
 /// Documents read at once.
 const PAGE: usize = 16;
 
-/// A deployment, while it is kept.
-pub(super) async fn read(
-    inner: &Inner,
-    app: &AppName,
-    version: u64,
-) -> Result<Option<Deployment>, StoreError> {
-    let key = Space::deployment_key(app.as_str(), version);
-    let entry = inner.store.get(&Space::deployments(), &key, inner.now()).await?;
-    entry.map(|entry| read_json(&entry.key, &entry.value)).transpose()
-}
-
 /// For those that were not there: which deployment after `version` added them.
 pub(super) async fn note_additions(
     inner: &Inner,

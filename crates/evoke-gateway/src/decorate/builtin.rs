@@ -1,12 +1,11 @@
 //! Decorators that Evoke brings along: no process, no run. Each is in a file of its own; what they keep
-//! between requests is in [`Keep`].
+//! between requests is in [`Keep`](crate::keep::Keep).
 
 mod body;
 mod cache;
 mod check;
 mod defaults;
 mod fields;
-mod keep;
 mod rate;
 mod schema;
 
@@ -23,7 +22,6 @@ use http::Request;
 use super::Line;
 use crate::problem::Refusal;
 pub(crate) use cache::{Behind, Cached, Memory};
-pub(crate) use keep::Keep;
 pub(crate) use rate::Limiter;
 pub(crate) use schema::Compiled;
 

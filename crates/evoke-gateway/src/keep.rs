@@ -1,4 +1,5 @@
-//! What decorators of one kind keep between requests: counts, compiled schemas, answers.
+//! What things with a name in the manifest keep between requests: counts, compiled schemas and answers of decorators, places for
+//! copies of experiments.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ impl<R, T> Default for Keep<R, T> {
 }
 
 impl<R: PartialEq + Clone, T> Keep<R, T> {
-    /// That of a decorator. It goes on as long as the rule is the same, also when the app is deployed again; `make` makes it anew.
+    /// That of a decorator or an experiment: the two share their names. It goes on as long as the rule is the same, also when the app is deployed again; `make` makes it anew.
     pub fn of(
         &self,
         engine: &Engine,
@@ -35,7 +36,9 @@ impl<R: PartialEq + Clone, T> Keep<R, T> {
             return kept.clone();
         }
         let is_deployed = |app: &AppName, name: &FunctionName| {
-            engine.app(app).is_some_and(|app| app.manifest.decorators.contains_key(name))
+            engine.app(app).is_some_and(|app| {
+                app.manifest.decorators.contains_key(name) || app.manifest.experiments.contains_key(name)
+            })
         };
         all.retain(|(app, name), _| is_deployed(app, name));
         let made = Arc::new(make());
