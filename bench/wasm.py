@@ -1,4 +1,5 @@
-"""Components beside `wasmtime serve` with the same files, on the same machine in the same run.
+"""Components beside `wasmtime serve` with the same files, and beside a server that is hyper and nothing else, on the same machine in
+the same run.
 
     make bench ARGS=wasm       # or, with all executables built in release mode:
     python3 bench/wasm.py --binary target/release/evoke --load target/release/evoke-load --guests FOLDER
@@ -178,6 +179,9 @@ def main() -> None:
                 contenders.append(Program(f"wasmtime serve, {world}", command, "/hello"))
         else:
             print("wasmtime serve is left out: there is no such executable", file=sys.stderr)
+        contenders.append(
+            Program("hyper and nothing else", [str(options.load.resolve()), "--serve", "127.0.0.1:PORT"], "/")
+        )
         for contender in contenders:
             await_answer(contender.url)
         for number in range(options.rounds):

@@ -52,9 +52,13 @@ def marked(mark: str) -> dict[int, str]:
 
 
 def memory_kib(pid: int) -> dict[str, int]:
-    """Resident and proportional set size in KiB."""
-    sizes = {}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+    """Resident and proportional set size in KiB; 0 of a process that is gone."""
+    sizes = {"rss": 0, "pss": 0}
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return sizes
+    for line in rollup.splitlines()[1:]:
         name, _, rest = line.partition(":")
         if name in ("Rss", "Pss"):
             sizes[name.lower()] = int(rest.split()[0])

@@ -8,13 +8,16 @@
 //! evoke-load http://127.0.0.1:7070/hello --clients 16 --seconds 5
 //! evoke-load http://127.0.0.1:7070/hello --open --rate 5000 --clients 2000   # at most so many connections
 //! evoke-load --file /var/tmp --clients 16          # what the disk allows: a plain file with group commit
+//! evoke-load --serve 127.0.0.1:7080                # what the network allows: a server that is hyper and nothing else
 //! ```
 
 mod client;
 mod file;
 mod open;
 mod report;
+mod serve;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,11 +35,14 @@ use crate::report::Report;
 #[derive(Debug, Parser)]
 struct Options {
     /// Where to: http://HOST:PORT/PATH.
-    #[arg(required_unless_present = "file", default_value = "")]
+    #[arg(required_unless_present_any = ["file", "serve"], default_value = "")]
     url: String,
     /// Appends records of 1 KiB to a file in this folder instead, one fdatasync for all that wait.
     #[arg(long, value_name = "FOLDER", conflicts_with = "url")]
     file: Option<PathBuf>,
+    /// Answers every request with `hello` instead, until it is ended.
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["url", "file"])]
+    serve: Option<SocketAddr>,
     /// Requests begin at the rate whatever became of those before; refusals are counted.
     #[arg(long, requires = "rate", conflicts_with = "file")]
     open: bool,
@@ -79,6 +85,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> anyhow::Result<String> {
+    if let Some(address) = options.serve {
+        match serve::hello(address).await? {}
+    }
     let clients = options.clients;
     if let Some(folder) = &options.file {
         let from = Instant::now() + Duration::try_from_secs_f64(options.warm_up)?;
