@@ -16,26 +16,24 @@ import json
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
+sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
+from contender import Function, answers, cpu_seconds, free_port
 from rig.processes import descendants
 from rig.server import Server
 
 START_SECONDS = 60
 WARM_UP_SECONDS = 1.0
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Framework:
@@ -74,49 +72,6 @@ class Framework:
                 self.process.wait()
 
 
-class Evoke:
-    """A function of a running server."""
-
-    def __init__(self, name: str, server: Server, path: str):
-        self.name = name
-        self.server = server
-        self.url = server.data_url + path
-
-    def wait(self) -> None:
-        answers(self.url)
-
-    def cpu(self) -> dict[str, float]:
-        own = cpu_seconds(self.server.pid)
-        return {"all": own + sum(map(cpu_seconds, descendants(self.server.pid))), "server": own}
-
-    def stop(self) -> None:
-        """The server is stopped by whoever started it."""
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return answer.read() == b"hello\n"
-    except (urllib.error.URLError, ConnectionError):
-        return False
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time; 0 of a process that is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0.0
-    fields = stat[stat.rindex(")") + 2 :].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def frameworks(tools: Path) -> list[Framework]:
     """Those that can be installed; it is said of the others."""
     tools.mkdir(parents=True, exist_ok=True)
@@ -142,7 +97,7 @@ def run(command: list[str]) -> bool:
     return done
 
 
-def measure(load: Path, contender: Framework | Evoke, clients: int, seconds: float) -> dict:
+def measure(load: Path, contender: Framework | Function, clients: int, seconds: float) -> dict:
     """Calls a second, times of a call, and processor time of a call, all in one figure each."""
 
     def calls(seconds: float) -> dict:
@@ -171,12 +126,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     scratch = Path(tempfile.mkdtemp(prefix="evoke-compare-"))
     server = Server(options.binary.resolve(), scratch / "data")
-    contenders: list[Framework | Evoke] = []
+    contenders: list[Framework | Function] = []
     found: dict[str, list[dict]] = {}
     try:
         server.start()
         server.command("deploy", str(HERE / "hello"))
-        contenders += [Evoke(f"evoke, {language}", server, f"/{language}") for language in ("python", "node")]
+        contenders += [Function(f"evoke, {language}", server, f"/{language}") for language in ("python", "node")]
         contenders += frameworks(options.tools)
         for contender in contenders:
             contender.wait()

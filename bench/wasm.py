@@ -31,7 +31,7 @@ sys.path.insert(0, str(HERE.parent / "scripts"))
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
-from compare import cpu_seconds, free_port
+from contender import Function, cpu_seconds, free_port
 from rig.processes import descendants, memory_kib
 from rig.server import Server
 
@@ -54,27 +54,12 @@ class Program:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 
-    def cpu(self) -> float:
-        return cpu_seconds(self.process.pid)
+    def cpu(self) -> dict[str, float]:
+        return {"all": cpu_seconds(self.process.pid)}
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
-
-
-class Function:
-    """A function of a running server."""
-
-    def __init__(self, name: str, server: Server, path: str):
-        self.name = name
-        self.server = server
-        self.url = server.data_url + path
-
-    def cpu(self) -> float:
-        return sum(map(cpu_seconds, [self.server.pid, *descendants(self.server.pid)]))
-
-    def stop(self) -> None:
-        """The server is stopped by whoever started it."""
 
 
 def make(folder: Path, guests: Path) -> None:
@@ -108,9 +93,9 @@ def measure(load: Path, contender: Program | Function, clients: int, seconds: fl
         return json.loads(done.stdout)
 
     calls(WARM_UP_SECONDS)
-    before = contender.cpu()
+    before = contender.cpu()["all"]
     figures = calls(seconds)
-    figures["cpu_us"] = round((contender.cpu() - before) * 1e6 / max(figures["requests"], 1), 1)
+    figures["cpu_us"] = round((contender.cpu()["all"] - before) * 1e6 / max(figures["requests"], 1), 1)
     return figures
 
 
