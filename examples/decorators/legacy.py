@@ -1,6 +1,6 @@
 """A service of before: it takes orders and greets. It believes what it is sent, and nobody may touch it any more.
 
-python3 legacy.py [PORT]    (8081 unless it is given)
+python3 legacy.py [PORT]    (8081 unless it is given; 0: any that is free)
 """
 
 import json
@@ -42,4 +42,6 @@ class Legacy(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8081
-    ThreadingHTTPServer(("127.0.0.1", port), Legacy).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", port), Legacy)
+    print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()

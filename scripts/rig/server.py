@@ -146,6 +146,20 @@ class Server:
                 return found
             query["before"] = page["next"]
 
+    def unsettled(self, app: str) -> list[dict]:
+        """Runs that wait or run. None only when nothing more comes of anything.
+
+        A list takes a while: what ends meanwhile may have caused something that was not there yet when its page was read. So it
+        takes two lists of the same length, for between those nothing has begun.
+        """
+        count = None
+        while True:
+            runs = self.pages(app, "runs")
+            found = [run for run in runs if run["state"] in ("queued", "running")]
+            if found or len(runs) == count:
+                return found
+            count = len(runs)
+
     def token(self) -> str:
         return self.seen(self.data / "admin.token").read_text().strip()
 

@@ -5,8 +5,8 @@ Ends with 0 only if every check held. Leaves nothing behind.
 
 import argparse
 import json
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +20,10 @@ sys.path.insert(0, str(HERE.parents[2] / "scripts"))
 sys.dont_write_bytecode = True
 
 from rig.checks import Checks
-from rig.server import Server, ServerError
+from rig.server import Server, ServerError, dies_with_us
 
 SECONDS = 30
-CLIENTS = 60
+CLIENTS = 200
 ORDER = {"items": [{"price": 5, "count": 2}]}
 
 
@@ -87,7 +87,9 @@ def try_out(server: Server, app: Path, checks: Checks) -> None:
     stats = settled(server)
     polite, casual = variant(stats, "polite"), variant(stats, "casual")
     share = polite["total"]["requests"] / stats["total"]["requests"]
-    checks.equal(f"the part of the polite one is near its weight ({share:.0%})", True, 0.15 < share < 0.45)
+    # By chance alone it is outside of these less than once in a million times.
+    near = 0.13 < share < 0.47
+    checks.equal(f"the part of the polite one is near its weight ({share:.0%})", True, near)
     checks.equal("each variant has its percentiles", True, all(polite["total"][p] > 0 for p in ("p50_ms", "p99_ms")))
     shadow = casual["total"]["shadow"]
     checks.equal("copies went to the casual one", True, shadow["compared"] > 0)
@@ -148,21 +150,14 @@ def ask(
 
 
 def start_legacy() -> tuple[subprocess.Popen, str]:
-    """The service, and its URL, once it listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, str(HERE.parent / "legacy.py"), str(port)])
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return process, f"http://127.0.0.1:{port}"
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                raise ServerError("legacy.py does not listen") from None
-            time.sleep(0.05)
+    """The service, on a port that the system chooses, and its URL."""
+    command = [*dies_with_us(), sys.executable, str(HERE.parent / "legacy.py"), "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    said = re.search(r"http://\S+", process.stdout.readline())
+    if said is None:
+        process.kill()
+        raise ServerError("legacy.py does not listen")
+    return process, said[0]
 
 
 def main() -> int:

@@ -174,7 +174,7 @@ class Story:
         """Waits until nothing is queued or running."""
         self.until(
             "everything has ended",
-            lambda: not any(self.server.pages("delivery", "runs", state=s) for s in ("queued", "running")),
+            lambda: not self.server.unsettled("delivery"),
         )
 
     def headline(self, text: str) -> None:

@@ -76,7 +76,7 @@ class Story:
 
     def requested(self, way: str, path: str, cycle: str, functions: tuple[str, ...]) -> None:
         print(f"By {way}")
-        before, begin = self.count(), time.monotonic()
+        before, told, begin = self.count(), len(self.stopped(*functions)), time.monotonic()
         status, answer = self.post(path)
         took = time.monotonic() - begin
         self.until("its runs to be kept", self.quiet)
@@ -86,7 +86,8 @@ class Story:
             "the answer names the way round", cycle in answer.get("detail", ""), answer.get("detail", "")[:160]
         )
         self.checks.holds(f"runs until it was stopped, at most {RUNS}", 1 < ran <= RUNS, f"{ran}, {took * 1000:.0f} ms")
-        self.checks.holds("and it is told", bool(self.stopped(*functions)), "evoke.loop.stopped")
+        self.until("it to be told", lambda: len(self.stopped(*functions)) > told)
+        self.checks.holds("and it is told", True, "evoke.loop.stopped")
 
     def events(self) -> None:
         print("By events")
@@ -127,13 +128,8 @@ class Story:
         return sum(run["function"] != "watch" for run in called)
 
     def quiet(self) -> bool:
-        """Whether everything that began has ended. Records of calls are written a moment after their answer."""
-        counts = []
-        for _ in range(3):
-            runs = self.runs()
-            counts.append((len(runs), {run["state"] for run in runs} & {"queued", "running"}))
-            time.sleep(0.1)
-        return len({total for total, _ in counts}) == 1 and not counts[-1][1]
+        """Whether everything that began has ended."""
+        return not self.server.unsettled("loops")
 
     def runs(self) -> list[dict]:
         return self.server.pages("loops", "runs")

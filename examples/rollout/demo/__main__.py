@@ -125,9 +125,10 @@ class Story:
             text = (APP / name).read_text().replace("'one'", "'two'")
             (self.app / name).write_text(text)
         self.server.command("deploy", str(self.app), "--canary", "10%")
-        self.share("a tenth", 0.04, 0.18)
+        # By chance alone a part is outside of these less than once in a million times.
+        self.share("a tenth", 0.03, 0.19)
         self.server.command("canary", "set", "50%", app="rollout")
-        self.share("half", 0.38, 0.62)
+        self.share("half", 0.37, 0.63)
         self.server.command("canary", "promote", app="rollout")
         met = self.fresh()
         self.checks.equal("all", {(200, "two", "two")}, set(met))

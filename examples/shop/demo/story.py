@@ -79,13 +79,14 @@ class Story:
         customers.start()
         # In the thick of it: some orders done, some e-mails out, others under way.
         some, most = self.count * 2 // 5, self.count * 4 // 5
-        self.await_customers(
-            lambda: (
-                customers.in_flight > 0
-                and len(customers.accepted) >= (some if self.mail.kept > self.count // 10 else most)
-            )
-        )
-        accepted, in_flight, mails = len(customers.accepted), customers.in_flight, self.mail.kept
+        accepted = in_flight = mails = 0
+
+        def in_the_thick_of_it() -> bool:
+            nonlocal accepted, in_flight, mails
+            accepted, in_flight, mails = len(customers.accepted), customers.in_flight, self.mail.kept
+            return in_flight > 0 and accepted >= (some if mails > self.count // 10 else most)
+
+        self.await_customers(in_the_thick_of_it)
         orphans = self.server.kill()
         self.screen.say(f"kill -9: {accepted} orders accepted, {in_flight} in flight, {mails} e-mails sent so far")
         seconds = self.server.start()
@@ -170,11 +171,11 @@ class Story:
         """Until nothing waits and nothing runs."""
         deadline = time.monotonic() + SETTLING_SECONDS
         while True:
-            # One list of all, not one per state: a run that goes from one state to the other would be in neither.
-            states = Counter(run["state"] for run in self.server.pages("shop", "runs"))
-            queued, running = states["queued"], states["running"]
-            if queued == running == 0:
+            unsettled = self.server.unsettled("shop")
+            if not unsettled:
                 return
+            states = Counter(run["state"] for run in unsettled)
+            queued, running = states["queued"], states["running"]
             if time.monotonic() > deadline:
                 stuck = self.server.command("runs", "ls", app="shop")
                 raise ServerError(f"{queued} queued and {running} running after {SETTLING_SECONDS} s:\n{stuck}")
