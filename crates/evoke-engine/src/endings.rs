@@ -93,6 +93,13 @@ impl Engine {
         }
     }
 
+    /// Runs of the store, also those of sync calls that were answered just now.
+    pub async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
+        // Their records may be on their way.
+        self.0.recorder.flush().await;
+        self.0.store.runs(query).await
+    }
+
     /// The sync calls of an app that are being made by this server. The store knows them when they have ended.
     pub fn calls_under_way(&self, app: &AppName) -> Vec<RunRecord> {
         self.0.under_way.calls(app)

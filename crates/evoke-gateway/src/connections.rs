@@ -138,3 +138,17 @@ impl Drop for Place {
         self.connections.0.ended.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_a_network_of_addresses_has_the_places_of_one_client() {
+        let connections = Connections::new(10, 2);
+        let take = |client: &str| connections.take(client.parse().unwrap());
+        let _held = (take("2001:db8:0:1::1").unwrap(), take("2001:db8:0:1::2").unwrap());
+        assert!(take("2001:db8:0:1:ffff::3").is_err());
+        assert!(take("2001:db8:0:2::1").is_ok() && take("192.0.2.1").is_ok());
+    }
+}

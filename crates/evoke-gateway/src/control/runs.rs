@@ -66,7 +66,7 @@ pub(super) async fn list(
         limit: limit + 1,
         ..RunQuery::default()
     };
-    let mut runs = shared.engine.store().runs(&query).await?;
+    let mut runs = shared.engine.runs(&query).await?;
     runs.retain(|run| !calls.iter().any(|call| call.id == run.id));
     runs.extend(calls);
     runs.sort_by(|a, b| b.id.cmp(&a.id));
@@ -117,7 +117,7 @@ pub(super) async fn tree(
         limit: limit + 1,
         ..RunQuery::default()
     };
-    let runs = store.runs(&query).await?;
+    let runs = shared.engine.runs(&query).await?;
     let query =
         EventQuery { app: Some(app), root: Some(root.clone()), limit: limit + 1, ..EventQuery::default() };
     let events = store.events(&query).await?;

@@ -119,6 +119,28 @@ async fn a_secret_that_a_decorator_names_has_to_be_set_before_it_is_deployed() {
 }
 
 #[tokio::test]
+async fn when_the_secret_is_gone_nobody_passes_whatever_is_presented() {
+    let rules = "[decorators.basic]\nbasic = { ada = \"PASSWORD\" }\n[decorators.bearer]\nbearer = [\"PASSWORD\"]\n\
+         [decorators.key]\napi_key = [\"PASSWORD\"]\nheader = \"X-Key\"\n";
+    let basic = |password: &str| format!("Basic {}", STANDARD.encode(format!("ada:{password}")));
+    for (name, field) in [("basic", "authorization"), ("bearer", "authorization"), ("key", "x-key")] {
+        let value = |password: &str| match name {
+            "basic" => basic(password),
+            "bearer" => format!("Bearer {password}"),
+            _ => password.to_owned(),
+        };
+        let world = world(rules, &format!("{name:?}")).await;
+        let status = async |password: &str| with(&world, &[(field, &value(password))], "").await.status;
+        assert_eq!(status("open:sesame").await, StatusCode::OK, "{name}");
+        let (app, secret) = (AppName::new("shop").unwrap(), SecretName::new("PASSWORD").unwrap());
+        assert!(world.engine.remove_secret(&app, &secret).await.unwrap());
+        for password in ["open:sesame", "", "PASSWORD", "anything"] {
+            assert_eq!(status(password).await, StatusCode::UNAUTHORIZED, "{name} {password:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_rate_lets_so_many_pass_of_each_and_says_when_to_come_again() {
     let rule = "[decorators.slow]\nrate = 2\nper = \"1h\"\nby = \"header:X-Who\"\n";
     let world = world(rule, "\"slow\"").await;

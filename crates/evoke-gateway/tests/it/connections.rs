@@ -211,6 +211,25 @@ async fn http_2_is_understood_on_the_same_port() {
 }
 
 #[tokio::test]
+async fn header_fields_have_the_same_bounds_over_http_2() {
+    let limits = Limits { headers: 20, header_bytes: 8 << 10, ..Limits::default() };
+    let world = World::with_echo(Setup { limits, ..Setup::default() }).await;
+    let tasks = TaskTracker::new();
+    let stream = TcpStream::connect(world.data).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tasks.spawn(connection);
+    for (count, bytes, status) in [(10, 1, 200), (30, 1, 431), (10, 2_000, 431)] {
+        let mut request = Request::post("http://shop.test/echo");
+        for n in 0..count {
+            request = request.header(format!("x-{n}"), "y".repeat(bytes));
+        }
+        let response = sender.send_request(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{count} fields of {bytes} bytes");
+    }
+}
+
+#[tokio::test]
 async fn one_connection_serves_many_requests() {
     let world = World::with_echo(Setup::default()).await;
     let mut stream = TcpStream::connect(world.data).await.unwrap();

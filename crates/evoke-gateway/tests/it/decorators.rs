@@ -144,6 +144,30 @@ async fn a_refusal_behind_a_decorator_reaches_it_as_an_answer_and_the_client_as_
 }
 
 #[tokio::test]
+async fn what_is_behind_a_decorator_has_no_more_time_than_it() {
+    let world = World::new().await;
+    let app = evoke_core::id::AppName::new("shop").unwrap();
+    let (short, long) = ("timeout = \"20s\"", "timeout = \"5m\"");
+    let text = manifest(&[("echo", long), ("outer", short), ("inner", long)], &[]) + BOTH;
+    world.engine.deploy(&app, bundle(&text)).await.unwrap();
+    let (told, mut deadlines) = tokio::sync::mpsc::unbounded_channel();
+    for name in ["outer", "inner"] {
+        let told = told.clone();
+        world.runtime.script(name, move |guest: Guest| {
+            told.send(guest.call.deadline).unwrap();
+            pass(guest)
+        });
+    }
+    world.runtime.script("echo", move |guest: Guest| {
+        told.send(guest.call.deadline).unwrap();
+        echo(guest)
+    });
+    assert_eq!(world.data(Method::POST, "/x", "").await.status, StatusCode::OK);
+    let [outer, inner, echo] = [(); 3].map(|()| deadlines.try_recv().unwrap());
+    assert_eq!((inner, echo), (outer, outer));
+}
+
+#[tokio::test]
 async fn a_small_body_can_be_handed_on_again_and_a_stream_once() {
     let world = world(BOTH).await;
     world.runtime.script("inner", |guest: Guest| async move {

@@ -135,18 +135,21 @@ async fn a_cookie_is_set_once_and_kept_to_and_others_are_not_believed() {
 
 #[tokio::test]
 async fn what_clients_say_of_variants_and_copies_is_not_believed() {
-    let world = world(&HALVES.replace("STICKY", "header:x-user")).await;
+    // So that it is the function that tells what it was sent.
+    let lines = HALVES
+        .replace("STICKY", "header:x-user")
+        .replacen("weight = 50", "weight = 100", 1)
+        .replacen("weight = 50", "weight = 0", 1);
+    let world = world(&lines).await;
     let reply = world
         .get_with("/half", &[("evoke-shadow", "x"), ("evoke-variant", "half=zzz"), ("x-user", "3")])
         .await;
-    let variant = reply.header("evoke-variant").unwrap().to_owned();
-    if variant == "half=a" {
-        let seen = reply.json()["headers"].to_string();
-        assert!(
-            seen.contains("evoke-variant: half=a") && !seen.contains("zzz") && !seen.contains("shadow"),
-            "{seen}"
-        );
-    }
+    assert_eq!(reply.header("evoke-variant"), Some("half=a"));
+    let seen = reply.json()["headers"].to_string();
+    assert!(
+        seen.contains("evoke-variant: half=a") && !seen.contains("zzz") && !seen.contains("shadow"),
+        "{seen}"
+    );
 }
 
 fn shadowing(up: &Behind, more: &str) -> String {
@@ -289,6 +292,94 @@ async fn a_body_over_the_bound_passes_and_is_not_copied() {
         (&shadow["compared"], &shadow["without_body"], &shadow["differing"]),
         (&1.into(), &1.into(), &0.into())
     );
+}
+
+#[tokio::test]
+async fn an_answer_of_a_shadow_over_the_bound_is_not_held() {
+    let up = behind(|_, _| ok("old")).await;
+    let world = world(&shadowing(&up, "copies = { max_body = \"1KiB\" }\ncompare = { headers = [] }")).await;
+    world.runtime.script("echo", |guest| async move {
+        respond(&guest, 200, &[], Body::Full("y".repeat(3_000).into())).await;
+        done()
+    });
+    assert_eq!(world.data(Method::GET, "/x", "").await.text(), "old");
+    let shadow = world.shadow("new", 1).await["total"]["shadow"].clone();
+    assert_eq!((&shadow["without_body"], &shadow["differing"]), (&1.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn copies_that_would_hold_more_than_all_may_are_left_out() {
+    let up = behind(|_, _| ok("old")).await;
+    let mut setup = Setup::default();
+    setup.bounds.copied_bytes = 5 << 10;
+    let world = World::with(setup).await;
+    // Its request, its answer and the client's: 6 KiB.
+    deployed(&world, &shadowing(&up, "copies = { max_body = \"2KiB\" }")).await;
+    assert_eq!(world.data(Method::GET, "/x", "").await.text(), "old");
+    assert_eq!(world.shadow("new", 1).await["total"]["shadow"]["left_out"]["busy"], 1);
+}
+
+#[tokio::test]
+async fn a_copy_is_not_copied_again_and_counts_for_no_variant() {
+    let lines = r#"
+[decorators.stamp]
+response = { set = { x-new = "1" } }
+[experiments.first]
+variants.plain = { weight = 1, decorators = [] }
+variants.stamped = { shadow = 100, decorators = ["stamp"] }
+[experiments.second]
+variants.usual = { weight = 1, to = "echo" }
+variants.copied = { shadow = 100, to = "other" }
+[[routes]]
+path = "/x"
+decorators = ["first"]
+to = "second"
+"#;
+    let world = world(lines).await;
+    for _ in 0..3 {
+        assert_eq!(world.data(Method::GET, "/x", "").await.status, StatusCode::OK);
+    }
+    world.shadow("stamped", 3).await;
+    let copied = world.shadow("copied", 3).await;
+    assert_eq!(copied["total"]["requests"], 3);
+    for name in ["plain", "usual"] {
+        assert_eq!(world.variant(name).await["total"]["requests"], 3, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_is_not_answered_from_a_cache_and_does_not_fill_it() {
+    let lines = r#"
+[decorators.stamp]
+response = { set = { x-new = "1" } }
+[decorators.kept]
+cache = "1MiB"
+[experiments.greeting]
+variants.old = { weight = 1, decorators = [] }
+variants.new = { shadow = 100, decorators = ["stamp"] }
+[[routes]]
+path = "/x"
+decorators = ["greeting", "kept"]
+to = "other"
+"#;
+    let world = world(lines).await;
+    let (clients, copies) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (clients.clone(), copies.clone());
+    world.runtime.script("other", move |mut guest| {
+        let is_copy = request_of(&mut guest).headers.contains_key("evoke-shadow");
+        let count = if is_copy { &counts.1 } else { &counts.0 };
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let fields = [("cache-control", "max-age=60")];
+            respond(&guest, 200, &fields, Body::Full("other".into())).await;
+            done()
+        }
+    });
+    for nth in 1..=3 {
+        assert_eq!(world.data(Method::GET, "/x", "").await.text(), "other");
+        world.shadow("new", nth).await;
+    }
+    assert_eq!((clients.load(Ordering::SeqCst), copies.load(Ordering::SeqCst)), (1, 3));
 }
 
 #[tokio::test]

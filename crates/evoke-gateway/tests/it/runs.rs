@@ -113,3 +113,14 @@ async fn runs_are_listed_newest_first_in_pages_and_by_what_they_are() {
     let reply = world.get("/v1/apps/shop/runs?state=odd").await;
     assert_eq!((reply.status, reply.code().as_str()), (StatusCode::BAD_REQUEST, "invalid_request"));
 }
+
+#[tokio::test]
+async fn a_call_that_was_answered_is_in_the_list_of_runs_at_once() {
+    let world = World::with_echo(crate::support::Setup::default()).await;
+    for answered in 1..=30 {
+        assert_eq!(world.data(Method::POST, "/echo", "").await.status, StatusCode::OK);
+        let list: RunList =
+            serde_json::from_slice(&world.get("/v1/apps/shop/runs?limit=100").await.body).unwrap();
+        assert_eq!(list.runs.len(), answered);
+    }
+}

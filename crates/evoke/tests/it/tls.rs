@@ -92,7 +92,7 @@ pub fn address(server: &Server) -> &str {
 #[test]
 fn each_name_has_its_certificate_and_new_ones_come_into_use_while_connections_go_on() {
     let certificates = folder(&[]);
-    let (a, a_cert) = pair(certificates.path(), "a.pem", &["a.test"]);
+    let (a, a_cert) = pair(certificates.path(), "a.pem", &["a.test", "127.0.0.1"]);
     let (b, b_cert) = pair(certificates.path(), "b.pem", &["*.b.test"]);
     let (a_path, b_path) = (a.to_str().unwrap(), b.to_str().unwrap());
     let (server, _app, _data) = served(&["--tls-cert", a_path, "--tls-cert", b_path]);
@@ -105,6 +105,13 @@ fn each_name_has_its_certificate_and_new_ones_come_into_use_while_connections_go
     let two = connect(address, "a.test", &[&a_cert], &["h2", "http/1.1"]).unwrap();
     assert_eq!(two.conn.alpn_protocol(), Some(&b"h2"[..]));
     assert!(connect(address, "a.test", &[&b_cert], &[]).is_err(), "a.test showed the certificate of b.test");
+    // Who names nobody, or somebody else, is shown the first.
+    connect(address, "127.0.0.1", &[&a_cert], &[]).unwrap();
+    let other = connect(address, "other.test", &[&a_cert], &[]).map(drop).unwrap_err();
+    assert!(other.contains("not valid for name"), "{other}");
+    // And who asks as an ACME server does is shown nothing: no certificate is being got.
+    let asked = connect(address, "a.test", &[&a_cert], &["acme-tls/1"]).map(drop);
+    assert!(asked.is_err(), "a question of an ACME server was answered");
     let mut plain = TcpStream::connect(address).unwrap();
     plain.write_all(b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
     let mut answer = Vec::new();
@@ -148,6 +155,13 @@ fn http_leads_to_https_and_only_a_trusted_proxy_says_who_the_client_is() {
             && answer.contains(&format!("location: https://a.test:{https}/a?b\r\n")),
         "{answer}"
     );
+    // What nobody was told to show is a path like any other.
+    let mut stream = TcpStream::connect(&redirect).unwrap();
+    let path = "/.well-known/acme-challenge/token";
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 308"), "{answer}");
     let mut client = connect(address(&server), "a.test", &[&a_cert], &[]).unwrap();
     assert!(get(&mut client, "X-Forwarded-For: 6.6.6.6, 9.9.9.9\r\n").contains("9.9.9.9"));
 }

@@ -109,6 +109,10 @@ async fn what_a_call_leads_to_stays_with_its_version() {
     for _ in 0..100 {
         seen.insert(world.call("a", "").await.unwrap().1);
     }
+    // Also where it was not chosen by the start of the chain, but by who sent it.
+    for key in 0..100 {
+        seen.insert(world.asked_by(&format!("user-{key}")).await);
+    }
     assert_eq!(seen, BTreeSet::from(["11".to_owned(), "22".to_owned()]));
     for run in world.runs().await {
         assert_eq!(world.ended(&run.id).await.state, RunState::Completed, "{run:?}");
