@@ -21,7 +21,7 @@ struct Pebble {
 }
 
 /// A port that nobody has, below those that connections are given (`ip_local_port_range`): nobody gets it by chance before it is used.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
 
     const BELOW: u16 = 32_768;

@@ -135,8 +135,7 @@ fn each_name_has_its_certificate_and_new_ones_come_into_use_while_connections_go
 fn http_leads_to_https_and_only_a_trusted_proxy_says_who_the_client_is() {
     let certificates = folder(&[]);
     let (a, a_cert) = pair(certificates.path(), "a.pem", &["a.test"]);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let redirect = format!("127.0.0.1:{port}");
+    let redirect = format!("127.0.0.1:{}", crate::acme::free_port());
     let (server, _app, _data) = served(&[
         "--tls-cert",
         a.to_str().unwrap(),
