@@ -230,6 +230,27 @@ async fn header_fields_have_the_same_bounds_over_http_2() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_not_used_any_more_ends_in_either_version() {
+    let mut setup = Setup::default();
+    setup.bounds.idle_timeout = Duration::from_millis(100);
+    let world = World::with_echo(setup).await;
+    let mut one = TcpStream::connect(world.data).await.unwrap();
+    one.write_all(HEAD).await.unwrap();
+    let two = TcpStream::connect(world.data).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(two)).await.unwrap();
+    let used = async {
+        let request = Request::post("http://shop.test/echo").body(Full::<Bytes>::default()).unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), StatusCode::OK);
+        let mut answer = Vec::new();
+        one.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    };
+    let (ended, ()) = tokio::join!(connection, used);
+    ended.unwrap();
+}
+
+#[tokio::test]
 async fn one_connection_serves_many_requests() {
     let world = World::with_echo(Setup::default()).await;
     let mut stream = TcpStream::connect(world.data).await.unwrap();

@@ -169,3 +169,41 @@ fn what_would_change_can_be_seen_without_a_server_and_what_cannot_is_said() {
     assert!(dry("/bye", "old").stderr.contains("no experiment with a variant old on route /bye"));
     assert_eq!(std::fs::read_to_string(app.path().join("evoke.toml")).unwrap(), TOML);
 }
+
+#[test]
+fn a_manifest_that_was_changed_meanwhile_keeps_what_is_not_of_the_promotion() {
+    let app = folder(&[("evoke.toml", TOML), ("usual.py", USUAL), ("polite.mjs", POLITE)]);
+    let app = app.path();
+    let server = Server::start();
+    server.evoke(app, &["deploy"]).ok();
+    let read = || std::fs::read_to_string(app.join("evoke.toml")).unwrap();
+    let promote = |folder: &Path, more: &[&str]| {
+        server.evoke(folder, &[&["routes", "promote", "hello", "new"][..], more].concat())
+    };
+
+    // Somebody has ended the experiment there already, with another winner.
+    let (before, rest) = TOML.split_once("# Until everybody has it.").unwrap();
+    let after = rest.split_once("# Who comes").unwrap().1.replace("to = \"greeting\"", "to = \"usual\"");
+    let ended = format!("{before}# Who comes{after}");
+    write(app, "evoke.toml", &ended);
+    let said = promote(app, &[]).ok();
+    assert!(said.stdout.is_empty() && said.stderr.contains("no change of evoke.toml"), "{said:?}");
+    assert_eq!(promote(app, &["--apply"]).code, 4);
+    assert_eq!(read(), ended);
+    assert_eq!(all(&server), ["Good day"; 12]);
+
+    // The folder is another app's.
+    let other = folder(&[("evoke.toml", &TOML.replace("\"shop\"", "\"other\"")), ("usual.py", USUAL)]);
+    write(other.path(), "polite.mjs", POLITE);
+    let said = promote(other.path(), &["--app", "shop"]).ok();
+    assert!(said.stdout.is_empty() && said.stderr.contains("no change of evoke.toml"), "{said:?}");
+
+    // Something else was changed.
+    let changed = TOML.replace("path = \"/bye\"", "path = \"/goodbye\"");
+    write(app, "evoke.toml", &changed);
+    let diff = promote(app, &["--apply"]).ok().stdout;
+    assert!(!diff.contains("bye\"\n+") && !diff.contains("-path"), "{diff}");
+    assert!(read().contains("path = \"/goodbye\"") && read().contains("to = \"polite\" #"), "{}", read());
+    assert!(!read().contains("[experiments"));
+    assert_eq!(server.stop().code, 0);
+}

@@ -98,6 +98,8 @@ fn each_name_has_its_certificate_and_new_ones_come_into_use_while_connections_go
     let (server, _app, _data) = served(&["--tls-cert", a_path, "--tls-cert", b_path]);
     let address = address(&server);
 
+    let mut silent = TcpStream::connect(address).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut first = connect(address, "a.test", &[&a_cert], &["http/1.1"]).unwrap();
     let said = get(&mut first, "");
     assert!(said.ends_with("127.0.0.1 -"), "{said}");
@@ -117,6 +119,8 @@ fn each_name_has_its_certificate_and_new_ones_come_into_use_while_connections_go
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "a request without TLS was answered");
+    // Who does not shake hands at all is sent away.
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
 
     let (_, new) = pair(certificates.path(), "a.pem", &["a.test"]);
     server.running.signal("HUP");

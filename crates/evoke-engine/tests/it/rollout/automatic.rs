@@ -100,6 +100,25 @@ async fn what_clients_do_wrong_takes_nothing_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clients_that_leave_before_the_answer_take_nothing_back() {
+    let world = World::new().await;
+    world.runtime.script("a", |guest| async move {
+        if version(&guest.spec.env) == "2" {
+            std::future::pending::<()>().await;
+        }
+        guest.agree().await
+    });
+    world.put_manifest(&with(1, ""), DeployOrder::default()).await.unwrap();
+    world.put_manifest(&with(2, ""), canary(50)).await.unwrap();
+    let mut left = 0;
+    for _ in 0..100 {
+        left += u32::from(tokio::time::timeout(Duration::from_secs(1), world.call("a", "")).await.is_err());
+    }
+    assert!(left > 20, "{left}");
+    assert!(world.engine.canary(&app()).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_fails_in_both_versions_takes_nothing_back() {
     let world = World::new().await;
     world.breaks(&["1", "2"], 503);

@@ -120,6 +120,39 @@ async fn going_back_brings_the_version_before_and_going_back_again_the_one_befor
 }
 
 #[tokio::test(start_paused = true)]
+async fn going_back_from_files_that_were_deployed_twice_does_not_bring_them_again() {
+    let world = World::new().await;
+    world.tells_its_version();
+    for v in [1, 2, 2] {
+        world.put(v, "", DeployOrder::default()).await.unwrap();
+    }
+    let back = world.engine.roll_back(&app(), None).await.unwrap().deployment;
+    assert_eq!((back.version, back.back_to), (4, Some(1)));
+    assert_eq!(world.call("a", "").await.unwrap().1, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_deployments_at_once_one_happens_and_the_other_is_told() {
+    let world = World::new().await;
+    world.tells_its_version();
+    world.put(1, "", DeployOrder::default()).await.unwrap();
+    // Both have to start an instance before they can be written.
+    world.runtime.start_takes(std::time::Duration::from_millis(50));
+    let (two, three) =
+        tokio::join!(world.put(2, "", DeployOrder::default()), world.put(3, "", DeployOrder::default()));
+    let (won, told) = match (two, three) {
+        (Ok(_), Err(told)) => ("2", told),
+        (Err(told), Ok(_)) => ("3", told),
+        both => panic!("{both:?}"),
+    };
+    assert!(matches!(told, evoke_engine::deploy::DeployError::Concurrent(_)), "{told}");
+    assert_eq!(
+        (world.engine.app(&app()).unwrap().version, world.call("a", "").await.unwrap().1.as_str()),
+        (2, won)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_version_that_does_not_load_any_more_does_not_come_back() {
     let world = World::new().await;
     world.put(1, "", DeployOrder::default()).await.unwrap();
