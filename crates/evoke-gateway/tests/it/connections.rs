@@ -246,7 +246,8 @@ async fn a_connection_that_is_not_used_any_more_ends_in_either_version() {
         one.read_to_end(&mut answer).await.unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 200"));
     };
-    let (ended, ()) = tokio::join!(connection, used);
+    let both = async { tokio::join!(connection, used) };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("it is kept for ever");
     ended.unwrap();
 }
 
