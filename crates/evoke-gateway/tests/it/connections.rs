@@ -230,6 +230,36 @@ async fn header_fields_have_the_same_bounds_over_http_2() {
 }
 
 #[tokio::test]
+async fn a_head_that_does_not_end_is_refused_when_it_is_too_long() {
+    let limits = Limits { header_bytes: 8 << 10, ..Limits::default() };
+    let world = World::with_echo(Setup { limits, ..Setup::default() }).await;
+    for beginning in ["POST /echo HTTP/1.1\r\nHost: a\r\nX: ", "POST /"] {
+        let mut stream = TcpStream::connect(world.data).await.unwrap();
+        stream.write_all(format!("{beginning}{}", "y".repeat(12 << 10)).as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 431");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_http_2_is_told_how_many_requests_there_may_be_at_once() {
+    let mut setup = Setup::default();
+    setup.bounds.streams = 7;
+    let world = World::with_echo(setup).await;
+    let mut stream = TcpStream::connect(world.data).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let [a, b, c, kind, ..] = head;
+    assert_eq!(kind, 4, "it begins with its settings");
+    let mut settings = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut settings).await.unwrap();
+    // SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113, 6.5.2).
+    assert!(settings.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 7]), "{settings:?}");
+}
+
+#[tokio::test]
 async fn a_connection_that_is_not_used_any_more_ends_in_either_version() {
     let mut setup = Setup::default();
     setup.bounds.idle_timeout = Duration::from_millis(100);
