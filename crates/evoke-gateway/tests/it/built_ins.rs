@@ -69,6 +69,8 @@ async fn a_body_above_its_bound_is_refused_declared_or_not() {
     let reply = with(&world, &[], vec![b'x'; (100 << 10) + 1]).await;
     assert_eq!((reply.status.as_u16(), reply.code().as_str()), (413, "too_large"));
     assert_eq!(reply.json()["limit"]["name"], "max_body");
+    let runs = world.get("/v1/apps/shop/runs").await.json()["runs"].as_array().unwrap().len();
+    assert_eq!(runs, 1, "what says that it is too long reaches nobody");
     let pieces = tokio_stream::iter((0..11).map(|_| vec![b'x'; 10 << 10]));
     let pieces = pieces.map(|piece| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(piece))));
     let request = world.to_data(Method::POST, "/x").body(StreamBody::new(pieces)).unwrap();
