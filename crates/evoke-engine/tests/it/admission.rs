@@ -13,7 +13,7 @@ use evoke_engine::ingest::LaterCall;
 use http::Method;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{World, function};
+use crate::support::{World, app, bundle, function, manifest};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -102,6 +102,42 @@ async fn a_line_of_its_own_length_and_patience() {
     assert_eq!((bound, at), (Bound::Concurrency(1), S / 10 + 2 * S));
     let (Err(CallError::Overloaded { bound, waiting, .. }), at) = refused else { panic!("it was let in") };
     assert_eq!((bound, waiting, at), (Bound::Waiting(1), 1, S / 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_calls_that_wait_have_a_bound_in_an_app_and_one_on_the_node() {
+    let settings = "concurrency = 1\nwaiting = 10\ntimeout = \"1m\"";
+    for (of_app, of_node, bound) in
+        [("waiting = 2\n", 9, Bound::AppWaiting(2)), ("", 3, Bound::NodeWaiting(3))]
+    {
+        let limits = Limits { waiting_calls_all: of_node, ..Limits::default() };
+        let world = World::with(Arc::new(MemoryStore::new()), limits).await;
+        let text = manifest(&[("a", settings), ("b", settings)])
+            .replace("name = \"shop\"\n", &format!("name = \"shop\"\n{of_app}"));
+        world.engine.deploy(&app(), bundle(&text)).await.unwrap();
+        for name in ["a", "b"] {
+            world.runtime.script(name, |_| std::future::pending());
+        }
+        let calls = (0..8_u32).map(|nth| {
+            let world = &world;
+            async move {
+                sleep(S / 100 * nth).await;
+                timeout(S, world.call(["a", "b"][nth as usize % 2], "")).await
+            }
+        });
+        let ends = futures_util::future::join_all(calls).await;
+        let met: Vec<Bound> = ends
+            .into_iter()
+            .filter_map(|end| match end {
+                Ok(Err(CallError::Overloaded { bound, .. })) => Some(bound),
+                Ok(other) => panic!("{:?}", other.map(drop)),
+                Err(_) => None,
+            })
+            .collect();
+        // Two run, and so many wait.
+        let over = if of_app.is_empty() { 3 } else { 4 };
+        assert_eq!(met, vec![bound; over]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
