@@ -134,8 +134,10 @@ pub(crate) fn switch(inner: &Inner, present: Present) {
     if inner.removals.contains(app) || !is_newer(&snapshot, &present.deployment, present.revision) {
         return;
     }
-    inner.hall.share(app, &present.deployment.manifest.share);
+    let deployment = present.deployment.clone();
     put(inner, &snapshot, present);
+    // An app has a part of the node as soon as it has doors.
+    inner.hall.share(&deployment.manifest.app, &deployment.manifest.share);
 }
 
 /// Starts instances of `app` anew where its secrets changed.
