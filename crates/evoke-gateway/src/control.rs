@@ -15,6 +15,7 @@ mod guard;
 mod hooks;
 mod invoke;
 mod logs;
+mod order;
 mod removal;
 mod replays;
 mod routes;

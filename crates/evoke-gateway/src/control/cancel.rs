@@ -10,15 +10,12 @@ use evoke_engine::cancel::{self, CancelError, Cancelled, PendingRuns};
 use futures_util::StreamExt;
 
 use super::extract::{Segments, invalid, json};
+use super::order::{ORDER_BYTES, is_all, most, page};
 use crate::api::{CancelOrder, CancelRuns, CancelledRun, CancelledRuns};
 use crate::body::whole;
 use crate::gateway::Shared;
 use crate::problem::Refusal;
 
-/// Runs that one request cancels.
-const ORDER_MAX: usize = 10_000;
-/// Bytes of the body that asks for it: 1,000 run ids.
-const ORDER_BYTES: u64 = 64 << 10;
 /// Characters of a reason.
 const REASON_CHARS: usize = 500;
 /// Runs that are cancelled at the same time; the store commits them together.
@@ -57,10 +54,9 @@ pub(super) async fn several(
     let (parts, body) = request.into_parts();
     let body = whole(&parts.headers, body, shared.cap("cancel_bytes", ORDER_BYTES)).await?;
     let order: CancelRuns = json(&parts.headers, &body)?;
-    let (runs, more) = match (order.runs.is_empty(), order.all) {
-        (true, true) => chosen(&shared, &app, &order).await?,
-        (false, false) => (named(&shared, &order)?, false),
-        _ => return Err(invalid("body: wants either runs, a list of run ids, or all, which is true")),
+    let (runs, more) = match is_all(&order.runs, order.all)? {
+        true => chosen(&shared, &app, &order).await?,
+        false => (named(&shared, &order)?, false),
     };
     if order.dry_run {
         return Ok(Json(CancelledRuns { runs, more, ..CancelledRuns::default() }));
@@ -92,20 +88,11 @@ fn named(shared: &Shared, order: &CancelRuns) -> Result<Vec<RunId>, Refusal> {
             "body: with runs only reason and silent can be given; the others narrow down all",
         ));
     }
-    let (count, most) = (order.runs.len(), shared.engine.limits().page);
-    if count > most {
-        return Err(
-            invalid(format!("body: runs names {count}, at most {most} at a time")).limit("page", most as u64)
-        );
-    }
-    Ok(narrowed.runs)
+    page(narrowed.runs, &shared.engine)
 }
 
 async fn chosen(shared: &Shared, app: &AppName, order: &CancelRuns) -> Result<(Vec<RunId>, bool), Refusal> {
-    let limit = order.limit.unwrap_or(ORDER_MAX);
-    if !(1..=ORDER_MAX).contains(&limit) {
-        return Err(invalid(format!("body: limit: {limit} is not between 1 and {ORDER_MAX}")));
-    }
+    let limit = most(order.limit)?;
     if let Some(state) = order.state.filter(|state| !matches!(state, RunState::Queued | RunState::Running)) {
         let detail =
             format!("body: state: {} is over; what can be cancelled is queued or running", state.as_str());

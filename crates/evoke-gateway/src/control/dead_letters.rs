@@ -12,6 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Params, Segments, invalid, json, limit, time};
+use super::order::{ORDER_BYTES, is_all, most, page};
 use super::replays::{expression, type_pattern};
 use crate::api::{DeadLetter, DeadLetterList, DeadLetterOrder, DeadLettersDone, InputPreview, Time};
 use crate::body::whole;
@@ -20,10 +21,6 @@ use crate::problem::Refusal;
 
 /// Bytes of an input that are shown.
 const PREVIEW_BYTES: usize = 1_024;
-/// Dead letters one request redrives or purges.
-const ORDER_MAX: usize = 10_000;
-/// Bytes of the body that asks for it: 1,000 run ids.
-const ORDER_BYTES: u64 = 64 << 10;
 /// Dead letters that one request looks at, whatever it finds among them.
 const LOOKS: usize = 100_000;
 /// As many of them at once: each comes with its input.
@@ -133,27 +130,16 @@ async fn carry_out(
     let (parts, body) = request.into_parts();
     let body = whole(&parts.headers, body, shared.cap("redrive_bytes", ORDER_BYTES)).await?;
     let order: DeadLetterOrder = json(&parts.headers, &body)?;
-    let most = shared.engine.limits().page;
-    match (order.runs.is_empty(), order.all) {
-        (true, true) => {
-            let what = if order.dry_run { What::Look } else { what };
-            all(shared, app, order, what).await.map(Json)
-        }
-        (false, false) => {
-            let narrowed = DeadLetterOrder { runs: order.runs.clone(), ..DeadLetterOrder::default() };
-            if order != narrowed {
-                let detail = "body: with runs nothing else can be given; the other members narrow down all";
-                return Err(invalid(detail));
-            }
-            let count = order.runs.len();
-            if count > most {
-                let detail = format!("body: runs names {count}, at most {most} at a time");
-                return Err(invalid(detail).limit("page", most as u64));
-            }
-            Ok(Json(DeadLettersDone { runs: what.to(shared, app, order.runs).await?, next: None }))
-        }
-        _ => Err(invalid("body: wants either runs, a list of run ids, or all, which is true")),
+    if is_all(&order.runs, order.all)? {
+        let what = if order.dry_run { What::Look } else { what };
+        return all(shared, app, order, what).await.map(Json);
     }
+    let narrowed = DeadLetterOrder { runs: order.runs.clone(), ..DeadLetterOrder::default() };
+    if order != narrowed {
+        return Err(invalid("body: with runs nothing else can be given; the other members narrow down all"));
+    }
+    let runs = page(order.runs, &shared.engine)?;
+    Ok(Json(DeadLettersDone { runs: what.to(shared, app, runs).await?, next: None }))
 }
 
 /// All that are chosen, from the newest back: what fails again at once is newer, or was there already, and is not taken
@@ -164,10 +150,7 @@ async fn all(
     order: DeadLetterOrder,
     what: What,
 ) -> Result<DeadLettersDone, Refusal> {
-    let limit = order.limit.unwrap_or(ORDER_MAX);
-    if !(1..=ORDER_MAX).contains(&limit) {
-        return Err(invalid(format!("body: limit: {limit} is not between 1 and {ORDER_MAX}")));
-    }
+    let limit = most(order.limit)?;
     let time_of = |time: Option<Time>| time.map(|time| time.0);
     let selection = Selection {
         function: order.function,

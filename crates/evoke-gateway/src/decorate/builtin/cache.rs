@@ -24,7 +24,7 @@ use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 
 use super::super::Line;
 use crate::problem::{Refusal, kind};
-use entry::{Entry, Found};
+use entry::{Entry, Found, Keeping};
 pub(crate) use memory::{Cached, Memory};
 use turn::Asking;
 
@@ -136,9 +136,10 @@ impl Asked<'_> {
             let confirmed = entry.answer(self.asked, entry.age(now), now);
             return Kept { answer: confirmed, is_kept: self.memory.put(self.key, entry, self.asked, now) };
         }
-        if self.asked.method != Method::GET || !entry::may_be_kept(self.asked, &answer, now) {
+        let is_get = self.asked.method == Method::GET;
+        let Some(keeping) = is_get.then(|| Keeping::of(self.asked, &answer, now)).flatten() else {
             return Kept { answer, is_kept: false };
-        }
+        };
         let (parts, body) = answer.into_parts();
         let limit = self.memory.entry_bytes().min(self.line.shared.engine.limits().body_bytes);
         if body.size_hint().lower() > limit {
@@ -149,7 +150,7 @@ impl Asked<'_> {
         };
         match collect(body, limit).await {
             Ok(bytes) => {
-                let entry = Entry::new(self.asked, &parts, bytes.clone(), now);
+                let entry = Entry::new(keeping, &parts, bytes.clone());
                 let is_kept = self.memory.put(self.key, entry, self.asked, now);
                 Kept { answer: Response::from_parts(parts, bytes.into()), is_kept }
             }

@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
     AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, SET_COOKIE,
+    LAST_MODIFIED, SET_COOKIE, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, request, response};
 use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy};
@@ -45,23 +45,28 @@ pub(super) fn key<B>(request: &Request<B>) -> String {
     format!("{host} {path}")
 }
 
-/// Whether an answer may be kept, and for more than no time.
-pub(super) fn may_be_kept<B>(asked: &request::Parts, answer: &http::Response<B>, now: SystemTime) -> bool {
-    let is_partial =
-        answer.status() == StatusCode::PARTIAL_CONTENT || answer.headers().contains_key(CONTENT_RANGE);
-    if is_partial || answer.headers().contains_key(SET_COOKIE) {
-        return false;
+/// That an answer may be kept, and for how long: what an entry is made of once its body is there.
+pub(super) struct Keeping(CachePolicy);
+
+impl Keeping {
+    /// `None` of an answer that may not be kept, or for no time.
+    pub fn of<B>(asked: &request::Parts, answer: &http::Response<B>, now: SystemTime) -> Option<Self> {
+        let headers = answer.headers();
+        let is_partial =
+            answer.status() == StatusCode::PARTIAL_CONTENT || headers.contains_key(CONTENT_RANGE);
+        let is_for_one = headers.contains_key(SET_COOKIE)
+            || headers.get_all(VARY).iter().any(|value| value.as_bytes().contains(&b'*'));
+        if is_partial || is_for_one {
+            return None;
+        }
+        let policy = CachePolicy::new_options(&seen(asked), answer, now, options());
+        (policy.is_storable() && policy.time_to_live(now) > Duration::ZERO).then_some(Self(policy))
     }
-    let policy = CachePolicy::new_options(&seen(asked), answer, now, options());
-    let any =
-        answer.headers().get_all(http::header::VARY).iter().any(|value| value.as_bytes().contains(&b'*'));
-    policy.is_storable() && policy.time_to_live(now) > Duration::ZERO && !any
 }
 
 impl Entry {
-    pub fn new(asked: &request::Parts, answer: &response::Parts, body: Bytes, now: SystemTime) -> Self {
-        let response = http::Response::from_parts(answer.clone(), ());
-        let policy = CachePolicy::new_options(&seen(asked), &response, now, options());
+    /// An answer with its body.
+    pub fn new(Keeping(policy): Keeping, answer: &response::Parts, body: Bytes) -> Self {
         Self::of(policy, answer.status, answer.headers.clone(), body)
     }
 
