@@ -41,20 +41,7 @@ pub struct Bundles {
 impl Bundles {
     /// Uses (and makes) the folder `dir`, and clears away what was left half-made there.
     pub fn open(dir: &Path, limits: Limits) -> io::Result<Self> {
-        let current = dir.join(FORMAT);
-        std::fs::create_dir_all(&current)?;
-        for entry in std::fs::read_dir(dir)? {
-            let path = entry?.path();
-            if path != current {
-                remove(&path);
-            }
-        }
-        for entry in std::fs::read_dir(&current)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                remove(&entry.path());
-            }
-        }
+        let current = opened(dir, FORMAT)?;
         Ok(Self { dir: current, limits, idle: Arc::default() })
     }
 
@@ -155,6 +142,26 @@ fn seal(folder: &Path) -> io::Result<()> {
     }
     // The topmost folder is renamed, which needs write permission on some file systems; it follows the same rule then.
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o555))
+}
+
+/// The folder in `dir` for what is kept in this format, made where it is not there. What is of another format, and what was left
+/// half-made there, with a name that begins with a dot, is cleared away.
+pub(crate) fn opened(dir: &Path, format: &str) -> io::Result<PathBuf> {
+    let current = dir.join(format);
+    std::fs::create_dir_all(&current)?;
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path != current {
+            remove(&path);
+        }
+    }
+    for entry in std::fs::read_dir(&current)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            remove(&entry.path());
+        }
+    }
+    Ok(current)
 }
 
 /// Removes a folder whether it is sealed or not. Best effort: what stays is tried again at the next start.

@@ -6,16 +6,16 @@ use bytes::Bytes;
 use evoke_core::id::{AppName, FunctionName};
 use evoke_core::rollout::Portion;
 use evoke_core::runtime::{PreparedBundle, Progress};
-use evoke_core::store::{Append, Expect, SettleError, Settlement, Space, StoreError, Value, Verdict, Write};
+use evoke_core::store::{Append, Expect, SettleError, Space, StoreError, Value, Write};
 use futures_util::StreamExt;
 
 use super::{
     DeployError, Deployed, Deployment, Present, Revision, Withdrawn, capacity, json_value, read_json,
     spec_of, switch,
 };
+use crate::commit;
 use crate::engine::Inner;
 use crate::experiment;
-use crate::ingest::queues_of;
 use crate::lifecycle;
 use crate::pool::Trial;
 use crate::replay;
@@ -169,15 +169,7 @@ pub(crate) async fn commit(
         let accepting = inner.accepting().await;
         let appends: Vec<Append> =
             news.into_iter().filter_map(|news| news.append(inner, &accepting)).collect();
-        let queues = queues_of(&appends);
-        let waits = inner.waits.before(&writes, &appends);
-        let (lease, run, verdict) = (None, None, Verdict::Complete);
-        let settlement = Settlement { lease, verdict, run, others: Vec::new(), writes, appends };
-        let settled = inner.store.settle(settlement, now).await;
-        inner.waits.after(waits, settled.as_ref().ok().map(|settled| settled.appended.as_slice()));
-        // Also after an error: whether it happened may be unknown.
-        inner.agenda.wake(queues, now);
-        settled
+        commit::commit(inner, writes, appends, now).await
     };
     match settled {
         Ok(settled) => Ok(at.and_then(|at| settled.revisions.get(at).copied()).unwrap_or_default()),

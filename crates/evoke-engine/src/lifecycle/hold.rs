@@ -2,13 +2,13 @@
 
 use evoke_core::id::{AppName, RunId};
 use evoke_core::lifecycle::{HOOK_DISABLED, HOOK_ENABLED, SUBSCRIPTION_PAUSED, SUBSCRIPTION_RESUMED};
-use evoke_core::store::{Queue, SettleError, Settlement, StoreError, Verdict, Write};
+use evoke_core::store::{Queue, SettleError, StoreError, Write};
 use evoke_core::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::event;
+use crate::commit::commit;
 use crate::engine::Inner;
-use crate::ingest::queues_of;
 use crate::route::Target;
 
 /// What is held up, or goes on.
@@ -61,16 +61,7 @@ pub(crate) async fn write(inner: &Inner, write: Write, change: Change) -> Result
     let told = app.and_then(|app| event(inner, &app, id, ty, &subject, data));
     let accepting = inner.accepting().await;
     let told = told.and_then(|news| news.append(inner, &accepting));
-    let (writes, appends) = (vec![write], Vec::from_iter(told));
-    let queues = queues_of(&appends);
-    let waits = inner.waits.before(&writes, &appends);
-    let (lease, run, verdict) = (None, None, Verdict::Complete);
-    let settlement = Settlement { lease, verdict, run, others: Vec::new(), writes, appends };
-    let settled = inner.store.settle(settlement, now).await;
-    inner.waits.after(waits, settled.as_ref().ok().map(|settled| settled.appended.as_slice()));
-    // Also after an error: whether it happened may be unknown.
-    inner.agenda.wake(queues, now);
-    match settled {
+    match commit(inner, vec![write], Vec::from_iter(told), now).await {
         Ok(_) => Ok(()),
         Err(SettleError::Store(error)) => Err(error),
         Err(other) => Err(StoreError::Unavailable(other.to_string())),

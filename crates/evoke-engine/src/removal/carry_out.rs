@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evoke_core::store::{
-    Entry, Expect, ListQuery, SettleError, Settlement, Space, StoreError, Verdict, Write,
-};
+use evoke_core::store::{Entry, Expect, ListQuery, SettleError, Space, StoreError, Write};
 
 use super::{Document, Life};
+use crate::commit::commit;
 use crate::deploy::read_json;
 use crate::engine::{Inner, StartError};
-use crate::ingest::queues_of;
 use crate::{experiment, hook, lifecycle, secrets, subscription};
 
 /// Pause before something is tried again that the store refused.
@@ -137,15 +135,7 @@ async fn finish(inner: &Inner, document: &Document) -> Result<(), StoreError> {
     let writes = vec![delete(Space::removals(), document.app.to_string())];
     let accepting = inner.accepting().await;
     let appends = lifecycle::removed(inner, &accepting, document);
-    let queues = queues_of(&appends);
-    let waits = inner.waits.before(&writes, &appends);
-    let (lease, run, verdict) = (None, None, Verdict::Complete);
-    let settlement = Settlement { lease, verdict, run, others: Vec::new(), writes, appends };
-    let settled = inner.store.settle(settlement, now).await;
-    inner.waits.after(waits, settled.as_ref().ok().map(|settled| settled.appended.as_slice()));
-    // Also after an error: whether it happened may be unknown.
-    inner.agenda.wake(queues, now);
-    settled.map(drop).map_err(failure)
+    commit(inner, writes, appends, now).await.map(drop).map_err(failure)
 }
 
 fn failure(error: SettleError) -> StoreError {

@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
 use tokio::time::Instant;
 
 use crate::idle::Idle;
-use crate::prepare::{remove, sync};
+use crate::prepare::{opened, remove, sync};
 
 const FORMAT: &str = "1";
 const BYTES: &str = "bytes";
@@ -49,20 +49,7 @@ pub(super) struct Unfinished(PathBuf);
 impl Cache {
     /// Uses (and makes) the folder `dir`; clears away what was left half-made, and what is of another format.
     pub fn open(dir: &Path, bytes_max: u64) -> io::Result<Self> {
-        let current = dir.join(FORMAT);
-        std::fs::create_dir_all(&current)?;
-        for entry in std::fs::read_dir(dir)? {
-            let path = entry?.path();
-            if path != current {
-                remove(&path);
-            }
-        }
-        for entry in std::fs::read_dir(&current)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                remove(&entry.path());
-            }
-        }
+        let current = opened(dir, FORMAT)?;
         let (last, pins, idle) = (AtomicU64::new(0), Mutex::default(), Idle::default());
         Ok(Self(Arc::new(Inner { dir: current, bytes_max, last, pins, idle })))
     }
