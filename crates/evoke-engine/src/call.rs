@@ -1,5 +1,6 @@
 //! Synchronous calls: somebody waits for the response.
 
+mod door;
 mod once;
 mod repeat;
 
@@ -26,6 +27,7 @@ use crate::engine::Inner;
 use crate::next::{Next, Onward};
 use crate::rollout::NotLive;
 use crate::route::{App, Target};
+use crate::under_way::Entered;
 use crate::{Engine, chain, ingest, lifecycle, rollout};
 
 use repeat::Again;
@@ -262,7 +264,8 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
         deadline,
         bytes: held_bytes(&request.body),
     };
-    let (app, target, permit, patience) = enter(inner, name, coming).await?;
+    let entering = enter(inner, name, coming);
+    let ((app, target, permit, patience), waited) = door::enter(inner, &record, taken, entering).await?;
     let is_keyed = keyed.is_some();
     let (head, answer) = oneshot::channel();
     let cancel = app.life.ending.child_token();
@@ -270,7 +273,18 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
     let finishes = matches!(request.body, Body::Full(_))
         && target.settings.admission.on_disconnect == OnDisconnect::Finish;
     let guard = (!finishes).then(|| cancel.clone().drop_guard());
-    let task = Running { inner: inner.clone(), app, target, record, deadline, next, cancel, taken, patience };
+    let task = Running {
+        inner: inner.clone(),
+        app,
+        target,
+        record,
+        waited,
+        deadline,
+        next,
+        cancel,
+        taken,
+        patience,
+    };
     let done = inner.work.spawn(task.run(permit, request, head, keyed));
     let answer = answer.await;
     // From here on only a dropped body says that nobody wants the rest.
@@ -459,6 +473,8 @@ struct Running {
     app: Arc<App>,
     target: Arc<Target>,
     record: RunRecord,
+    /// Where it could be seen already, as it had to wait.
+    waited: Option<Entered>,
     /// The caller's own.
     deadline: Option<Instant>,
     next: Option<Next>,
@@ -469,13 +485,19 @@ struct Running {
 
 impl Running {
     async fn run(self, permit: Permit, request: Request, head: Head, keyed: Option<Keyed>) {
-        let Self { inner, app, target, mut record, deadline, next, cancel, taken, patience } = self;
+        let Self { inner, app, target, mut record, waited, deadline, next, cancel, taken, patience } = self;
         // The key is in use until this run is over, whether or not its caller is still there.
         let (remember, _in_use) = keyed.map(|keyed| (keyed.remember, keyed.in_use)).unzip();
         // Fires also when somebody asks for its end, and not only when nobody wants the answer any more.
         let cancel = cancel.child_token();
-        let under_way =
-            inner.under_way.call(RunRecord { state: RunState::Running, ..record.clone() }, &cancel);
+        let running = RunRecord { state: RunState::Running, ..record.clone() };
+        let under_way = match waited {
+            Some(waited) => {
+                waited.go_on(&running, &cancel);
+                waited
+            }
+            None => inner.under_way.call(running, &cancel),
+        };
         let stop = under_way.first();
         let mut again = Again::new(&target, &request, deadline);
         let (mut request, mut head, mut taken, mut patience) = (request, head, taken, patience);

@@ -138,10 +138,8 @@ impl Engine {
     ) -> Result<(Vec<RunRecord>, bool), StoreError> {
         let wants = |state| which.state.is_none_or(|wanted| wanted == state);
         let mut chosen = Vec::new();
-        if wants(RunState::Running) {
-            chosen.extend(self.calls_under_way(app).into_iter().filter(|run| which.takes(run)));
-            chosen.truncate(limit);
-        }
+        let calls = self.calls_under_way(app).into_iter();
+        chosen.extend(calls.filter(|run| wants(run.state) && which.takes(run)).take(limit));
         let mut more = false;
         for state in [RunState::Running, RunState::Queued].into_iter().filter(|state| wants(*state)) {
             let read = |before, limit| {

@@ -100,7 +100,7 @@ impl Engine {
         self.0.store.runs(query).await
     }
 
-    /// The sync calls of an app that are being made by this server. The store knows them when they have ended.
+    /// The sync calls of an app that wait to be let in, or are being made, by this server. The store knows them when they have ended.
     pub fn calls_under_way(&self, app: &AppName) -> Vec<RunRecord> {
         self.0.under_way.calls(app)
     }

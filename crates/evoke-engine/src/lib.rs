@@ -17,6 +17,7 @@ pub mod call;
 pub mod cancel;
 mod chain;
 mod choose;
+mod commit;
 pub mod dead_letter;
 mod deliver;
 pub mod deploy;

@@ -18,7 +18,7 @@ pub(crate) struct UnderWay(Arc<Mutex<HashMap<RunId, Arc<Stop>>>>);
 #[derive(Default)]
 pub(crate) struct Stop {
     /// Ends the attempt. Those of one batch share it.
-    end: CancellationToken,
+    end: Mutex<CancellationToken>,
     /// Why somebody has ended it, once that is so.
     why: OnceLock<String>,
     /// Of a sync call: its record, at last that of its end.
@@ -36,14 +36,14 @@ pub(crate) struct Entered {
 impl UnderWay {
     /// What is leased, one invocation or a batch, is about to be attempted; `end` ends that.
     pub fn deliveries(&self, runs: impl Iterator<Item = RunId>, end: &CancellationToken) -> Entered {
-        let stop = |run| (run, Arc::new(Stop { end: end.clone(), ..Stop::default() }));
+        let stop = |run| (run, Arc::new(Stop { end: Mutex::new(end.clone()), ..Stop::default() }));
         self.enter(runs.map(stop).collect())
     }
 
-    /// A sync call is about to be attempted; `end` ends that.
+    /// A sync call waits, or is about to be attempted; `end` ends that.
     pub fn call(&self, record: RunRecord, end: &CancellationToken) -> Entered {
         let run = record.id.clone();
-        let stop = Stop { end: end.clone(), call: Some(Mutex::new(record)), ..Stop::default() };
+        let stop = Stop { end: Mutex::new(end.clone()), call: Some(Mutex::new(record)), ..Stop::default() };
         self.enter(vec![(run, Arc::new(stop))])
     }
 
@@ -74,7 +74,7 @@ impl Stop {
     /// Ends the attempt; whoever comes first says why.
     pub fn fire(&self, why: &str) {
         let _ = self.why.set(why.to_owned());
-        self.end.cancel();
+        self.end.lock().cancel();
     }
 
     /// What the attempt failed with, if somebody has ended it.
@@ -102,6 +102,18 @@ impl Entered {
     /// Whether somebody has ended this one.
     pub fn has_stopped(&self, run: &RunId) -> bool {
         self.stops.iter().any(|(id, stop)| id == run && stop.why.get().is_some())
+    }
+
+    /// The sync call has come to this, and is ended by `end` from now on.
+    pub fn go_on(&self, record: &RunRecord, end: &CancellationToken) {
+        self.note(record);
+        for (_, stop) in &self.stops {
+            *stop.end.lock() = end.clone();
+            // Somebody may have ended it by what ended it before.
+            if stop.why.get().is_some() {
+                end.cancel();
+            }
+        }
     }
 
     /// The sync call has come to this.

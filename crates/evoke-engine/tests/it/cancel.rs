@@ -194,6 +194,58 @@ async fn a_sync_call_is_ended_and_its_caller_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sync_call_that_waits_to_be_let_in_is_seen_and_never_starts() {
+    let world = Arc::new(World::new().await);
+    world.deploy(&[("f", "concurrency = 1")]).await;
+    let calls = hangs(&world.runtime, "f");
+    let tracker = TaskTracker::new();
+    let call = || {
+        let world = world.clone();
+        tracker.spawn(async move { world.call("f", "x").await.map(drop) })
+    };
+    let first = call();
+    reaches(&calls, 1).await;
+    let second = call();
+    let waiting = loop {
+        let seen = world.engine.calls_under_way(&app());
+        if let Some(waiting) = seen.into_iter().find(|run| run.state == RunState::Queued) {
+            break waiting.id;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    let queued = PendingRuns { state: Some(RunState::Queued), ..PendingRuns::default() };
+    let (pending, more) = world.engine.pending_runs(&app(), &queued, 10).await.unwrap();
+    assert_eq!((pending.len(), &pending[0].id, more), (1, &waiting, false));
+    assert_cancelled(&cancel(&world, &waiting).await);
+    let told = second.await.unwrap().unwrap_err();
+    assert!(
+        matches!(&told, CallError::Failed { failure, .. } if failure.code == FailureCode::CancelledByOperator),
+        "{told}"
+    );
+    assert_cancelled(&world.engine.run(&app(), &waiting).await.unwrap().unwrap());
+
+    // One that is let in can be cancelled as the same run, and gives its place to the next.
+    let third = call();
+    let seen = loop {
+        let seen = world.engine.calls_under_way(&app());
+        if seen.len() == 2 {
+            break seen;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    let of = |state| seen.iter().find(|run| run.state == state).unwrap().id.clone();
+    let (running, waiting) = (of(RunState::Running), of(RunState::Queued));
+    assert_cancelled(&cancel(&world, &running).await);
+    assert!(first.await.unwrap().is_err());
+    reaches(&calls, 2).await;
+    let shown = world.engine.calls_under_way(&app());
+    assert_eq!((shown.len(), &shown[0].id, shown[0].state), (1, &waiting, RunState::Running));
+    assert_cancelled(&cancel(&world, &waiting).await);
+    assert!(third.await.unwrap().is_err());
+    assert_eq!(calls.load(Ordering::SeqCst), 2, "what was cancelled at the door never began");
+}
+
+#[tokio::test(start_paused = true)]
 async fn cancelling_again_changes_nothing_and_what_has_ended_is_told() {
     let world = World::new().await;
     world.deploy(&[("f", ON), ("g", "")]).await;

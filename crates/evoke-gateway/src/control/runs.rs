@@ -52,9 +52,10 @@ pub(super) async fn list(
     let root = filter.root.map(Correlation::from_text);
     // The store knows sync calls when they have ended. They are new, so that they are on the first page.
     let mut calls = match (&filter.before, filter.state) {
-        (None, None | Some(RunState::Running)) => shared.engine.calls_under_way(&app),
+        (None, None | Some(RunState::Running | RunState::Queued)) => shared.engine.calls_under_way(&app),
         _ => Vec::new(),
     };
+    calls.retain(|call| filter.state.is_none_or(|state| state == call.state));
     calls.retain(|call| filter.function.as_ref().is_none_or(|function| *function == call.function));
     calls.retain(|call| root.as_ref().is_none_or(|root| *root == call.cause.root));
     let query = RunQuery {
