@@ -20,6 +20,7 @@ use http::header::{SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::sync::Semaphore;
 
+use crate::client::Client;
 use crate::decorate::Line;
 use crate::figures::{Key, Series, Timing};
 use crate::gateway::Shared;
@@ -69,9 +70,10 @@ impl Crossing {
         let (shared, split) = (&self.line.shared, &self.split);
         let (mut parts, body) = request.into_parts();
         let promoted = shared.engine.promoted(split);
+        let https = parts.extensions.get::<Client>().is_some_and(|client| client.https);
         let stuck = match promoted {
             Some(_) => Stuck::default(),
-            None => Stuck::of(&shared.engine, split, &parts.headers),
+            None => Stuck::of(&shared.engine, split, &parts.headers, https),
         };
         let at = promoted.unwrap_or_else(|| split.choose(stuck.point(&shared.engine)));
         let is_copy = parts.extensions.get::<Copied>().is_some();

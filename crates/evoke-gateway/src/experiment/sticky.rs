@@ -24,8 +24,8 @@ pub(super) struct Stuck {
 
 impl Stuck {
     /// Finds what stands for the client. One that has nothing to keep its variant by has it by chance, but for a cookie that
-    /// Evoke sets.
-    pub fn of(engine: &Engine, split: &Split, headers: &HeaderMap) -> Self {
+    /// Evoke sets. `https`: what the client spoke, with a proxy that is trusted or with this server.
+    pub fn of(engine: &Engine, split: &Split, headers: &HeaderMap, https: bool) -> Self {
         let point = |key: &[u8]| Some(split.point(&key[..key.len().min(KEY_BYTES)]));
         match &split.experiment.sticky {
             None => Self::default(),
@@ -45,7 +45,10 @@ impl Stuck {
                     return Self { point: point(value.as_bytes()), cookie: None, by };
                 }
                 let value = format!("{:016x}{:016x}", engine.chance_point().0, engine.chance_point().0);
-                let set = format!("{name}={value}; Path=/; Max-Age={COOKIE_AGE_S}; HttpOnly; SameSite=Lax");
+                // Over http a browser would not take one that is `Secure`.
+                let secure = if https { "; Secure" } else { "" };
+                let set =
+                    format!("{name}={value}; Path=/; Max-Age={COOKIE_AGE_S}; HttpOnly; SameSite=Lax{secure}");
                 Self { point: point(value.as_bytes()), cookie: HeaderValue::from_str(&set).ok(), by }
             }
         }

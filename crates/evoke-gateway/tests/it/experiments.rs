@@ -134,6 +134,22 @@ async fn a_cookie_is_set_once_and_kept_to_and_others_are_not_believed() {
 }
 
 #[tokio::test]
+async fn a_cookie_is_for_https_only_where_the_client_came_by_that() {
+    let proxies = evoke_gateway::Proxies(vec!["127.0.0.1/32".parse().unwrap()]);
+    let behind = World::with(Setup { proxies, ..Setup::default() }).await;
+    deployed(&behind, &HALVES.replace("STICKY", "cookie")).await;
+    let open = world(&HALVES.replace("STICKY", "cookie")).await;
+    for (world, scheme, secure) in
+        [(&behind, "https", true), (&behind, "http", false), (&open, "https", false)]
+    {
+        let fields = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", scheme)];
+        let reply = world.get_with("/half", &fields).await;
+        let set = reply.header("set-cookie").unwrap();
+        assert_eq!(set.ends_with("; SameSite=Lax; Secure"), secure, "{scheme}: {set}");
+    }
+}
+
+#[tokio::test]
 async fn what_clients_say_of_variants_and_copies_is_not_believed() {
     // So that it is the function that tells what it was sent.
     let lines = HALVES
