@@ -10,6 +10,6 @@ mod der;
 pub mod files;
 pub(crate) mod redirect;
 
-pub use acme::{AcmeError, AcmeSettings, Fetch, Renewal};
+pub use acme::{AcmeError, AcmeSettings, Fetch, Kept, Renewal, kept};
 pub use certificates::{Certificates, Oldest};
 pub use files::{Certified, TlsError};

@@ -8,15 +8,14 @@ mod keep;
 mod replay;
 mod routes;
 mod runs;
+mod server;
 mod store;
 mod versions;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use evoke_core::egress::Cidr;
 use evoke_core::manifest::units;
 use evoke_core::rollout::Portion;
 use evoke_core::time::Timestamp;
@@ -24,12 +23,13 @@ use evoke_core::time::Timestamp;
 use crate::exit::AFTER_HELP;
 pub use apps::{AppsVerb, RmArgs};
 pub use dlq::{DeadLetterArgs, DlqVerb, HowArgs};
-pub use edge::EdgeArgs;
-pub use events::EventArgs;
+pub use edge::{CertificateArgs, EdgeArgs};
+pub use events::{EventArgs, EventsVerb, FilterArgs, SendArgs};
 pub use keep::KeepArgs;
 pub use replay::{Moment, ReplayArgs, ReplaysVerb};
 pub use routes::{PromoteArgs, RoutesVerb};
 pub use runs::{CancelArgs, Pending, RunsVerb, State};
+pub use server::{DevArgs, DoctorArgs, ListenArgs, ServeArgs};
 pub use store::StoreVerb;
 pub use versions::{CanaryVerb, RollbackArgs};
 
@@ -149,7 +149,7 @@ pub enum Command {
     },
     /// See the schedules of an app, and when they fire next.
     Schedules(AppArgs),
-    /// See what this machine gives a server: the sandbox, interpreters, the disk.
+    /// See what this machine gives a server: the sandbox, interpreters, the disk, certificates.
     Doctor(DoctorArgs),
     /// Verify, save, restore and measure the files of a store.
     Store {
@@ -166,106 +166,6 @@ pub enum Command {
         #[command(subcommand)]
         verb: WorkerVerb,
     },
-}
-
-/// Where a server listens and keeps its data.
-#[derive(Debug, Clone, Args)]
-pub struct ListenArgs {
-    /// Address of the data listener, where routes are served; port 0 picks a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
-    pub listen: SocketAddr,
-
-    /// Address of the control listener; keep it on loopback or behind a private network.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7071")]
-    pub admin: SocketAddr,
-
-    /// How long running calls may take to finish after SIGTERM or Ctrl-C.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
-    pub grace: Duration,
-
-    /// Whether to run functions where layers of the sandbox are missing; `evoke doctor` tells which.
-    #[arg(long, value_name = "auto|required", value_enum, hide_possible_values = true, env = "EVOKE_SANDBOX", default_value_t = SandboxArg::Auto)]
-    pub sandbox: SandboxArg,
-
-    /// Private or special addresses that functions may connect to if their egress list names them, and hooks, also without
-    /// TLS; may be given several times.
-    #[arg(long, value_name = "CIDR", env = "EVOKE_EGRESS_ALLOW", value_delimiter = ',')]
-    pub egress_allow: Vec<Cidr>,
-
-    /// Certificate authorities that hooks trust besides the system's, in PEM form.
-    #[arg(long, value_name = "FILE", env = "EVOKE_CA_FILE")]
-    pub ca_file: Option<PathBuf>,
-
-    /// Instances of all functions together, at most.
-    #[arg(long, value_name = "COUNT", env = "EVOKE_INSTANCES", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub instances: Option<u32>,
-
-    /// Memory of all instances together: the sum of what each may use at most. Three quarters of the machine's unless it is
-    /// given.
-    #[arg(long, value_name = "SIZE", env = "EVOKE_INSTANCE_MEMORY", value_parser = parse_size)]
-    pub instance_memory: Option<u64>,
-
-    /// How much is kept.
-    #[command(flatten)]
-    pub keep: KeepArgs,
-
-    /// How clients reach it.
-    #[command(flatten)]
-    pub edge: EdgeArgs,
-}
-
-/// What `--sandbox` can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SandboxArg {
-    /// With the layers that there are.
-    Auto,
-    /// Only with all of them.
-    Required,
-}
-
-impl From<SandboxArg> for evoke_worker::sandbox::Policy {
-    fn from(arg: SandboxArg) -> Self {
-        match arg {
-            SandboxArg::Auto => Self::Auto,
-            SandboxArg::Required => Self::Required,
-        }
-    }
-}
-
-/// `evoke doctor`.
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// Folder of everything durable, whose disk is tried; nothing is left in it.
-    #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = ".evoke")]
-    pub data: PathBuf,
-}
-
-/// `evoke serve`.
-#[derive(Debug, Args)]
-pub struct ServeArgs {
-    /// Folder of everything durable; made when it is not there.
-    #[arg(long, value_name = "DIR", env = "EVOKE_DATA", default_value = ".evoke")]
-    pub data: PathBuf,
-
-    /// Listeners.
-    #[command(flatten)]
-    pub listen: ListenArgs,
-}
-
-/// `evoke dev`.
-#[derive(Debug, Args)]
-pub struct DevArgs {
-    /// The app's folder, with its evoke.toml.
-    #[arg(default_value = ".")]
-    pub dir: PathBuf,
-
-    /// Folder of everything durable [default: DIR/.evoke].
-    #[arg(long, value_name = "DIR", env = "EVOKE_DATA")]
-    pub data: Option<PathBuf>,
-
-    /// Listeners.
-    #[command(flatten)]
-    pub listen: ListenArgs,
 }
 
 /// `evoke new`.
@@ -365,66 +265,6 @@ pub struct InvokeArgs {
     pub app: AppArgs,
 }
 
-/// `evoke send`.
-#[derive(Debug, Args)]
-pub struct SendArgs {
-    /// Type of the event, such as purchase_complete.
-    #[arg(value_name = "TYPE")]
-    pub ty: String,
-
-    /// What it carries: a text, @FILE, or - for stdin. JSON, unless --content-type says otherwise.
-    #[arg(short, long, value_name = "TEXT|@FILE|-", allow_hyphen_values = true)]
-    pub data: Option<String>,
-
-    /// Content type of the data.
-    #[arg(long, value_name = "TYPE", default_value = "application/json")]
-    pub content_type: String,
-
-    /// What the event is about, such as order-7.
-    #[arg(long)]
-    pub subject: Option<String>,
-
-    /// Who sends it, a URI reference.
-    #[arg(long, default_value = "/cli")]
-    pub source: String,
-
-    /// Its id [default: a fresh one]. The same source and id twice within a day is the same event.
-    #[arg(long)]
-    pub id: Option<String>,
-
-    /// Have it delivered so much later, such as 10m.
-    #[arg(long = "in", value_name = "DURATION", value_parser = parse_duration, conflicts_with = "at")]
-    pub delay: Option<Duration>,
-
-    /// Have it delivered at this time, such as 2026-12-24T18:00:00+01:00.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub at: Option<Timestamp>,
-
-    /// The app.
-    #[command(flatten)]
-    pub app: AppArgs,
-}
-
-/// `evoke filter`.
-#[derive(Debug, Args)]
-pub struct FilterArgs {
-    /// A CESQL expression over the attributes of the event, as in `where` of evoke.toml.
-    #[arg(value_name = "EXPR", allow_hyphen_values = true, required_unless_present = "pattern")]
-    pub expression: Option<String>,
-
-    /// An event pattern as JSON instead, as in `pattern` of evoke.toml: a text, @FILE, or - for stdin.
-    #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "expression")]
-    pub pattern: Option<String>,
-
-    /// The event, a CloudEvent in JSON format: a text, @FILE, or - for stdin [default: one with only id, source and type].
-    #[arg(long, value_name = "JSON|@FILE|-")]
-    pub event: Option<String>,
-
-    /// Exit with 1 when the event does not pass.
-    #[arg(long)]
-    pub exit_status: bool,
-}
-
 /// `evoke waits …`.
 #[derive(Debug, Subcommand)]
 pub enum WaitsVerb {
@@ -447,65 +287,6 @@ pub enum WaitsVerb {
     Cancel {
         /// Its id.
         id: String,
-        /// The app.
-        #[command(flatten)]
-        app: AppArgs,
-    },
-}
-
-/// `evoke events …`.
-#[derive(Debug, Subcommand)]
-pub enum EventsVerb {
-    /// List events, newest first.
-    Ls {
-        /// Which.
-        #[command(flatten)]
-        of: EventArgs,
-        /// How many.
-        #[command(flatten)]
-        page: PageArgs,
-        /// The app.
-        #[command(flatten)]
-        app: AppArgs,
-    },
-    /// List events that wait for their time, the earliest first.
-    Delayed {
-        /// The app.
-        #[command(flatten)]
-        app: AppArgs,
-    },
-    /// Take an event back that waits for its time.
-    Cancel {
-        /// Its id.
-        id: String,
-        /// Its source.
-        #[arg(long, default_value = "/cli")]
-        source: String,
-        /// The app.
-        #[command(flatten)]
-        app: AppArgs,
-    },
-    /// Show what became of an event: which subscriptions took it, which did not and why, and how far each delivery is.
-    Explain {
-        /// Its id.
-        id: String,
-        /// Its source, where several senders use the same id [default: the newest event with the id].
-        #[arg(long)]
-        source: Option<String>,
-        /// The app.
-        #[command(flatten)]
-        app: AppArgs,
-    },
-    /// Deliver events again, to one subscription; with --dry-run show which.
-    Replay(ReplayArgs),
-    /// Show one event and the runs it caused.
-    #[command(visible_alias = "show")]
-    Get {
-        /// Its id.
-        id: String,
-        /// Its source, where several senders use the same id [default: the newest event with the id].
-        #[arg(long)]
-        source: Option<String>,
         /// The app.
         #[command(flatten)]
         app: AppArgs,

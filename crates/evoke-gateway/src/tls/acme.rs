@@ -4,28 +4,30 @@
 //! When it does not work, the next try is later and later, and no sooner than the server says.
 
 mod folder;
+mod kept;
 mod order;
+mod pause;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use evoke_core::time::{Clock, Timestamp};
+use evoke_core::time::Clock;
 use futures_util::future::BoxFuture;
 
 use super::certificates::Certificates;
 use super::files::Certified;
 pub use folder::AcmeError;
 use folder::Folder;
+pub use kept::{Kept, kept};
+use pause::Pause;
 
 /// Sends a request and reads the whole answer; the error is a sentence.
 pub type Fetch = Arc<
     dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, Result<http::Response<Bytes>, String>> + Send + Sync,
 >;
-
-/// The first pause after a failure, doubled after each further one up to the second.
-const PAUSE_FIRST: Duration = Duration::from_secs(60);
-const PAUSE_LAST: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// What is asked of an ACME server.
 #[derive(Debug, Clone)]
@@ -49,6 +51,7 @@ pub struct Renewal {
     certificates: Certificates,
     fetch: Fetch,
     clock: Arc<dyn Clock>,
+    pause: Pause,
 }
 
 impl Renewal {
@@ -63,15 +66,16 @@ impl Renewal {
         if let Some(certified) = folder.certificate()? {
             certificates.obtained(certified);
         }
-        Ok(Self { settings, folder, certificates, fetch, clock })
+        let pause = Pause::new(clock.clone());
+        let fetch = pause.listening(fetch);
+        Ok(Self { settings, folder, certificates, fetch, clock, pause })
     }
 
     /// Gets certificates, for as long as it is polled.
-    pub async fn run(self) {
-        let mut pause = PAUSE_FIRST;
+    pub async fn run(mut self) {
         loop {
-            let due =
-                self.folder.certificate().ok().flatten().filter(|one| self.covers(one)).map(|one| due(&one));
+            let certificate = self.folder.certificate().ok().flatten().filter(|one| self.covers(one));
+            let due = certificate.map(|one| one.renewed_at());
             if let Some(due) = due.filter(|due| *due > self.clock.now()) {
                 // A clock that is put on while it sleeps is noticed within the hour.
                 let left = due.since(self.clock.now()).min(Duration::from_secs(60 * 60));
@@ -87,12 +91,12 @@ impl Renewal {
                         "a certificate was obtained"
                     );
                     self.certificates.obtained(certified);
-                    pause = PAUSE_FIRST;
+                    self.pause.succeeded();
                 }
                 Err(error) => {
+                    let pause = self.pause.failed();
                     tracing::warn!(domains, %error, again_in_s = pause.as_secs(), "no certificate was obtained");
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_LAST);
                 }
             }
         }
@@ -109,9 +113,4 @@ impl Renewal {
     fn covers(&self, certified: &Certified) -> bool {
         self.settings.domains.iter().all(|domain| certified.names.contains(&domain.to_ascii_lowercase()))
     }
-}
-
-/// When a certificate is renewed: after two thirds of its time.
-fn due(certified: &Certified) -> Timestamp {
-    certified.from.after(certified.until.since(certified.from) * 2 / 3)
 }

@@ -144,6 +144,12 @@ impl Certificates {
         self.0.table.lock().obtained = Some(certified);
     }
 
+    /// Whether the certificate of an ACME server is there, and for this name.
+    #[cfg(test)]
+    pub(super) fn has_obtained(&self, name: &str) -> bool {
+        self.0.table.lock().obtained.as_ref().is_some_and(|one| one.is_for(name))
+    }
+
     /// What an ACME server is told at `/.well-known/acme-challenge/TOKEN`.
     pub(super) fn answer_of(&self, token: &str) -> Option<String> {
         self.0.table.lock().answers.get(token).cloned()

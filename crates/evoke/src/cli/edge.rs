@@ -11,9 +11,9 @@ use evoke_gateway::{Bounds, Pace};
 
 use super::{parse_duration, parse_size};
 
-/// What stands between a client and the listeners.
+/// Certificates in files.
 #[derive(Debug, Clone, Args)]
-pub struct EdgeArgs {
+pub struct CertificateArgs {
     /// Certificate chain in PEM form, with which the data listener speaks TLS; may be given several times, each for its names.
     #[arg(long, value_name = "FILE", env = "EVOKE_TLS_CERT", value_delimiter = ',', help_heading = "TLS")]
     pub tls_cert: Vec<PathBuf>,
@@ -21,6 +21,14 @@ pub struct EdgeArgs {
     /// The private key of each --tls-cert, in the same order [default: in the same file].
     #[arg(long, value_name = "FILE", env = "EVOKE_TLS_KEY", value_delimiter = ',', help_heading = "TLS")]
     pub tls_key: Vec<PathBuf>,
+}
+
+/// What stands between a client and the listeners.
+#[derive(Debug, Clone, Args)]
+pub struct EdgeArgs {
+    /// Certificates.
+    #[command(flatten)]
+    pub certificates: CertificateArgs,
 
     /// Oldest version of TLS that is spoken.
     #[arg(

@@ -3,6 +3,8 @@
 //! Everything is tried as a server would: the layers of the sandbox by a launcher in throw-away processes, the interpreters
 //! by asking them, the disk by writing to it.
 
+mod certificates;
+
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,16 +13,19 @@ use std::time::Duration;
 use evoke_core::limits::Limits;
 use evoke_core::manifest::{RuntimeKind, units};
 use evoke_core::runtime::Runtime as _;
+use evoke_core::time::Clock as _;
 use evoke_worker::sandbox::{Machine, RuntimeApi};
 use evoke_worker::{Options, ProcessRuntime};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::cli::DoctorArgs;
+use crate::clock::SystemClock;
 use crate::exit::{Exit, Result};
 use crate::output::table::{Cell, Table};
 use crate::output::{self, Format, words};
 use crate::serve::{self, failure, memory};
+use certificates::Certificate;
 
 /// Syncs that are timed.
 const SYNCS: usize = 16;
@@ -35,6 +40,8 @@ struct Report {
     /// Who can reach the runtime API of a function that is a program of its own.
     runtime_api: RuntimeApi,
     data: Data,
+    /// Those of files that are named, and those of ACME servers in the data folder.
+    certificates: Vec<Certificate>,
     open_files: OpenFiles,
     /// What a server sets aside unless it is told otherwise.
     instances: Instances,
@@ -79,10 +86,12 @@ struct OpenFiles {
     hard: Option<u64>,
 }
 
-/// Looks, and prints what was found. Fails when no function could run at all.
+/// Looks, and prints what was found. Fails when no function could run at all, or a server would not start.
 pub async fn run(args: &DoctorArgs, format: Format) -> Result {
-    let report = examine(&args.data).await?;
-    let works = report.data.why_not.is_none() && report.programs.iter().any(|program| program.path.is_some());
+    let report = examine(args).await?;
+    let works = report.data.why_not.is_none()
+        && report.programs.iter().any(|program| program.path.is_some())
+        && !report.certificates.iter().any(Certificate::keeps_from_starting);
     if format.is_json() {
         output::json(&report)?;
     } else {
@@ -91,7 +100,8 @@ pub async fn run(args: &DoctorArgs, format: Format) -> Result {
     Ok(if works { Exit::Done } else { Exit::Failed })
 }
 
-async fn examine(data: &Path) -> Result<Report> {
+async fn examine(args: &DoctorArgs) -> Result<Report> {
+    let certificates = certificates::look_at(&args.certificates, &args.data, SystemClock.now())?;
     let scratch = std::env::temp_dir().join(format!("evoke-doctor-{}", std::process::id()));
     let options = Options::new(&scratch, serve::launcher()?);
     let runtime = ProcessRuntime::start(options).await.map_err(failure::runtime)?;
@@ -129,7 +139,8 @@ async fn examine(data: &Path) -> Result<Report> {
         runtime_api: sandbox.runtime_api(),
         sandbox,
         programs: programs.collect(),
-        data: look_at(data),
+        data: look_at(&args.data),
+        certificates,
         open_files: OpenFiles { soft: limits.0, hard: limits.1 },
         instances: Instances { count: Limits::default().instances, memory_bytes: memory::for_instances() },
     })
@@ -177,6 +188,7 @@ fn print(report: &Report) -> Result<()> {
     }
     layers.print("")?;
     output::line("")?;
+    certificates::print(&report.certificates)?;
     let mut machine = Table::new(&["MACHINE", "", ""]);
     for program in &report.programs {
         let version = program.version.clone().unwrap_or_else(|| "none".to_owned());

@@ -13,7 +13,7 @@ use evoke_outbound::{Client, Dial, Trust};
 use tokio::net::TcpStream;
 
 use super::{bind, failure};
-use crate::cli::EdgeArgs;
+use crate::cli::{CertificateArgs, EdgeArgs};
 use crate::exit::{Error, Result};
 
 /// Requests to an ACME server at once.
@@ -29,7 +29,7 @@ pub async fn open(
     clock: &Arc<dyn Clock>,
 ) -> Result<Front> {
     let proxies = Proxies(args.trusted_proxy.clone());
-    let pairs = pairs(args)?;
+    let pairs = pairs(&args.certificates)?;
     let wants_acme = !args.acme_domain.is_empty();
     if pairs.is_empty() && !wants_acme {
         return match args.tls_redirect {
@@ -51,7 +51,7 @@ pub async fn open(
 }
 
 /// The files of `--tls-cert` and `--tls-key`.
-pub fn pairs(args: &EdgeArgs) -> Result<Vec<Pair>> {
+pub fn pairs(args: &CertificateArgs) -> Result<Vec<Pair>> {
     let (chains, keys) = (&args.tls_cert, &args.tls_key);
     if !keys.is_empty() && keys.len() != chains.len() {
         let message =

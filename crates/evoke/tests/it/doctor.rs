@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::evoke::{evoke, run};
+use crate::tls::pair;
 
 #[test]
 fn doctor_tells_every_layer_every_program_and_the_disk() {
@@ -50,6 +51,43 @@ fn a_server_that_requires_the_whole_sandbox_names_what_is_missing() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stderr.contains("this machine does not enforce uid"), "{}", said.stderr);
     assert!(said.stderr.contains("evoke doctor tells why"), "{}", said.stderr);
+}
+
+#[test]
+fn doctor_tells_of_certificates_what_a_server_would_find() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = |file: &str| dir.path().join(file).to_str().unwrap().to_owned();
+    let (good, _) = pair(dir.path(), "good.pem", &["shop.example.com", "*.example.org"]);
+    pair(dir.path(), "other.pem", &["other.example.com"]);
+    let look = |options: &[&str]| {
+        evoke(dir.path(), &[&["doctor", "--data", "data", "--json"][..], options].concat())
+    };
+    let report = look(&["--tls-cert", good.to_str().unwrap()]).ok().json();
+    let found = &report["certificates"][0];
+    assert_eq!((&found["from"], &found["state"]), (&"file".into(), &"good".into()), "{report}");
+    assert_eq!(found["names"], serde_json::json!(["shop.example.com", "*.example.org"]));
+    assert!(found["renewed_from"].is_null() && found["valid_until"].is_string(), "{found}");
+
+    let odd = look(&["--tls-cert", &name("good.pem"), "--tls-key", &name("other.pem")]);
+    assert_eq!(odd.code, 1, "a server would not start with it");
+    let odd = odd.json()["certificates"][0].clone();
+    assert_eq!(odd["state"], "unusable");
+    assert!(odd["why_not"].as_str().unwrap().contains("is not the key of the first certificate"), "{odd}");
+    assert_eq!(look(&["--tls-cert", &name("none.pem")]).json()["certificates"][0]["state"], "unusable");
+
+    // As a server keeps it: valid for ever, as far as anybody here is concerned, and renewed some time before.
+    let kept = dir.path().join("data/acme/0123456789ab");
+    std::fs::create_dir_all(&kept).unwrap();
+    assert_eq!(look(&[]).ok().json()["certificates"][0]["state"], "missing");
+    std::fs::copy(&good, kept.join("certificate.pem")).unwrap();
+    let found = look(&[]).ok().json()["certificates"][0].clone();
+    assert_eq!((&found["from"], &found["state"]), (&"acme".into(), &"good".into()), "{found}");
+    assert!(found["renewed_from"].as_str() < found["valid_until"].as_str(), "{found}");
+    let text = evoke(dir.path(), &["doctor", "--data", "data"]).ok().stdout;
+    assert!(
+        text.contains("for shop.example.com, *.example.org") && text.contains("the next is got from"),
+        "{text}"
+    );
 }
 
 /// Whoever owns `/proc/self` runs this.

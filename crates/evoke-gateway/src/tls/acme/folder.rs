@@ -9,7 +9,8 @@ use instant_acme::AccountCredentials;
 use sha2::{Digest as _, Sha256};
 
 use super::AcmeSettings;
-use crate::tls::files::{Certified, Pair, TlsError, certified};
+use super::kept::certificate_of;
+use crate::tls::files::{Certified, TlsError, certified};
 
 /// Why there is no certificate of an ACME server.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +77,7 @@ impl Folder {
 
     /// The certificate, if there is one.
     pub fn certificate(&self) -> Result<Option<Certified>, AcmeError> {
-        let pair = self.pair();
+        let pair = certificate_of(&self.path);
         if !pair.chain.exists() {
             return Ok(None);
         }
@@ -85,16 +86,11 @@ impl Folder {
 
     /// Keeps a certificate, in one file with its key so that there is never one without the other.
     pub fn keep(&self, chain: &str, key: &str) -> Result<Certified, AcmeError> {
-        let pair = self.pair();
+        let pair = certificate_of(&self.path);
         let text = format!("{chain}\n{key}");
         let certified = certified(text.as_bytes(), text.as_bytes(), &pair)?;
         write(&pair.chain, text.as_bytes()).map_err(|cause| failed(&pair.chain, &cause))?;
         Ok(certified)
-    }
-
-    fn pair(&self) -> Pair {
-        let path = self.path.join("certificate.pem");
-        Pair { chain: path.clone(), key: path }
     }
 }
 

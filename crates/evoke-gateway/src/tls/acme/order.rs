@@ -9,7 +9,7 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use instant_acme::{
     Account, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, Error, HttpClient, Identifier,
-    NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
+    NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::crypto::ring::sign::any_supported_type;
@@ -143,9 +143,17 @@ impl HttpClient for Http {
         let fetch = self.0.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
+            let is_get = parts.method == http::Method::GET;
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let response = fetch(Request::from_parts(parts, body)).await;
             let (parts, body) = response.map_err(|error| Error::Other(error.into()))?.into_parts();
+            let is_refusal = parts.status.is_client_error() || parts.status.is_server_error();
+            // That of the directory would be read as one, and only be told to have the wrong members.
+            if is_get && is_refusal {
+                let problem = serde_json::from_slice::<Problem>(&body);
+                let unsaid = |_| Error::Other(format!("it answered with status {}", parts.status).into());
+                return Err(problem.map_or_else(unsaid, Error::Api));
+            }
             Ok(BytesResponse { parts, body: Box::new(body) })
         })
     }
