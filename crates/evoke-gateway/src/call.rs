@@ -1,6 +1,8 @@
 //! An HTTP request becomes a call of a function, now or later, and what comes of it an HTTP response. Shared by the routes
 //! of the data listener and `invoke` of the control API.
 
+pub(crate) mod later;
+
 use axum::body::Body as HttpBody;
 use axum::response::Response;
 use evoke_core::body::{Body, BodyError};
@@ -8,18 +10,18 @@ use evoke_core::id::{AppName, FunctionName, RunId};
 use evoke_core::record::Trigger;
 use evoke_core::runtime;
 use evoke_engine::call::{Answered, CallRequest};
-use evoke_engine::ingest::{Accepted, LaterCall};
+use evoke_engine::ingest::LaterCall;
 use evoke_engine::next::Onward;
 use evoke_engine::rollout::Wish;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri, Version};
 
-use crate::api::{Later, PROBLEM_HEADER, RUN_HEADER};
+use crate::api::{PROBLEM_HEADER, RUN_HEADER};
 use crate::body::{Answer, Pump, intake, whole};
 use crate::client::Client;
 use crate::gateway::{Peer, Shared};
-use crate::headers::{PREFERENCE_APPLIED, RESPOND_ASYNC, idempotency_key, strip, take_respond_async};
+use crate::headers::{RespondAsync, idempotency_key, strip, take_respond_async};
 use crate::problem::{BODY_BYTES, Failures, Refusal, kind};
 
 const REPLAYED: &str = "evoke-replayed";
@@ -61,7 +63,7 @@ pub(crate) async fn answer(
 
     let cap = shared.cap(BODY_BYTES, shared.engine.limits().body_bytes);
     // What is stored, and what a key's fingerprint is made of, has to be whole.
-    let (body, mut pump, _held) = if asynchronously || key.is_some() {
+    let (body, mut pump, _held) = if asynchronously.is_some() || key.is_some() {
         let held = shared.hold(&body, cap.bytes)?;
         (Body::Full(whole(&parts.headers, body, cap).await?), Pump::done(), Some(held))
     } else {
@@ -76,9 +78,9 @@ pub(crate) async fn answer(
     let Callee { app, function, params, method, path_and_query, .. } = callee;
     let uri = format!("{scheme}://{authority}{path_and_query}");
     let request = runtime::Request { method, uri, headers: parts.headers, params, client, body };
-    if asynchronously {
-        let call = LaterCall { app: app.clone(), function, request, trigger, from, idempotency_key: key };
-        return Ok(later(&app, shared.engine.call_later(call).await?));
+    if let Some(RespondAsync { wait }) = asynchronously {
+        let call = LaterCall { app, function, request, trigger, from, idempotency_key: key };
+        return later::answer(shared, call, &parts.method, wait).await;
     }
     let call = CallRequest { app, function, request, trigger, from, idempotency_key: key };
     match pump.during(Box::pin(shared.engine.call_along(call, after, None))).await? {
@@ -117,23 +119,6 @@ fn is_host(authority: &Authority) -> bool {
     let port = text.strip_prefix(authority.host()).map(|port| port.strip_prefix(':').unwrap_or(port));
     let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
     !authority.host().is_empty() && !text.contains('@') && port.is_some_and(is_port)
-}
-
-fn later(app: &AppName, accepted: Accepted) -> Response {
-    let Accepted { run, duplicate } = accepted;
-    let location = HeaderValue::from_str(&format!("/v1/apps/{app}/runs/{run}"));
-    let body =
-        serde_json::to_vec(&Later { run: run.clone(), duplicate }).expect("strings and a bool are JSON");
-    let mut response = Response::new(body.into());
-    *response.status_mut() = StatusCode::ACCEPTED;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(PREFERENCE_APPLIED, RESPOND_ASYNC);
-    if let Ok(location) = location {
-        headers.insert(LOCATION, location);
-    }
-    name_run(headers, &run);
-    response
 }
 
 pub(crate) async fn respond(answered: Answered, asked: &Method, mut pump: Pump) -> Result<Response, Refusal> {

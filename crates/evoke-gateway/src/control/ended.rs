@@ -16,13 +16,12 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{Params, Segments, invalid};
+use crate::call::later::{WAIT_MAX, describe};
 use crate::call::name_run;
 use crate::gateway::Shared;
 use crate::headers;
 use crate::problem::{Refusal, kind};
 
-/// The longest that a request waits for the end of a run.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 /// What is said of when to ask again, within.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60 * 60);
@@ -123,15 +122,8 @@ pub(super) async fn result(
     };
     let mut response = Response::new(HttpBody::from(answer.body.clone()));
     let headers = response.headers_mut();
-    for (name, value) in &answer.headers {
-        let bytes: Vec<u8> = value.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
-        // What describes the body; where it is to be had elsewhere means nothing here.
-        if name.starts_with("content-")
-            && let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(&bytes))
-        {
-            headers.insert(name, value);
-        }
-    }
+    // What describes the body; where it is to be had elsewhere means nothing here.
+    describe(headers, &answer, |name| name.starts_with("content-"));
     headers.insert(STATUS, answer.status.into());
     headers.insert(BYTES, answer.bytes.into());
     if answer.is_truncated() {

@@ -15,10 +15,11 @@ use crate::problem::{Failures, Refusal};
 
 /// Calls a function, with any method; it sees the path `/`.
 ///
-/// `Prefer: respond-async` answers `202` as soon as the call is durable. `Idempotency-Key` makes a repetition harmless.
+/// `Prefer: respond-async` answers `202` as soon as the call is durable; with `wait=10` the answer is the function's if there is one
+/// within ten seconds. `Idempotency-Key` makes a repetition harmless.
 #[utoipa::path(post, path = "/v1/apps/{app}/functions/{function}/invoke", tag = "functions", operation_id = "invoke",
     params(("app" = String, Path), ("function" = String, Path),
-        ("prefer" = Option<String>, Header, description = "`respond-async`"),
+        ("prefer" = Option<String>, Header, description = "`respond-async`, and with `wait=` and seconds only if it takes longer"),
         ("evoke-version" = Option<String>, Header, description = "The version to call, while there are two: a number, `current` or `canary`"),
         ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "Anything; the content type is passed on"),
@@ -37,7 +38,7 @@ pub(super) async fn invoke(
 #[utoipa::path(post, path = "/v1/apps/{app}/functions/{function}/invoke/{*path}", tag = "functions",
     operation_id = "invoke_path",
     params(("app" = String, Path), ("function" = String, Path), ("path" = String, Path),
-        ("prefer" = Option<String>, Header, description = "`respond-async`"),
+        ("prefer" = Option<String>, Header, description = "`respond-async`, and with `wait=` and seconds only if it takes longer"),
         ("evoke-version" = Option<String>, Header, description = "The version to call, while there are two: a number, `current` or `canary`"),
         ("idempotency-key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "Anything; the content type is passed on"),

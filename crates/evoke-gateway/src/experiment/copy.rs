@@ -62,7 +62,7 @@ impl Copying {
             series.for_each(|series| series.left_out(why));
         };
         let mut headers = parts.headers.clone();
-        if headers.contains_key(UPGRADE) || take_respond_async(&mut headers) {
+        if headers.contains_key(UPGRADE) || take_respond_async(&mut headers).is_some() {
             left_out(LeftOut::Unsuitable);
             return (body, None);
         }

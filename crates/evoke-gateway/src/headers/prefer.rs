@@ -10,22 +10,32 @@ pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("prefe
 /// The preference this module knows, as `Preference-Applied` names it.
 pub(crate) const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
 
-/// Whether the sender does not want to wait. The preference is taken out, for it has been applied; others stay for the function.
-pub(crate) fn take_respond_async(headers: &mut HeaderMap) -> bool {
+/// The sender does not want to wait for the answer, or not for longer than so many seconds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RespondAsync {
+    /// Of `wait=`.
+    pub wait: Option<u64>,
+}
+
+/// Whether the sender does not want to wait. What is applied with that is taken out, `wait=` included; other preferences stay
+/// for the function.
+pub(crate) fn take_respond_async(headers: &mut HeaderMap) -> Option<RespondAsync> {
     let values: Vec<String> =
         headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
     let preferences: Vec<&str> = values.iter().flat_map(|value| split_quoted(value, ',')).collect();
-    let wanted = |preference: &&str| name(preference).eq_ignore_ascii_case("respond-async");
-    if !preferences.iter().any(wanted) {
-        return false;
+    if !preferences.iter().any(|preference| is(preference, "respond-async")) {
+        return None;
     }
+    let wait = preferred_wait(headers);
     headers.remove(PREFER);
-    for preference in preferences.iter().filter(|preference| !wanted(preference)) {
+    let others =
+        preferences.iter().filter(|preference| !is(preference, "respond-async") && !is(preference, "wait"));
+    for preference in others {
         if let Ok(value) = HeaderValue::from_str(preference) {
             headers.append(PREFER, value);
         }
     }
-    true
+    Some(RespondAsync { wait })
 }
 
 /// The seconds of `Prefer: wait=`, by which the sender wants an answer. Of several the first counts (RFC 7240, section 2).
@@ -37,11 +47,15 @@ pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
     value.parse().ok()
 }
 
-/// Says that a wait was granted, if it was.
+/// Says that a wait was granted, if it was, beside what else is applied.
 pub(crate) fn apply_wait(headers: &mut HeaderMap, seconds: Option<u64>) {
     if let Some(value) = seconds.and_then(|seconds| HeaderValue::from_str(&format!("wait={seconds}")).ok()) {
-        headers.insert(PREFERENCE_APPLIED, value);
+        headers.append(PREFERENCE_APPLIED, value);
     }
+}
+
+fn is(preference: &str, wanted: &str) -> bool {
+    name(preference).eq_ignore_ascii_case(wanted)
 }
 
 /// The name of a preference: what stands before its value and its parameters.
@@ -78,7 +92,10 @@ mod tests {
             headers.append(PREFER, value.parse().unwrap());
         }
         let taken = take_respond_async(&mut headers);
-        (taken, headers.get_all(PREFER).iter().map(|value| value.to_str().unwrap().to_owned()).collect())
+        (
+            taken.is_some(),
+            headers.get_all(PREFER).iter().map(|value| value.to_str().unwrap().to_owned()).collect(),
+        )
     }
 
     #[test]
@@ -94,6 +111,19 @@ mod tests {
             assert!(taken(&[form]).0, "{form}");
         }
         assert!(taken(&["wait=10", "respond-async"]).0, "in a second field");
+    }
+
+    #[test]
+    fn how_long_the_sender_waits_all_the_same_is_taken_with_it() {
+        let of = |value: &str| {
+            take_respond_async(&mut HeaderMap::from_iter([(
+                "prefer".parse().unwrap(),
+                value.parse().unwrap(),
+            )]))
+        };
+        assert_eq!(of("respond-async, wait=10"), Some(RespondAsync { wait: Some(10) }));
+        assert_eq!(of("respond-async, wait=soon"), Some(RespondAsync { wait: None }));
+        assert_eq!(of("wait=10"), None);
     }
 
     #[test]
@@ -125,6 +155,6 @@ mod tests {
     fn other_preferences_stay_for_the_function() {
         let (taken, left) = taken(&["respond-async, wait=10", "return=minimal;x=\"a, b\""]);
         assert!(taken);
-        assert_eq!(left, ["wait=10", "return=minimal;x=\"a, b\""]);
+        assert_eq!(left, ["return=minimal;x=\"a, b\""]);
     }
 }

@@ -28,7 +28,7 @@ async fn a_caller_that_does_not_wait_gets_the_place_of_its_run() {
             done()
         }
     });
-    let reply = post(&world, &[("prefer", "respond-async, wait=5")], "hello").await;
+    let reply = post(&world, &[("prefer", "respond-async, handling=strict")], "hello").await;
     assert_eq!(reply.status, StatusCode::ACCEPTED);
     assert_eq!(reply.header("preference-applied"), Some("respond-async"));
     let run = reply.json()["run"].as_str().unwrap().to_owned();
@@ -38,12 +38,58 @@ async fn a_caller_that_does_not_wait_gets_the_place_of_its_run() {
     assert_eq!(location, format!("/v1/apps/shop/runs/{run}"));
     let (uri, prefer, body) = seen.recv().await.unwrap();
     assert_eq!(uri, format!("http://{}/echo?q=1", world.data));
-    assert_eq!((prefer.as_deref(), &body[..]), (Some("wait=5"), &b"hello"[..]));
+    assert_eq!((prefer.as_deref(), &body[..]), (Some("handling=strict"), &b"hello"[..]));
     world.ended(&run).await;
     let shown = world.get(&location).await.json();
     assert_eq!(
         (shown["state"].as_str(), shown["attempts"][0]["status"].as_u64()),
         (Some("completed"), Some(200))
+    );
+}
+
+#[tokio::test]
+async fn a_caller_that_waits_a_while_gets_the_answer_or_the_place_of_its_run() {
+    let world = World::with_echo(Setup::default()).await;
+    let (go, gone) = tokio::sync::watch::channel(true);
+    world.runtime.script("echo", move |mut guest| {
+        let mut gone = gone.clone();
+        async move {
+            assert_eq!(request_of(&mut guest).headers.get("prefer"), None);
+            let _ = gone.wait_for(|gone| *gone).await;
+            guest.respond(201, "made").await;
+            done()
+        }
+    });
+    let key = ("idempotency-key", "order-9");
+    let prefer = ("prefer", "respond-async, wait=30");
+    let first = post(&world, &[prefer, key], "x").await;
+    assert_eq!((first.status, first.text()), (StatusCode::CREATED, "made"));
+    assert_eq!(first.header("preference-applied"), Some("wait=30"));
+    let run = first.header("evoke-run").unwrap().to_owned();
+    assert_eq!(world.get(&format!("/v1/apps/shop/runs/{run}")).await.json()["state"], "completed");
+    let again = post(&world, &[prefer, key], "x").await;
+    assert_eq!((again.text(), again.header("evoke-run")), ("made", Some(run.as_str())));
+
+    go.send(false).unwrap();
+    let late = post(&world, &[("prefer", "respond-async, wait=1")], "x").await;
+    assert_eq!(late.status, StatusCode::ACCEPTED);
+    let applied: Vec<_> = late.headers.get_all("preference-applied").iter().collect();
+    assert_eq!(applied, ["respond-async", "wait=1"]);
+    go.send(true).unwrap();
+    let run = late.json()["run"].as_str().unwrap().to_owned();
+    assert_eq!(late.header("location"), Some(format!("/v1/apps/shop/runs/{run}").as_str()));
+    world.ended(&run).await;
+}
+
+#[tokio::test]
+async fn without_a_place_to_wait_at_a_call_is_accepted_all_the_same() {
+    let mut setup = Setup::default();
+    setup.bounds.run_waiters = 0;
+    let world = World::with_echo(setup).await;
+    let reply = post(&world, &[("prefer", "respond-async, wait=30")], "x").await;
+    assert_eq!(
+        (reply.status, reply.header("preference-applied")),
+        (StatusCode::ACCEPTED, Some("respond-async"))
     );
 }
 
