@@ -173,6 +173,10 @@ pub(crate) struct Shared {
     pub request_turnover: Turnover,
     /// How long those wait that wait for the end of a run.
     pub waiter_turnover: Turnover,
+    /// How long WebSockets to upstreams are open.
+    pub tunnel_turnover: Turnover,
+    /// How long logs are followed.
+    pub follower_turnover: Turnover,
     held_kib: Semaphore,
     held_turnover: Turnover,
 }
@@ -180,7 +184,7 @@ pub(crate) struct Shared {
 /// Room for a body that is held whole, until it is dropped.
 pub(crate) struct Held<'s> {
     _room: SemaphorePermit<'s>,
-    _stay: Stay<'s>,
+    _stay: Stay,
 }
 
 impl Shared {
@@ -216,6 +220,8 @@ impl Shared {
             held_kib: Semaphore::new(kib(bounds.held_bytes)),
             request_turnover: Turnover::default(),
             waiter_turnover: Turnover::default(),
+            tunnel_turnover: Turnover::default(),
+            follower_turnover: Turnover::default(),
             held_turnover: Turnover::default(),
             bounds,
         }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::Shared;
 use crate::headers::strip_to_pass;
 use crate::problem::{Refusal, kind};
+use crate::turnover::Stay;
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 /// Bytes on their way in one direction.
@@ -34,6 +35,7 @@ pub(crate) struct MaySwitch;
 pub(crate) struct Wish {
     client: OnUpgrade,
     place: OwnedSemaphorePermit,
+    stay: Stay,
 }
 
 impl Wish {
@@ -48,9 +50,13 @@ impl Wish {
         let place = shared.tunnels.clone().try_acquire_owned().map_err(|_| {
             let detail =
                 format!("{limit} WebSockets to upstreams are open, and there is no place for another");
-            Refusal::new(kind::OVERLOADED, detail).limit("tunnels", limit).retry_after(Duration::from_secs(1))
+            Refusal::new(kind::OVERLOADED, detail).limit("tunnels", limit).retry_after(shared.again(
+                &shared.tunnel_turnover,
+                1,
+                limit,
+            ))
         })?;
-        Ok(Some(Self { client, place }))
+        Ok(Some(Self { client, place, stay: shared.tunnel_turnover.stay() }))
     }
 
     /// Asks the upstream for it.
@@ -71,7 +77,7 @@ impl Wish {
         }
         let upstream = hyper::upgrade::on(&mut answered);
         let (parts, _) = answered.into_parts();
-        let (held, stop) = ((self.place, parts.extensions), shared.stop.clone());
+        let (held, stop) = ((self.place, self.stay, parts.extensions), shared.stop.clone());
         let client = self.client;
         shared.tracker.spawn(async move {
             let both = async { Ok::<_, hyper::Error>((client.await?, upstream.await?)) };

@@ -1,6 +1,7 @@
 //! When there will be a place again, for whoever is refused one: by how long those who had one kept it lately, and how many are
 //! told to come back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,9 +15,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(60);
 /// How much the newest stay counts for, in the mean of all.
 const NEWEST: f64 = 0.1;
 
-/// The stays at a bound.
-#[derive(Debug, Default)]
-pub(crate) struct Turnover(Mutex<State>);
+/// The stays at a bound. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Turnover(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -29,15 +30,15 @@ struct State {
 
 /// A place that is held; how long, is noted when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Stay<'p> {
-    turnover: &'p Turnover,
+pub(crate) struct Stay {
+    turnover: Turnover,
     since: Instant,
 }
 
 impl Turnover {
     /// A place was taken.
-    pub fn stay(&self) -> Stay<'_> {
-        Stay { turnover: self, since: Instant::now() }
+    pub fn stay(&self) -> Stay {
+        Stay { turnover: self.clone(), since: Instant::now() }
     }
 
     /// When to come again for `wanted` of the `limit` that are all in use: when as much was given back as those ahead of it want,
@@ -63,7 +64,7 @@ impl Turnover {
     }
 }
 
-impl Drop for Stay<'_> {
+impl Drop for Stay {
     fn drop(&mut self) {
         self.turnover.note(self.since.elapsed());
     }

@@ -25,6 +25,7 @@ use super::extract::{Params, Segments, invalid, limit, position, wants_stream};
 use crate::api::{LogLine, LogList};
 use crate::gateway::Shared;
 use crate::problem::{Refusal, kind};
+use crate::turnover::Stay;
 
 /// A comment keeps a silent connection alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -97,7 +98,11 @@ async fn stream(shared: Arc<Shared>, query: LogQuery) -> Result<impl IntoRespons
     let place = shared.followers.clone().try_acquire_owned().map_err(|_| {
         let limit = shared.bounds.followers as u64;
         let detail = format!("{limit} clients follow logs already, and there is no place for another");
-        Refusal::new(kind::OVERLOADED, detail).limit("followers", limit).retry_after(Duration::from_secs(5))
+        Refusal::new(kind::OVERLOADED, detail).limit("followers", limit).retry_after(shared.again(
+            &shared.follower_turnover,
+            1,
+            limit,
+        ))
     })?;
     // Listening starts before the first look, so that no line falls between the two.
     let announced = shared.engine.tail_logs();
@@ -115,6 +120,7 @@ struct Follower {
     /// A line was announced that may not be in the store yet: look again until then.
     expected_until: Option<Instant>,
     _place: OwnedSemaphorePermit,
+    _stay: Stay,
 }
 
 impl Follower {
@@ -138,7 +144,8 @@ impl Follower {
         query.limit = LINES;
         // Lines from between the first look and now have been announced already, or come with the next look.
         let expected_until = Some(Instant::now());
-        Ok(Self { shared, query, announced, found, expected_until, _place: place })
+        let stay = shared.follower_turnover.stay();
+        Ok(Self { shared, query, announced, found, expected_until, _place: place, _stay: stay })
     }
 
     /// The next line, once there is one. `None` when the server stops or the store fails: the client comes back.
