@@ -1,9 +1,10 @@
-"""On user.signed_up: one mail each. evoke.toml says which of these functions a sign-up concerns.
+"""On user.signed_up, and on the end of an export: one mail each. evoke.toml says which of these functions concerns what.
 
 Whatever goes wrong with the mail server is raised: the attempt fails with that reason, and is made again later. A mail
 that was sent before an attempt was recorded as done is sent again with the same Message-ID, so that stores keep one.
 """
 
+import json
 import os
 import smtplib
 from email.message import EmailMessage
@@ -23,6 +24,20 @@ def updates(event, context):
 
 def thank(event, context):
     send(event, context, event["invitedby"], "Thank you", f"{event['data']['email']} has joined us.")
+
+
+def ready(event, context):
+    """On the end of an export that worked: its data has the request and what was answered."""
+    record = event["data"]
+    text = json.dumps(record["response"]["body"], indent=2)
+    send(event, context, record["request"]["body"]["email"], "Your data", text)
+
+
+def apologise(event, context):
+    """On the end of one that was given up, with the reason of the last attempt."""
+    record = event["data"]
+    text = f"We are sorry: {record['error']['message']}."
+    send(event, context, record["request"]["body"]["email"], "No data", text)
 
 
 def send(event, context, to, subject, text):

@@ -1,4 +1,5 @@
-"""Three people sign up while the mail server is down. It comes back, and each gets the mails that concern them, once.
+"""Three people sign up while the mail server is down. It comes back, and each gets the mails that concern them, once. Then two
+ask for all that is known of them, and do not wait for it; one of them is nobody.
 
 Ends with 0 only if every check held. Leaves nothing behind. Needs aiosmtpd (scripts/requirements.txt).
 """
@@ -63,6 +64,20 @@ def tell(server: Server, mail: MailServer, scratch: Path, checks: Checks) -> Non
     steps = Counter(run["function"] for run in server.pages("signup", "runs") if run["trigger"]["kind"] == "event")
     checks.equal("steps that ran", Counter(welcome=3, newsletter=1, updates=2, thank=1), steps, show=dict(steps))
 
+    print("Two want to have all that is known of them, and do not wait for it")
+    ada, nobody = (export(server, email, "respond-async") for email in ("ada@example.com", "nobody@example.com"))
+    checks.equal("both are accepted", (202, 202), (ada[0], nobody[0]))
+    await_runs(server, lambda runs: done(runs, "ready") and done(runs, "apologise"), "the mails that tell how it ended")
+    told = {message["To"]: message for message in mail.maildir if message["Subject"] in ("Your data", "No data")}
+    checks.equal(
+        "each is told once", 2, sum(message["Subject"] in ("Your data", "No data") for message in mail.maildir)
+    )
+    checks.equal("ada gets what there is", "Your data", told["ada@example.com"]["Subject"])
+    reason = told["nobody@example.com"].get_payload().strip()
+    checks.holds("the other one the reason", "has not signed up" in reason, reason)
+    waited = export(server, "bob@example.com", "respond-async, wait=30")
+    checks.equal("who waits a while gets it at once", (200, "bob@example.com"), (waited[0], waited[1].get("email")))
+
     print("What one sign-up caused")
     tree = server.command("runs", "get", runs[2], app="signup")
     print(tree)
@@ -80,6 +95,19 @@ def sign_up(server: Server, person: dict) -> tuple[int, str]:
             return answer.status, answer.headers["evoke-run"]
     except urllib.error.HTTPError as error:
         return error.code, error.headers["evoke-run"]
+
+
+def export(server: Server, email: str, prefer: str) -> tuple[int, dict]:
+    """The status, and what was answered."""
+    headers = {"content-type": "application/json", "prefer": prefer}
+    request = urllib.request.Request(server.data_url + "/exports", json.dumps({"email": email}).encode(), headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.status, json.load(answer)
+
+
+def done(runs: list[dict], function: str) -> bool:
+    """Whether a run of the function was completed."""
+    return any(run["function"] == function and run["state"] == "completed" for run in runs)
 
 
 def await_runs(server: Server, condition, what: str) -> list[dict]:
