@@ -147,7 +147,7 @@ pub trait Store: Send + Sync + 'static {
     /// An event is needed by each of its invocations that is not over (queued, leased, behind another of its key) or is a dead
     /// letter, and by what [`Retention::held`] says. One that is needed stays whatever its age, and so do these; only where the
     /// app says so ([`TypeRule::even_if_needed`](crate::archive::TypeRule)) its invocations are given up instead, but never
-    /// one that is leased: their runs end as [`RunState::Failed`] by [`RunRecord::expire`].
+    /// one that is leased: their runs end as [`RunState::Failed`](crate::record::RunState::Failed) by [`RunRecord::expire`].
     ///
     /// Beyond the bounds on number and bytes the oldest go, but not an ended run that is still asked for: that of a call with a
     /// de-duplication entry, and one that has a wait (`sys/waits`). Dead letters have not ended.

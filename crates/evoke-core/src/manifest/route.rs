@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Manifest;
+use super::problem::did_you_mean;
 use crate::cors::Cors;
 use crate::id::{FunctionName, RouteName, VariantName};
 use crate::redirect::Redirect;
@@ -95,8 +96,13 @@ impl Route {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnclearRoute {
     /// None is called so.
-    #[error("no route is called {0:?}")]
-    Unknown(String),
+    #[error("no route is called {called:?}; {hint}")]
+    Unknown {
+        /// What was written.
+        called: String,
+        /// What could be meant.
+        hint: String,
+    },
     /// Several have that path.
     #[error("several routes have the path {path}: {}", .ids.join("; "))]
     Several {
@@ -116,7 +122,12 @@ impl Manifest {
         let mut with_path = self.routes.iter().filter(|route| route.path == called);
         match (with_path.next(), with_path.next()) {
             (Some(route), None) => Ok(route),
-            (None, _) => Err(UnclearRoute::Unknown(called.to_owned())),
+            (None, _) => {
+                let ids: Vec<String> = self.routes.iter().map(Route::id).collect();
+                let hint = did_you_mean(called, ids.iter().map(String::as_str));
+                let hint = hint.unwrap_or_else(|| "the app has no routes".to_owned());
+                Err(UnclearRoute::Unknown { called: called.to_owned(), hint })
+            }
             (Some(_), Some(_)) => {
                 let ids = self.routes.iter().filter(|route| route.path == called).map(Route::id).collect();
                 Err(UnclearRoute::Several { path: called.to_owned(), ids })

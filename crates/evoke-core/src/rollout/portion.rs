@@ -39,8 +39,11 @@ impl FromStr for Portion {
 
     /// Reads `5%` or `0.25%`: at most four places, which is a millionth.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} is no part of a whole; write it as \"5%\" or \"0.5%\", from 0% to 100%");
+        let wrong = || {
+            let is_bare = text.parse::<f64>().is_ok_and(|number| (0.0..=100.0).contains(&number));
+            let form = if is_bare { format!("\"{text}%\"") } else { r#""5%" or "0.5%""#.to_owned() };
+            format!("{text:?} is no part of a whole; write it as {form}, from 0% to 100%")
+        };
         let number = text.trim().strip_suffix('%').ok_or_else(wrong)?.trim();
         let (whole, places) = number.split_once('.').unwrap_or((number, ""));
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());

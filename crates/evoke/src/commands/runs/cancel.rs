@@ -110,7 +110,10 @@ fn report(args: &CancelArgs, done: &CancelledRuns, format: Format) -> Result {
             if args.how.dry_run { "would cancel" } else { "cancelled" },
             if done.more { ", and there are more" } else { "" },
         );
-        format.talk(format_args!("{verb} {}{more}", words::count(done.runs.len(), "run")));
+        // Of runs that were named and not cancelled the error tells.
+        if args.runs.is_empty() || !done.runs.is_empty() {
+            format.talk(format_args!("{verb} {}{more}", words::count(done.runs.len(), "run")));
+        }
         if !done.ended.is_empty() && args.runs.is_empty() {
             format.talk(format_args!("{} ended before", words::count(done.ended.len(), "run")));
         }
