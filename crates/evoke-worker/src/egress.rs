@@ -18,6 +18,7 @@ mod resolver;
 
 use std::collections::HashSet;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -179,6 +180,16 @@ impl Egress {
             unheard = self.unheard.next() => self.not_listed(unheard?),
         };
         self.tell(refusal)
+    }
+
+    /// Where the kernel says what it refused.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.unheard.sockets()
+    }
+
+    /// Whether nothing is to be told, as far as is known without asking the kernel.
+    pub(crate) fn has_heard_nothing(&self) -> bool {
+        self.arrived.is_empty()
     }
 
     /// Tells what was refused until now, without waiting for more. What the kernel refused before a function saw it fail is

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::RecvFlags;
 use tokio::io::unix::AsyncFd;
@@ -32,6 +32,11 @@ impl Refusals {
             to = read(self.v4.as_ref()) => to,
             to = read(self.v6.as_ref()) => to,
         }
+    }
+
+    /// Both sockets, to be asked whether there is one.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.v4, &self.v6].into_iter().flatten().map(AsFd::as_fd)
     }
 
     /// The next one that is here already.

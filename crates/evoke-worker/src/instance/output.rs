@@ -10,6 +10,7 @@ use evoke_core::origin::{Present, Running};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::Call;
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
@@ -23,6 +24,8 @@ const READ_BYTES: usize = 16 << 10;
 const TAIL_LINES: usize = 20;
 /// Reads of one [`Output::drain`] per pipe; a process that writes faster than that is not waited for.
 const DRAIN_READS: usize = 64;
+/// How long an answer of the kernel is waited for.
+const NOT_AT_ALL: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Both pipes, and the network's refusals.
 #[derive(Debug)]
@@ -154,6 +157,9 @@ impl Output {
 
     /// Reads what is there now, without waiting for more.
     pub(crate) fn drain(&mut self, mut line: impl FnMut(LogStream, String)) {
+        if self.is_silent() {
+            return;
+        }
         for at in 0..self.pipes.len() {
             let mut reads = 0;
             while reads < DRAIN_READS && self.read_raw(at, &mut line) {
@@ -200,6 +206,24 @@ impl Output {
     /// The last lines of standard error.
     pub(crate) fn tail(&self) -> Vec<&str> {
         self.tail.iter().map(String::as_str).collect()
+    }
+
+    /// Whether there is nothing to read: one question to the kernel about all of it, where a read of each would be as many. Most
+    /// calls write nothing.
+    fn is_silent(&self) -> bool {
+        let shared = self.shared.as_ref().map(|egress| egress.lock());
+        let networks = || self.egress.iter().chain(shared.as_deref());
+        if self.passed_on.as_ref().is_some_and(|lines| !lines.is_empty())
+            || !networks().all(Egress::has_heard_nothing)
+        {
+            return false;
+        }
+        let pipes = self.pipes.iter().filter_map(|pipe| pipe.pipe.as_ref()).map(AsFd::as_fd);
+        let sources = pipes.chain(networks().flat_map(Egress::sockets));
+        let mut asked: Vec<_> =
+            sources.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN)).collect();
+        // Where the kernel does not say, a read will.
+        asked.is_empty() || poll(&mut asked, Some(&NOT_AT_ALL)).is_ok_and(|ready| ready == 0)
     }
 
     fn read_once(&mut self, at: usize, line: &mut impl FnMut(LogStream, String)) {
