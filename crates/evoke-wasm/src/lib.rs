@@ -14,6 +14,7 @@ mod body;
 mod call;
 mod compile;
 mod connection;
+mod eager;
 mod engine;
 mod failure;
 mod function;
