@@ -21,6 +21,7 @@ use evoke_core::runtime::{Call, Ended, Input, Report};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use http::{HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ use answer::Whole;
 pub(crate) use answer::{Caller, Head, NoAnswer, Remember, failure_of};
 pub(crate) use record::Taken;
 
+const TRACEPARENT: HeaderName = HeaderName::from_static(TraceParent::NAME);
 /// Reports an instance may have on the way.
 const REPORTS: usize = 32;
 
@@ -329,8 +331,8 @@ impl Execution {
         let hops = attempt.target.can_send().then(|| attempt.hops(&input));
         let input = match input {
             Input::Request(mut request) => {
-                if let Ok(traceparent) = TraceParent::header(&cause).parse() {
-                    request.headers.insert(TraceParent::NAME, traceparent);
+                if let Ok(traceparent) = HeaderValue::try_from(TraceParent::header(&cause)) {
+                    request.headers.insert(TRACEPARENT, traceparent);
                 }
                 Input::Request(request)
             }

@@ -350,7 +350,13 @@ async fn enter(
         let entered = match coming.cause.parent {
             _ if coming.cause.shadow => Some(door.enter_spare()),
             Some(_) => Some(door.enter(visitor).await),
-            None => inner.stopping.run_until_cancelled(door.enter(visitor)).await,
+            None if inner.stopping.is_cancelled() => None,
+            // Mostly there is room, and then nobody has to be told of the end.
+            None => tokio::select! {
+                biased;
+                entered = door.enter(visitor) => Some(entered),
+                () = inner.stopping.cancelled() => None,
+            },
         };
         match entered {
             // Its version was withdrawn while it waited; the door is that of the other one too.
@@ -490,13 +496,14 @@ impl Running {
         let (remember, _in_use) = keyed.map(|keyed| (keyed.remember, keyed.in_use)).unzip();
         // Fires also when somebody asks for its end, and not only when nobody wants the answer any more.
         let cancel = cancel.child_token();
-        let running = RunRecord { state: RunState::Running, ..record.clone() };
+        record.state = RunState::Running;
+        let mut record = Arc::new(record);
         let under_way = match waited {
             Some(waited) => {
-                waited.go_on(&running, &cancel);
+                waited.go_on(&record, &cancel);
                 waited
             }
-            None => inner.under_way.call(running, &cancel),
+            None => inner.under_way.call(record.clone(), &cancel),
         };
         let stop = under_way.first();
         let mut again = Again::new(&target, &request, deadline);
@@ -534,18 +541,20 @@ impl Running {
                 let _ = unheard.send(Err(NoAnswer::Outcome(attempt.outcome.clone(), ran)));
                 break (attempt, false);
             };
-            record.push_attempt(attempt);
+            Arc::make_mut(&mut record).push_attempt(attempt);
             (request, head, taken) = (next, unheard, Taken::now(&inner));
             patience = again.patience(taken.since + inner.limits.waiting);
         };
         drop(permit);
         lifecycle::attempted(&inner, &app, &target, &record, &attempt);
         rollout::attempted(&inner, &app, &target, &attempt);
-        let ended = ended(record, attempt);
+        let mut ended = ended(Arc::unwrap_or_clone(record), attempt);
         if unknown && repeat::is_kept(&inner, &ended.id).await {
-            under_way.note(&RunRecord { state: RunState::Completed, ..ended });
+            ended.state = RunState::Completed;
+            under_way.note(&Arc::new(ended));
             return;
         }
+        let ended = Arc::new(ended);
         under_way.note(&ended);
         let run = ended.id.clone();
         inner.recorder.run(ended);

@@ -7,10 +7,11 @@ mod budget;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use evoke_core::limits::Limits;
 use evoke_core::record::{LogRecord, LogStream, RunRecord};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::engine::Inner;
@@ -23,12 +24,16 @@ pub(crate) use budget::Lines;
 const WAITING_MAX: usize = 16_384;
 /// Of those, how many are written at once.
 const BATCH_MAX: usize = 1_024;
+/// How long the writer rests after a batch. Under load it would be woken for each call, and another thread with it.
+const REST: Duration = Duration::from_millis(2);
 /// Lines a follower may be behind before it misses some.
 const FOLLOWERS_LAG: usize = 4_096;
 
 /// Where runs and log lines go.
 pub(crate) struct Recorder {
     to_write: mpsc::Sender<Item>,
+    /// Somebody waits for the writer.
+    hurry: Notify,
     tail: broadcast::Sender<LogRecord>,
     budgets: Budgets,
     dropped_logs: AtomicU64,
@@ -37,7 +42,7 @@ pub(crate) struct Recorder {
 
 /// Something to write.
 pub(crate) enum Item {
-    Run(Box<RunRecord>),
+    Run(Arc<RunRecord>),
     Log(LogRecord),
     /// Say when all that came before is written.
     Flush(oneshot::Sender<()>),
@@ -49,6 +54,7 @@ pub(crate) fn channel(limits: &Limits) -> (Recorder, mpsc::Receiver<Item>) {
     let tail = broadcast::Sender::new(FOLLOWERS_LAG);
     let recorder = Recorder {
         to_write,
+        hurry: Notify::new(),
         tail,
         budgets: Budgets::new(limits),
         dropped_logs: AtomicU64::new(0),
@@ -98,8 +104,8 @@ impl Recorder {
     }
 
     /// Keeps the record of a sync call; returns at once.
-    pub fn run(&self, run: RunRecord) {
-        if self.to_write.try_send(Item::Run(Box::new(run))).is_err() {
+    pub fn run(&self, run: impl Into<Arc<RunRecord>>) {
+        if self.to_write.try_send(Item::Run(run.into())).is_err() {
             self.dropped_runs.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -108,6 +114,7 @@ impl Recorder {
     pub async fn flush(&self) {
         let (written, done) = oneshot::channel();
         if self.to_write.send(Item::Flush(written)).await.is_ok() {
+            self.hurry.notify_one();
             // It ends with the engine.
             let _ = done.await;
         }
@@ -140,10 +147,12 @@ pub(crate) async fn write(inner: Arc<Inner>, mut items: mpsc::Receiver<Item>) {
                 }
             }
         }
-        let (mut runs, mut logs, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
+        // Most of what there is are runs.
+        let (mut runs, mut logs, mut flushed) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
         for item in batch.drain(..) {
             match item {
-                Item::Run(run) => runs.push(*run),
+                // Nobody else has it any more, except for a moment.
+                Item::Run(run) => runs.push(Arc::unwrap_or_clone(run)),
                 Item::Log(log) => logs.push(log),
                 Item::Flush(written) => flushed.push(written),
             }
@@ -157,5 +166,11 @@ pub(crate) async fn write(inner: Arc<Inner>, mut items: mpsc::Receiver<Item>) {
             let _ = written.send(());
         }
         inner.recorder.report_dropped();
+        tokio::select! {
+            biased;
+            () = inner.recorder.hurry.notified() => {}
+            () = inner.ended.cancelled() => {}
+            () = tokio::time::sleep(REST) => {}
+        }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Stop {
     /// Why somebody has ended it, once that is so.
     why: OnceLock<String>,
     /// Of a sync call: its record, at last that of its end.
-    call: Option<Mutex<RunRecord>>,
+    call: Option<Mutex<Arc<RunRecord>>>,
     /// Nothing is attempted any more.
     over: CancellationToken,
 }
@@ -41,7 +41,7 @@ impl UnderWay {
     }
 
     /// A sync call waits, or is about to be attempted; `end` ends that.
-    pub fn call(&self, record: RunRecord, end: &CancellationToken) -> Entered {
+    pub fn call(&self, record: Arc<RunRecord>, end: &CancellationToken) -> Entered {
         let run = record.id.clone();
         let stop = Stop { end: Mutex::new(end.clone()), call: Some(Mutex::new(record)), ..Stop::default() };
         self.enter(vec![(run, Arc::new(stop))])
@@ -68,7 +68,7 @@ impl UnderWay {
 impl Stop {
     /// Of a sync call: its record so far.
     pub fn record(&self) -> Option<RunRecord> {
-        self.call.as_ref().map(|record| record.lock().clone())
+        self.call.as_ref().map(|record| RunRecord::clone(&record.lock()))
     }
 
     /// Ends the attempt; whoever comes first says why.
@@ -105,7 +105,7 @@ impl Entered {
     }
 
     /// The sync call has come to this, and is ended by `end` from now on.
-    pub fn go_on(&self, record: &RunRecord, end: &CancellationToken) {
+    pub fn go_on(&self, record: &Arc<RunRecord>, end: &CancellationToken) {
         self.note(record);
         for (_, stop) in &self.stops {
             *stop.end.lock() = end.clone();
@@ -117,7 +117,7 @@ impl Entered {
     }
 
     /// The sync call has come to this.
-    pub fn note(&self, record: &RunRecord) {
+    pub fn note(&self, record: &Arc<RunRecord>) {
         for call in self.stops.iter().filter_map(|(_, stop)| stop.call.as_ref()) {
             call.lock().clone_from(record);
         }

@@ -30,7 +30,7 @@ pub(crate) struct Caller {
     /// Makes the write that remembers the whole answer, for a call with an idempotency key.
     remember: Option<Remember>,
     /// The run's record without this attempt.
-    record: RunRecord,
+    record: Arc<RunRecord>,
     /// After a state conflict there may be another attempt, so its end is waited for.
     may_repeat: bool,
 }
@@ -57,7 +57,7 @@ pub(super) struct Whole {
 }
 
 impl Caller {
-    pub fn new(head: Head, remember: Option<Remember>, record: RunRecord, may_repeat: bool) -> Self {
+    pub fn new(head: Head, remember: Option<Remember>, record: Arc<RunRecord>, may_repeat: bool) -> Self {
         Self { head: Some(head), remember, record, may_repeat }
     }
 
@@ -156,7 +156,7 @@ impl Execution {
         let Some(caller) = self.caller.as_ref().filter(|_| !self.attempt.effects.is_empty()) else {
             return Ok(());
         };
-        let mut record = caller.record.clone();
+        let mut record = RunRecord::clone(&caller.record);
         record.state = RunState::Completed;
         record.push_attempt(self.record(Outcome::Completed { status: self.status }));
         let attempt = &mut self.attempt;

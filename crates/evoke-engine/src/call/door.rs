@@ -1,6 +1,7 @@
 //! A sync call before its function's door: as long as it waits there it is seen, and somebody can cancel it.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use evoke_core::outcome::Outcome;
 use evoke_core::record::RunRecord;
@@ -25,7 +26,7 @@ pub(super) async fn enter<T>(
         return entered.map(|entered| (entered, None));
     }
     let end = CancellationToken::new();
-    let waiting = inner.under_way.call(record.clone(), &end);
+    let waiting = inner.under_way.call(Arc::new(record.clone()), &end);
     if let Some(entered) = end.run_until_cancelled(entering).await {
         return entered.map(|entered| (entered, Some(waiting)));
     }
@@ -33,7 +34,7 @@ pub(super) async fn enter<T>(
     let failure = stopped.expect("only somebody who says why ends it");
     let attempt = taken.unstarted(inner, 1, None, Outcome::Rejected(failure.clone()));
     let (run, function) = (record.id.clone(), record.function.clone());
-    let ended = ended(record.clone(), attempt);
+    let ended = Arc::new(ended(record.clone(), attempt));
     waiting.note(&ended);
     inner.recorder.run(ended);
     // Who looks for it finds it in one of the two.

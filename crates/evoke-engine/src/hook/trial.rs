@@ -109,7 +109,7 @@ impl Trial {
             Ok(slot) => {
                 let timeout = target.settings.timeout;
                 let attempt = Attempt::new(&inner, (app, target.clone()), &record, 1, timeout, None, cancel);
-                let caller = Caller::new(head, None, record.clone(), false);
+                let caller = Caller::new(head, None, Arc::new(record.clone()), false);
                 attempt.execute(slot, taken, Input::Event(event), Some(caller)).await.record
             }
             Err(failure) => taken.unstarted(&inner, 1, Some(&target), Outcome::Rejected(failure)),

@@ -53,6 +53,9 @@ pub(crate) fn is_ended(code: i64) -> bool {
     matches!(code, COMPLETED | FAILED)
 }
 
+/// What the record of a call usually takes as JSON, with room to spare.
+const BODY_BYTES: usize = 1 << 10;
+
 /// A record, encoded on the caller's thread.
 pub(crate) struct Encoded {
     pub id: RunId,
@@ -71,6 +74,8 @@ pub(crate) struct Encoded {
 
 impl Encoded {
     pub fn new(run: &RunRecord) -> Self {
+        let mut body = Vec::with_capacity(BODY_BYTES);
+        serde_json::to_writer(&mut body, run).expect("a run record is JSON");
         Self {
             id: run.id.clone(),
             queue: Queue::calls(run.app.clone(), run.function.clone()),
@@ -80,7 +85,7 @@ impl Encoded {
             root: run.cause.root.clone(),
             created_at: us(run.created_at),
             ended_at: run.ended_at.map(us),
-            body: serde_json::to_vec(run).expect("a run record is JSON"),
+            body,
         }
     }
 
