@@ -13,7 +13,7 @@ use evoke_engine::call::{Answered, CallRequest};
 use evoke_engine::ingest::LaterCall;
 use evoke_engine::next::Onward;
 use evoke_engine::rollout::Wish;
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri, Version};
 
@@ -24,7 +24,10 @@ use crate::gateway::{Peer, Shared};
 use crate::headers::{RespondAsync, idempotency_key, strip, take_respond_async};
 use crate::problem::{BODY_BYTES, Failures, Refusal, kind};
 
-const REPLAYED: &str = "evoke-replayed";
+const RUN: HeaderName = HeaderName::from_static(RUN_HEADER);
+const REPLAYED: HeaderName = HeaderName::from_static("evoke-replayed");
+/// Fields of answers that functions do not write.
+const OURS: [HeaderName; 3] = [RUN, HeaderName::from_static(PROBLEM_HEADER), REPLAYED];
 
 /// Which function a request is for, and how the function sees it.
 #[derive(Debug)]
@@ -129,7 +132,7 @@ pub(crate) async fn respond(answered: Answered, asked: &Method, mut pump: Pump) 
         return Err(Refusal::new(kind::PROTOCOL_VIOLATION, detail).run(&run));
     }
     strip(&mut headers);
-    for name in [RUN_HEADER, PROBLEM_HEADER, REPLAYED] {
+    for name in OURS {
         headers.remove(name);
     }
     name_run(&mut headers, &run);
@@ -172,7 +175,7 @@ pub(crate) async fn respond(answered: Answered, asked: &Method, mut pump: Pump) 
 
 pub(crate) fn name_run(headers: &mut HeaderMap, run: &RunId) {
     if let Ok(run) = HeaderValue::from_str(run.as_str()) {
-        headers.insert(RUN_HEADER, run);
+        headers.insert(RUN, run);
     }
 }
 

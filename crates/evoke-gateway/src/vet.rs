@@ -85,8 +85,11 @@ fn host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     {
         return Err(invalid("header Host is not what :authority says"));
     }
-    if let (true, Ok(one)) =
-        (said.is_some() || request.version() == Version::HTTP_2, HeaderValue::from_str(&asked_for))
+    let is_said = said.is_some_and(|said| said.as_bytes() == asked_for.as_bytes());
+    let is_due = said.is_some() || request.version() == Version::HTTP_2;
+    if is_due
+        && !is_said
+        && let Ok(one) = HeaderValue::from_str(&asked_for)
     {
         request.headers_mut().insert(HOST, one);
     }
