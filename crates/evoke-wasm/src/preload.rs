@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
+use wasmparser::{Parser, Payload};
 use wasmtime::Store;
 use wasmtime::component::{Component, Instance, Lift, WasmList};
 use wasmtime_wasi_config::WasiConfigVariables;
@@ -33,13 +34,33 @@ const LINE_BYTES: usize = 1024;
 
 /// The component with its data, if it has such a function; otherwise nothing. The error is for the one who wrote it.
 pub(crate) fn preloaded(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    // Cheaper than to parse what nearly never has it.
-    if !bytes.windows(INIT.len()).any(|window| window == INIT.as_bytes()) {
+    if !exports_init(bytes) {
         return Ok(None);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|cause| format!("{INIT} cannot be run: {cause}"))?;
     runtime.block_on(Box::pin(preload(bytes)))
+}
+
+/// Whether the component itself exports it. Its modules may have something of that name that is nobody's business: the engines of
+/// languages are made with such functions. To find that out by compiling costs ten seconds.
+fn exports_init(bytes: &[u8]) -> bool {
+    let mut depth = 0;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(Payload::Version { .. }) => depth += 1,
+            Ok(Payload::End(_)) => depth -= 1,
+            Ok(Payload::ComponentExportSection(exports)) if depth == 1 => {
+                if exports.into_iter().any(|export| export.is_ok_and(|export| export.name.name == INIT)) {
+                    return true;
+                }
+            }
+            Ok(_) => {}
+            // Whoever compiles it says what is wrong.
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 async fn preload(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
@@ -49,9 +70,6 @@ async fn preload(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
     let (context, instrumented) = wizer.instrument_component(bytes).map_err(unfit)?;
     let engine = engine::preloading().map_err(unfit)?;
     let component = Component::from_binary(&engine, &instrumented).map_err(unfit)?;
-    if component.get_export_index(None, INIT).is_none() {
-        return Ok(None);
-    }
     let mut store = Store::new(&engine, guest());
     store.limiter(|guest| &mut guest.memory);
     // The clock of this engine stands still: the process is ended when it takes too long.
