@@ -46,3 +46,4 @@ pub use interpreter::Language;
 pub use launcher::main as launcher_main;
 pub use runtime::{Options, ProcessRuntime, StartError, WasmCommands, open_files};
 pub use sys::channel;
+pub use wasm::CompileBounds;

@@ -108,7 +108,13 @@ impl ProcessRuntime {
                 let made = make_folders(&dir, limits.clone()).and_then(|made| {
                     let components = wasm.as_ref().map(|wasm| {
                         let dir = made.0.join("components");
-                        Components::open(&dir, &wasm.engine, wasm.compile.clone(), tasks.clone())
+                        Components::open(
+                            &dir,
+                            &wasm.engine,
+                            wasm.compile.clone(),
+                            wasm.bounds.clone(),
+                            tasks.clone(),
+                        )
                     });
                     let components = components.transpose()?.zip(wasm);
                     let packages = Packages::open(&made.0.join("packages"), limits, registries, tasks)?;

@@ -12,5 +12,6 @@ mod sealed;
 mod worker;
 
 pub(crate) use apps::Apps;
+pub use components::CompileBounds;
 pub(crate) use components::Components;
 pub(crate) use lending::Lending;

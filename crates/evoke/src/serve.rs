@@ -215,6 +215,7 @@ fn wasm_commands(trust: &Trust) -> Result<Option<evoke_worker::WasmCommands>> {
         compile: worker("compile"),
         engine,
         authorities: trust.certificates().map(|certificate| base64.encode(certificate)).collect(),
+        bounds: evoke_worker::CompileBounds::default(),
     }))
 }
 

@@ -9,6 +9,7 @@ use evoke_core::origin::Origins;
 
 use crate::egress::Resolver;
 use crate::sandbox::Policy;
+use crate::wasm::CompileBounds;
 
 /// How a [`ProcessRuntime`](crate::ProcessRuntime) is set up.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct WasmCommands {
     pub engine: String,
     /// Certificate authorities that components' connections trust, DER in base64.
     pub authorities: Vec<String>,
+    /// What compiling one component may take.
+    pub bounds: CompileBounds,
 }
 
 impl Options {

@@ -24,20 +24,33 @@ use crate::idle::Idle;
 use crate::launcher::{Exit, Launcher};
 use crate::prepare::remove;
 
-/// Of what one component compiles to.
-const COMPILED_BYTES: u64 = 512 << 20;
-/// How long compiling may take.
-const TIME: Duration = Duration::from_secs(120);
-/// Memory of the process that compiles.
-const MEMORY_BYTES: u64 = 2 << 30;
-/// Of its complaint.
+/// Of the compiler's complaint.
 const COMPLAINT_BYTES: u64 = 16 << 10;
+
+/// What compiling one component may take.
+#[derive(Debug, Clone)]
+pub struct CompileBounds {
+    /// How long it may take.
+    pub time: Duration,
+    /// Memory of the process that compiles.
+    pub memory_bytes: u64,
+    /// Of what comes out.
+    pub compiled_bytes: u64,
+}
+
+impl Default for CompileBounds {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(120), memory_bytes: 2 << 30, compiled_bytes: 512 << 20 }
+    }
+}
+
 /// Where compiled components are kept.
 #[derive(Debug)]
 pub(crate) struct Components {
     dir: PathBuf,
     /// The executable with its arguments; the component's path comes last.
     compiler: Vec<String>,
+    bounds: CompileBounds,
     /// Digests of components, which do not change once a bundle is prepared.
     digests: Mutex<HashMap<PathBuf, String>>,
     /// One is compiled at a time: a compiler uses all processors there are.
@@ -52,6 +65,7 @@ impl Components {
         dir: &Path,
         engine: &str,
         compiler: Vec<String>,
+        bounds: CompileBounds,
         tasks: TaskTracker,
     ) -> io::Result<Self> {
         let of_all = dir;
@@ -67,6 +81,7 @@ impl Components {
         Ok(Self {
             dir,
             compiler,
+            bounds,
             digests: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             idle: Idle::default(),
@@ -98,11 +113,12 @@ impl Components {
         let (number, scratch) = next().map_err(|cause| unreadable(name, &cause))?;
         let command = self.compiler.iter().cloned().chain([source.to_string_lossy().into_owned()]).collect();
         let readable = vec![source.to_owned()];
-        let sealed = Sealed { command, number, readable, scratch, memory_bytes: MEMORY_BYTES };
+        let sealed = Sealed { command, number, readable, scratch, memory_bytes: self.bounds.memory_bytes };
         let running = sealed.start(launcher, &self.tasks).await.map_err(|cause| unreadable(name, &cause))?;
         let refused = |message: String| PrepareError::Component { file: name.to_owned(), message };
-        let code = tokio::time::timeout(TIME, code(running)).await.unwrap_or_else(|_| {
-            Err(format!("compiling it took longer than the limit of {} s", TIME.as_secs()))
+        let code = tokio::time::timeout(self.bounds.time, code(running, &self.bounds)).await;
+        let code = code.unwrap_or_else(|_| {
+            Err(format!("compiling it took longer than the limit of {:?}", self.bounds.time))
         });
         let code = code.map_err(refused)?;
         store(&target, &code).map_err(|cause| unreadable(name, &cause))?;
@@ -151,25 +167,30 @@ impl Components {
 }
 
 /// What the compiler made, or what it said.
-async fn code(running: Running) -> Result<Vec<u8>, String> {
+async fn code(running: Running, bounds: &CompileBounds) -> Result<Vec<u8>, String> {
     let Running { mut process, channel, stderr } = running;
     let text = |cause: io::Error| format!("it cannot be compiled here: {cause}");
     let channel = std::os::unix::net::UnixStream::from(channel);
     channel.set_nonblocking(true).map_err(text)?;
-    let mut channel = UnixStream::from_std(channel).map_err(text)?.take(COMPILED_BYTES + 1);
+    let channel = UnixStream::from_std(channel).map_err(text)?.take(bounds.compiled_bytes + 1);
     let mut complaints = pipe::Receiver::from_owned_fd(stderr).map_err(text)?.take(COMPLAINT_BYTES);
     let (mut code, mut complaint) = (Vec::new(), String::new());
-    let (read, complained) =
-        tokio::join!(channel.read_to_end(&mut code), complaints.read_to_string(&mut complaint));
+    // Closed when all or too much was read: who still writes is not waited for.
+    let read = async {
+        let mut channel = channel;
+        channel.read_to_end(&mut code).await
+    };
+    let (read, complained) = tokio::join!(read, complaints.read_to_string(&mut complaint));
     read.and(complained).map_err(text)?;
+    if code.len() as u64 > bounds.compiled_bytes {
+        return Err(format!("it compiles to more than the limit of {} MiB", bounds.compiled_bytes >> 20));
+    }
     match process.exited().await {
-        Exit::Code(0) if code.len() as u64 > COMPILED_BYTES => {
-            Err(format!("it compiles to more than the limit of {} MiB", COMPILED_BYTES >> 20))
-        }
         Exit::Code(0) => Ok(code),
-        Exit::OutOfMemory => {
-            Err(format!("compiling it takes more than the limit of {} MiB of memory", MEMORY_BYTES >> 20))
-        }
+        Exit::OutOfMemory => Err(format!(
+            "compiling it takes more than the limit of {} MiB of memory",
+            bounds.memory_bytes >> 20
+        )),
         exit if complaint.trim().is_empty() => Err(format!("the compiler ended badly: {exit:?}")),
         _ => Err(complaint.trim().to_owned()),
     }

@@ -7,6 +7,7 @@ mod zygote;
 
 mod at_once;
 mod bindings;
+mod components;
 mod contracts;
 mod egress;
 mod ends;

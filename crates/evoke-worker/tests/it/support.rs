@@ -18,7 +18,7 @@ use evoke_core::runtime::{
     PreparedBundle, Progress, Report, Request, Runtime,
 };
 use evoke_core::time::Timestamp;
-use evoke_worker::{Options, ProcessRuntime};
+use evoke_worker::{Options, ProcessRuntime, WasmCommands};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,14 @@ impl Host {
         let dir = tempfile::tempdir().unwrap();
         let mut options = Options::new(dir.path().join("workers"), vec![launcher_program().into()]);
         options.limits = limits;
+        Self { runtime: ProcessRuntime::start(options).await.unwrap(), dir }
+    }
+
+    /// With these programs for components.
+    pub async fn with_wasm(wasm: WasmCommands) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = Options::new(dir.path().join("workers"), vec![launcher_program().into()]);
+        options.wasm = Some(wasm);
         Self { runtime: ProcessRuntime::start(options).await.unwrap(), dir }
     }
 
