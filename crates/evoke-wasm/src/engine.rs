@@ -89,8 +89,25 @@ fn common(tasks: Tasks) -> Config {
     config
 }
 
-/// Whether this machine may swap. Unknown counts as yes.
+/// Whether this machine may swap.
 fn has_swap() -> bool {
-    let Ok(swaps) = std::fs::read_to_string("/proc/swaps") else { return true };
-    swaps.lines().count() > 1
+    may_swap(std::fs::read_to_string("/proc/swaps").ok().as_deref())
+}
+
+/// By what `/proc/swaps` says: a line of titles, and one for each place there is. Unknown counts as yes.
+fn may_swap(swaps: Option<&str>) -> bool {
+    swaps.is_none_or(|swaps| swaps.lines().count() != 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_swap;
+
+    #[test]
+    fn a_machine_swaps_unless_it_says_that_it_does_not() {
+        let titles = "Filename\tType\tSize\tUsed\tPriority\n";
+        assert!(!may_swap(Some(titles)));
+        assert!(may_swap(Some(&format!("{titles}/dev/vda2 partition 1000000 0 -2\n"))));
+        assert!(may_swap(Some("")) && may_swap(None));
+    }
 }

@@ -72,6 +72,12 @@ impl Worker {
         self.open_file(&compiled(component).unwrap(), 64, true)
     }
 
+    /// One function of each kind, with its name: both worlds with a fresh instance for each call, and one that keeps its instance.
+    pub fn kinds(&mut self) -> [(&'static str, Function); 3] {
+        let kept = self.open_keeping("service").unwrap();
+        [("proxy", self.function("proxy")), ("service", self.function("service")), ("kept", kept)]
+    }
+
     /// Opens a file that nobody has compiled.
     pub fn open_as_is(&mut self, path: &std::path::Path) -> Result<Function, Value> {
         self.open_file(path, 64, false)

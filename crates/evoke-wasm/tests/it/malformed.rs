@@ -81,6 +81,41 @@ fn more_than_a_machine_has() {
     refused("a million types", &with_module(&[section(1, &types)]));
 }
 
+/// The reason why it is refused.
+fn reason(bytes: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.wasm");
+    std::fs::write(&path, bytes).unwrap();
+    compiled(path.to_str().unwrap()).unwrap_err()
+}
+
+/// A component of so many modules of these sections, each instantiated.
+fn modules(count: usize, sections: &[Vec<u8>]) -> Vec<u8> {
+    let module = section(1, &[MODULE, &sections.concat()].concat());
+    let instances = (0..count).flat_map(|index| [&[0][..], &leb(index), &[0]].concat());
+    let instances = section(2, &[leb(count), instances.collect()].concat());
+    component(&[vec![module; count], vec![instances]].concat())
+}
+
+#[test]
+fn more_tables_memories_and_modules_than_an_instance_may_have() {
+    let table = |elements: usize| section(4, &[&[1, 0x70, 0][..], &leb(elements)].concat());
+    let memory = section(5, &[1, 0, 1]);
+    let fits = "exports neither";
+    assert!(reason(&modules(1, &[table(100_000)])).contains(fits));
+    let too_large = reason(&modules(1, &[table(100_001)]));
+    assert!(too_large.contains("exceeds the limit of 100000"), "{too_large}");
+    assert!(reason(&modules(4, std::slice::from_ref(&memory))).contains(fits));
+    for (name, many) in [
+        ("memories", modules(5, &[memory])),
+        ("tables", modules(17, &[table(1)])),
+        ("instances", modules(17, &[])),
+    ] {
+        let why = reason(&many);
+        assert!(why.contains("exceeds the configured maximum"), "{name}: {why}");
+    }
+}
+
 #[test]
 fn any_single_byte_of_a_small_component_may_be_wrong() {
     let small = with_module(&[section(1, &[1, 0x60, 0, 0]), section(5, &[1, 0, 1])]);

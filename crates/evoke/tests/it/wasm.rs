@@ -2,13 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::evoke::{Server, descendants, eventually, folder, http, run, write};
+use crate::evoke::{PATIENCE, Server, descendants, eventually, folder, http, run, write};
 use crate::guests::guest;
 
 const MANIFEST: &str = r#"
@@ -24,6 +25,13 @@ env = { COLOUR = "blue" }
 on = [{ event = "begin" }, { event = "refused", retry = { attempts = 2, initial = "1ms" } }]
 [functions.service]
 source = "service.wasm"
+timeout = "2s"
+memory = "64MiB"
+[functions.kept]
+source = "service.wasm"
+timeout = "2s"
+memory = "64MiB"
+reuse = true
 [functions.seen]
 source = "seen.py"
 on = [{ event = "seen" }]
@@ -36,6 +44,12 @@ to = "proxy"
 [[routes]]
 path = "/service"
 to = "service"
+[[routes]]
+path = "/service/{path}"
+to = "service"
+[[routes]]
+path = "/kept/{path}"
+to = "kept"
 "#;
 
 fn app() -> TempDir {
@@ -102,29 +116,93 @@ fn state_is_kept_if_the_call_succeeds() {
     assert!(got.body.contains("42"), "{} {}", got.status, got.body);
 }
 
+/// How each ends that goes wrong, by the last part of its path: the code of the run, and a part of its message.
+const ENDS: [(&str, &str, &str); 11] = [
+    ("loop", "timed_out", "limit of"),
+    ("sleep", "timed_out", "limit of"),
+    ("unended", "timed_out", "limit of"),
+    ("flood", "timed_out", "limit of"),
+    ("grow", "out_of_memory", "asked for more memory than it may have"),
+    ("overflow", "function_error", "call stack exhausted"),
+    ("panic", "function_error", "unreachable"),
+    ("trap-after-head", "function_error", "unreachable"),
+    ("exit", "function_error", "exited with status 1"),
+    ("handles", "function_error", "no free keys"),
+    ("headers?129", "function_error", "129 header fields, above the limit of 128"),
+];
+
 #[test]
-fn bad_ends_are_named_and_neighbours_go_on() {
-    let (server, _app) = deployed();
-    let answers = thread::scope(|scope| {
-        let bad = ["/loop", "/sleep", "/grow", "/overflow", "/panic", "/exit", "/nothing", "/handles"];
-        let bad = bad.map(|path| {
-            let data = &server.data_url;
-            scope.spawn(move || http(data, "GET", path, ""))
-        });
-        while bad.iter().any(|one| !one.is_finished()) {
-            let answer = http(&server.data_url, "GET", "/hello", "");
-            assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+fn bad_ends_are_named_in_both_worlds_and_neighbours_in_the_same_app_go_on() {
+    let (server, app) = deployed();
+    let hello = || {
+        for path in ["/hello", "/service", "/kept/hello"] {
+            let answer = server.http("GET", path, "");
+            assert_eq!((answer.status, answer.body.as_str()), (200, "hello"), "{path}");
         }
-        bad.map(|one| one.join().unwrap())
+    };
+    hello();
+    let before = workers(&server);
+    let told = thread::scope(|scope| {
+        let kinds = ["", "/service", "/kept"].map(|kind| {
+            let data = &server.data_url;
+            scope.spawn(move || ENDS.map(|(end, ..)| get_raw(data, &format!("{kind}/{end}"))))
+        });
+        while kinds.iter().any(|one| !one.is_finished()) {
+            hello();
+        }
+        kinds.map(|one| one.join().unwrap())
     });
-    let codes: Vec<String> = answers
-        .iter()
-        .map(|answer| serde_json::from_str::<serde_json::Value>(&answer.body).unwrap()["code"].to_string())
-        .map(|code| code.trim_matches('"').to_owned())
-        .collect();
-    assert_eq!(codes[..3], ["timed_out", "timed_out", "out_of_memory"], "{answers:?}");
-    assert!(codes[3..].iter().all(|code| code == "function_error"), "{answers:?}");
-    assert_eq!(workers(&server).len(), 2, "one for the app, and the spare");
+    hello();
+    assert_eq!(workers(&server), before, "neither the app's process nor the spare was started again");
+    for (kind, told) in ["", "/service", "/kept"].into_iter().zip(told) {
+        for (told, (end, code, message)) in told.iter().zip(ENDS) {
+            let path = format!("{kind}/{end}");
+            // A body that breaks off is no answer, or half of one.
+            assert!(!told.starts_with("HTTP/1.1 200") || !told.ends_with("\r\n0\r\n\r\n"), "{path}: {told}");
+            if told.starts_with("HTTP/1.1 5") {
+                assert!(told.contains(&format!("evoke-problem: {code}")), "{path}: {told}");
+            }
+            let attempt = how_it_ended(&server, app.path(), path.split('?').next().unwrap());
+            assert_eq!(attempt["code"], code, "{path}: {attempt}");
+            assert!(attempt["message"].as_str().unwrap().contains(message), "{path}: {attempt}");
+        }
+    }
+}
+
+/// The failed attempt of the run that a request for `path` began.
+fn how_it_ended(server: &Server, app: &Path, path: &str) -> serde_json::Value {
+    eventually("the end of its run", || {
+        let listed = ["runs", "ls", "--state", "failed", "--limit", "100", "--json"];
+        let runs = server.evoke(app, &listed).ok().json();
+        let run = runs["runs"].as_array().unwrap().iter().find(|run| run["trigger"]["path"] == path)?;
+        Some(run["attempts"][0].clone())
+    })
+}
+
+/// All that is answered, however it ends.
+fn get_raw(url: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: local\r\nconnection: close\r\n\r\n").unwrap();
+    let mut all = Vec::new();
+    // A reset is an end like others.
+    let _ = stream.read_to_end(&mut all);
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+#[test]
+fn the_process_that_runs_components_is_confined() {
+    let (server, _app) = deployed();
+    assert_eq!(server.http("GET", "/hello", "").body, "hello");
+    let workers = workers(&server);
+    assert!(!workers.is_empty());
+    for pid in workers {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        // Layers that every machine has; what the others keep it from, the tests of the sandbox try.
+        for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000"] {
+            assert!(status.contains(line), "{line} is not in\n{status}");
+        }
+    }
 }
 
 #[test]

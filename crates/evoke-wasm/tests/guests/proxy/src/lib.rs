@@ -81,6 +81,15 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
                 stream.flush().unwrap();
                 panic!("in the middle");
             }
+            "/unended" => {
+                let response = OutgoingResponse::new(Fields::new());
+                let body = response.body().unwrap();
+                ResponseOutparam::set(out, Ok(response));
+                let mut stream = body.write().unwrap();
+                stream.write_all(b"begun").unwrap();
+                stream.flush().unwrap();
+                subscribe_duration(3_600_000_000_000).block();
+            }
             "/endless" => {
                 let response = OutgoingResponse::new(Fields::new());
                 let body = response.body().unwrap();
