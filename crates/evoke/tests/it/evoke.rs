@@ -333,6 +333,8 @@ pub fn ready(running: &Running) -> Option<[String; 2]> {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
+    /// Status line and header fields.
+    pub head: String,
     pub body: String,
 }
 
@@ -363,7 +365,7 @@ pub fn http_with(base: &str, method: &str, path: &str, fields: &str, body: &str)
     } else {
         body.to_owned()
     };
-    Answer { status, body }
+    Answer { status, head: head.to_owned(), body }
 }
 
 fn dechunk(mut text: &str) -> String {

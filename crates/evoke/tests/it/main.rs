@@ -18,6 +18,7 @@ mod filter;
 mod guests;
 mod help;
 mod hooks;
+mod languages;
 mod life;
 mod new;
 mod packages;
