@@ -56,6 +56,7 @@ pub mod template;
 pub mod testing;
 pub mod time;
 pub mod upstream;
+pub mod usage;
 pub mod wait;
 pub mod webhook;
 pub mod weights;

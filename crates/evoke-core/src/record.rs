@@ -8,6 +8,7 @@ use crate::id::{AppName, Correlation, FunctionName, ReplayId, RevisionId, RunId,
 use crate::manifest::Fate;
 use crate::outcome::Outcome;
 use crate::time::Timestamp;
+use crate::usage::Usage;
 
 /// One invocation: who caused it, how far it is, and each attempt at it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +199,9 @@ pub struct AttemptRecord {
     pub waited_us: u64,
     /// Microseconds the handler ran.
     pub ran_us: u64,
+    /// What else it used, as far as it was measured.
+    #[serde(default, skip_serializing_if = "Usage::is_unknown")]
+    pub usage: Usage,
     /// Whether it had to wait for a new instance.
     pub cold: bool,
     /// How it ended.

@@ -26,6 +26,7 @@ use crate::manifest::{Preload, RuntimeKind};
 use crate::outcome::Failure;
 use crate::record::{Cause, LogStream};
 use crate::time::Timestamp;
+use crate::usage::Usage;
 
 pub use prepare::{InstallError, PrepareError, Prepared, PreparedBundle, Progress};
 
@@ -110,6 +111,11 @@ pub trait Instance: Send {
     /// Its lanes besides this one. Called once, before the first call.
     fn lanes(&mut self) -> Vec<Box<dyn Instance>> {
         Vec::new()
+    }
+
+    /// What its last call used, as far as it could be measured.
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 
     /// Whether it can take another call.

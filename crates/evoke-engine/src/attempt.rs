@@ -18,6 +18,7 @@ use evoke_core::manifest::OnDisconnect;
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, Cause, LogRecord, LogStream, RunRecord, Trigger};
 use evoke_core::runtime::{Call, Ended, Input, Report};
+use evoke_core::usage::Usage;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -180,6 +181,7 @@ impl Attempt {
             taken,
             started: Instant::now(),
             cold: slot.cold,
+            usage: Usage::default(),
             attempt: self,
         };
         execution.run(slot, input).await
@@ -280,6 +282,8 @@ struct Execution {
     taken: Taken,
     started: Instant,
     cold: bool,
+    /// What it used, once its handler has ended.
+    usage: Usage,
 }
 
 impl Execution {
@@ -304,6 +308,7 @@ impl Execution {
         while let Ok(report) = reports.try_recv() {
             self.take(report).await;
         }
+        self.usage = slot.instance().usage();
         slot.give_back();
         // The instance has handed its response over; all of it is there by now.
         if let Some(whole) = self.whole.take() {

@@ -274,7 +274,8 @@ impl Delivery<'_> {
     ) -> Vec<End<'s>> {
         let inner = self.inner;
         let end = |leased: &'_ Leased| {
-            let mut record = AttemptRecord { number: leased.attempt, ..record.clone() };
+            let usage = record.usage.one_of(self.leased.len());
+            let mut record = AttemptRecord { number: leased.attempt, usage, ..record.clone() };
             let named = match &leased.input {
                 StoredInput::Event(event) => failed.iter().any(|id| id == event.id()),
                 StoredInput::Request(_) => false,

@@ -13,6 +13,7 @@ use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, RunRecord, RunState};
 use evoke_core::store::{Expect, ListQuery, Queue, Space, StoreError, Value, Waiting, Write};
 use evoke_core::time::Timestamp;
+use evoke_core::usage::Usage;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -117,6 +118,7 @@ impl Full {
             ended_at: now,
             waited_us: 0,
             ran_us: 0,
+            usage: Usage::default(),
             cold: false,
             outcome: Outcome::Rejected(Failure::new(FailureCode::Overloaded, words)),
         });

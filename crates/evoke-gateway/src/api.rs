@@ -23,6 +23,7 @@ mod secret;
 mod subscription;
 mod time;
 mod tree;
+mod usage;
 mod version;
 mod wait;
 
@@ -56,6 +57,7 @@ pub use subscription::{
 };
 pub use time::Time;
 pub use tree::{EventNode, RunNode, RunTree, TreeNode};
+pub use usage::Usage;
 pub use version::{
     Canary, CanaryWeight, CanaryWithdrawn, Compared, Guard, RollbackOrder, Version, VersionList,
     VersionState, VersionTally, Withdrawn,

@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use evoke_core::usage::Usage;
 use evoke_worker::frame::Kind;
 use evoke_worker::frame::message;
 
@@ -21,12 +22,12 @@ use crate::failure::Failure;
 use crate::function::Function;
 use crate::guest::{Guest, WaysOut};
 use crate::instance::{Instance, Kept};
-use crate::meter::Metered;
+use crate::meter::{Memory, Metered, Peak};
 use crate::outbox::Outbox;
 use crate::output::{Output, Stream};
 use crate::request::{Asked, request};
 use crate::ticker::Ticker;
-use crate::wire::{Done, Invoke, Usage};
+use crate::wire::{Done, Invoke};
 
 /// What the connection has of a call under way.
 pub(crate) struct Handle {
@@ -90,7 +91,7 @@ impl Call {
             Err(failure) => failure,
         };
         outbox
-            .json(Kind::Error, number, &failure.payload())
+            .json(Kind::Error, number, &failure.payload(usage))
             .expect("texts of a failure are cut to the frame's size");
     }
 
@@ -110,6 +111,7 @@ impl Call {
         let (request, asked) = request(&function.init.function, invoke, incoming)?;
         let keeps = function.init.reuse;
 
+        let peak = Peak::default();
         let limit = function.init.limits.body_bytes;
         let (to, answer) = futures_channel::oneshot::channel();
         // The answer has been read to its end, or never will be.
@@ -117,7 +119,7 @@ impl Call {
         let run = async {
             let mut instance = match instance {
                 Some(mut instance) => {
-                    instance.begin(number, ways_out);
+                    instance.begin(number, ways_out, peak.clone());
                     instance
                 }
                 None => {
@@ -127,19 +129,18 @@ impl Call {
                         function.config(),
                         output,
                         ways_out,
-                        memory_bytes,
+                        Memory::new(memory_bytes, peak.clone()),
                     );
                     match function.instantiate(guest).await {
                         Ok(instance) => instance,
-                        Err((failure, peak)) => return (Err(failure), peak),
+                        Err(failure) => return Err(failure),
                     }
                 }
             };
             let driven = instance.drive(request, to, keeps.then_some(&taken)).await;
-            let peak = instance.peak();
             // What holds the other end of its answer's body goes with the instance.
             let instance = Some(instance).filter(|_| keeps && matches!(driven, Ok(true)));
-            (driven.map(|_| instance), peak)
+            driven.map(|_| instance)
         };
         let has_failed = AtomicBool::new(false);
         let take = async {
@@ -162,29 +163,28 @@ impl Call {
         let ended = {
             let both = async {
                 let (mut run, mut take) = (pin!(run), pin!(take));
-                let (taken, (driven, peak)) = tokio::select! {
+                let (taken, driven) = tokio::select! {
                     biased;
                     // A trap ends the answer, however far it has come.
                     ran = run.as_mut() => match ran {
-                        (Err(failure), peak) => {
+                        Err(failure) => {
                             // What it had said before is sent all the same.
                             has_failed.store(true, Ordering::Relaxed);
                             let _ = take.as_mut().now_or_never();
-                            return (Err(failure), peak);
+                            return Err(failure);
                         }
                         ran => (take.await, ran),
                     },
                     taken = take.as_mut() => (taken, run.await),
                 };
-                let ended = match (driven, taken) {
+                match (driven, taken) {
                     (Err(failure), _) | (Ok(_), Err(Some(failure))) => Err(failure),
                     (Ok(_), Err(None)) => Err(Failure::new("Error", "it returned without an answer")),
                     (Ok(instance), Ok(events)) => {
                         instance.into_iter().for_each(|instance| kept.put(instance));
                         Ok(events)
                     }
-                };
-                (ended, peak)
+                }
             };
             let both = pin!(both);
             let both = pin!(Eager::new(both));
@@ -192,15 +192,13 @@ impl Call {
             tokio::select! {
                 // First: most calls are over before a clock has to be set for them, which wakes the thread that keeps it.
                 biased;
-                (ended, peak) = metered => {
-                    usage.memory_bytes = peak;
-                    ended
-                }
+                ended = metered => ended,
                 () = cancel.cancelled() => Err(Failure::cancelled()),
                 () = tokio::time::sleep(left + LATE) => Err(Failure::cancelled()),
             }
         };
-        usage.cpu_us = cpu_ns / 1000;
+        usage.cpu_us = Some(cpu_ns / 1000);
+        usage.peak_memory_bytes = Some(peak.bytes());
         ended
     }
 }

@@ -3,6 +3,8 @@
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use evoke_core::usage::Usage;
+
 use crate::meter::Memory;
 use crate::wire;
 
@@ -51,10 +53,10 @@ impl Failure {
         &self.message
     }
 
-    /// As it goes to the host.
-    pub fn payload(&self) -> wire::Error<'_> {
+    /// As it goes to the host, with what the call used.
+    pub fn payload(&self, usage: Usage) -> wire::Error<'_> {
         let stack = self.stack.as_deref().map(cut);
-        wire::Error { ty: self.ty, message: cut(&self.message), stack, code: self.code }
+        wire::Error { ty: self.ty, message: cut(&self.message), stack, code: self.code, usage: Some(usage) }
     }
 }
 

@@ -142,8 +142,8 @@ impl Function {
         self.component.contract
     }
 
-    /// A fresh instance; or why there is none, and the memory it got to.
-    pub async fn instantiate(&self, guest: Guest) -> Result<Instance, (Failure, u64)> {
+    /// A fresh instance.
+    pub async fn instantiate(&self, guest: Guest) -> Result<Instance, Failure> {
         let mut store = Store::new(&self.component.engine, guest);
         store.limiter(|guest| &mut guest.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -153,10 +153,7 @@ impl Function {
         store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
         match self.component.pre.instantiate_async(&mut store).await {
             Ok(proxy) => Ok(Instance::new(store, proxy)),
-            Err(error) => {
-                let memory = &store.data().memory;
-                Err((Failure::of(&error, memory), memory.peak()))
-            }
+            Err(error) => Err(Failure::of(&error, &store.data().memory)),
         }
     }
 }

@@ -9,7 +9,7 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-use crate::meter::Memory;
+use crate::meter::{Memory, Peak};
 use crate::outgoing::Outgoing;
 use crate::output::Output;
 use crate::platform::{self, Platform};
@@ -39,7 +39,7 @@ impl Guest {
         config: Arc<WasiConfigVariables>,
         output: [Output; 2],
         ways_out: WaysOut,
-        memory_bytes: usize,
+        memory: Memory,
     ) -> Self {
         let [stdout, stderr] = output.clone();
         let mut wasi = WasiCtx::builder();
@@ -49,14 +49,14 @@ impl Guest {
         http.set_field_size_limit(FIELDS_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        Self { wasi: wasi.build(), http, table, ways_out, output, config, memory: Memory::new(memory_bytes) }
+        Self { wasi: wasi.build(), http, table, ways_out, output, config, memory }
     }
 
     /// Another call begins in the same instance.
-    pub fn begin(&mut self, call: u32, ways_out: WaysOut) {
+    pub fn begin(&mut self, call: u32, ways_out: WaysOut, peak: Peak) {
         self.output.iter().for_each(|output| output.begin(call));
         self.ways_out = ways_out;
-        self.memory.begin();
+        self.memory.begin(peak);
     }
 
     /// The host's resources that it has handles to.

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
 
 use crate::failure::Failure;
 use crate::guest::{Guest, WaysOut};
+use crate::meter::Peak;
 use crate::output::Output;
 
 /// Calls that one instance serves at most, and how old it may become: what leaks in a guest does so within bounds.
@@ -63,18 +64,13 @@ impl Instance {
     }
 
     /// Another call begins.
-    pub fn begin(&mut self, call: u32, ways_out: WaysOut) {
-        self.store.data_mut().begin(call, ways_out);
+    pub fn begin(&mut self, call: u32, ways_out: WaysOut, peak: Peak) {
+        self.store.data_mut().begin(call, ways_out, peak);
     }
 
     /// Its standard output and error.
     pub fn output(&self) -> [Output; 2] {
         self.store.data().output()
-    }
-
-    /// Memory of the current call at its largest, in bytes.
-    pub fn peak(&self) -> u64 {
-        self.store.data().memory.peak()
     }
 
     /// Runs the guest until its answer is made and nothing of it goes on. With `taken`, also until that says that the answer has

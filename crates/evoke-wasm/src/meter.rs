@@ -1,6 +1,8 @@
 //! What a call uses: processor time, and memory, which it may not use without end.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -14,25 +16,36 @@ const INSTANCES_MAX: usize = 64;
 pub(crate) struct Memory {
     limit: usize,
     used: usize,
-    peak: usize,
+    peak: Peak,
     was_refused: bool,
+}
+
+/// Bytes of memory at its largest during one call, for whoever wants to know after the instance is gone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Peak(Arc<AtomicUsize>);
+
+impl Peak {
+    /// In bytes.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) as u64
+    }
+
+    fn reached(&self, bytes: usize) {
+        self.0.fetch_max(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Memory {
     /// At most `limit` bytes.
-    pub fn new(limit: usize) -> Self {
-        Self { limit, used: 0, peak: 0, was_refused: false }
+    pub fn new(limit: usize, peak: Peak) -> Self {
+        Self { limit, used: 0, peak, was_refused: false }
     }
 
     /// Another call begins in the same instance.
-    pub fn begin(&mut self) {
-        self.peak = self.used;
+    pub fn begin(&mut self, peak: Peak) {
+        peak.reached(self.used);
+        self.peak = peak;
         self.was_refused = false;
-    }
-
-    /// Bytes at its largest during this call.
-    pub fn peak(&self) -> u64 {
-        self.peak as u64
     }
 
     /// Whether the guest wanted more than it may have.
@@ -55,7 +68,7 @@ impl ResourceLimiter for Memory {
         }
         if maximum.is_none_or(|maximum| desired <= maximum) {
             self.used = used;
-            self.peak = self.peak.max(used);
+            self.peak.reached(used);
         }
         Ok(true)
     }

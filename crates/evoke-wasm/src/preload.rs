@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::function;
 use crate::guest::{Guest, WaysOut};
 use crate::lent::Lent;
+use crate::meter::{Memory, Peak};
 use crate::outbox::Outbox;
 use crate::outgoing::{Network, Outgoing};
 use crate::output::{Output, Stream};
@@ -102,7 +103,8 @@ fn guest() -> Guest {
     ways_out.end();
     let output = [Stream::Stdout, Stream::Stderr]
         .map(|stream| Output::new(stream, 0, Arc::clone(&outbox), LINE_BYTES));
-    Guest::new(&[], Arc::<WasiConfigVariables>::default(), output, ways_out, MEMORY_BYTES)
+    let memory = Memory::new(MEMORY_BYTES, Peak::default());
+    Guest::new(&[], Arc::<WasiConfigVariables>::default(), output, ways_out, memory)
 }
 
 /// The instance, from which its memories and globals are read by functions that were added to it.

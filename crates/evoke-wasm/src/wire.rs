@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use evoke_core::usage::Usage;
 use evoke_worker::frame::message::{Headers, HeadersOut};
 
 /// Payload of `INIT` on the process's own socket.
@@ -53,6 +54,9 @@ pub(crate) struct Ready<'a> {
 /// Payload of `INIT_ERROR` and `ERROR`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Error<'a> {
+    /// Of a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     #[serde(rename = "type")]
     pub ty: &'a str,
     pub message: &'a str,
@@ -112,15 +116,6 @@ pub(crate) struct Done {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Value>,
     pub usage: Usage,
-}
-
-/// What a call used.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct Usage {
-    /// Processor time in microseconds.
-    pub cpu_us: u64,
-    /// Linear memory at its largest, in bytes.
-    pub memory_bytes: u64,
 }
 
 /// The head of a platform request.

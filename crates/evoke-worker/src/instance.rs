@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Instance};
+use evoke_core::usage::Usage;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,7 @@ use crate::frame::message::{self, HeaderBounds};
 use crate::frame::{FrameError, Kind};
 use crate::launcher::Process;
 
-use exchange::Exchange;
+use exchange::{Exchange, Over};
 use link::Link;
 use output::Output;
 
@@ -54,6 +55,10 @@ pub(crate) struct ProcessInstance {
     concurrency: u32,
     /// Not in the middle of a call, and nothing went wrong so far.
     idle: bool,
+    /// The process is a program of ours, of which the function is only a guest: what it says of its use is true.
+    is_ours: bool,
+    /// Of the last call.
+    usage: Usage,
     tasks: TaskTracker,
     runtime: Handle,
 }
@@ -97,6 +102,7 @@ impl Instance for ProcessInstance {
         };
         // Stays false if this future is dropped half-way: then nobody knows what the process is doing.
         self.idle = false;
+        self.usage = Usage::default();
         // Call 0 is the connection itself.
         self.last_call = self.last_call.checked_add(1).unwrap_or(1);
         parts.output.drain(|stream, line| self.between.line(stream, &line));
@@ -104,10 +110,17 @@ impl Instance for ProcessInstance {
         parts.output.begin_call();
         let early = std::mem::take(&mut self.early);
         let exchange = Exchange::new(self.last_call, call, parts, self.bounds, &self.source, early);
-        let (ended, idle) = exchange.run().await;
+        let Over { ended, is_usable, told } = exchange.run().await;
+        if self.is_ours {
+            self.usage = told;
+        }
         // What is behind the end of this call must not be held against the next.
-        self.idle = idle && is_silent(&parts.process, &mut parts.link, &mut self.between);
+        self.idle = is_usable && is_silent(&parts.process, &mut parts.link, &mut self.between);
         ended
+    }
+
+    fn usage(&self) -> Usage {
+        self.usage
     }
 
     fn is_usable(&self) -> bool {

@@ -3,6 +3,7 @@
 use crate::outcome::{Failure, FailureCode, Outcome};
 use crate::record::{AttemptRecord, RunRecord, RunState};
 use crate::time::Timestamp;
+use crate::usage::Usage;
 
 impl RunRecord {
     /// Makes it queued, due at `due_at`.
@@ -62,6 +63,7 @@ impl RunRecord {
             ended_at: now,
             waited_us: 0,
             ran_us: 0,
+            usage: Usage::default(),
             cold: false,
             outcome: Outcome::Rejected(Failure::new(code, message)),
         });
@@ -89,6 +91,7 @@ impl AttemptRecord {
             ended_at: now,
             waited_us: 0,
             ran_us: 0,
+            usage: Usage::default(),
             cold: false,
             outcome: Outcome::Lost,
         }

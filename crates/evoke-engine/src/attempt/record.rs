@@ -3,6 +3,7 @@
 use evoke_core::outcome::Outcome;
 use evoke_core::record::AttemptRecord;
 use evoke_core::time::Timestamp;
+use evoke_core::usage::Usage;
 use tokio::time::Instant;
 
 use super::Execution;
@@ -36,6 +37,7 @@ impl Taken {
             ended_at: inner.now(),
             waited_us: self.since.elapsed().as_micros() as u64,
             ran_us: 0,
+            usage: Usage::default(),
             cold: target.is_some(),
             outcome,
         }
@@ -52,6 +54,7 @@ impl Execution {
             ended_at: self.attempt.inner.now(),
             waited_us: self.started.duration_since(self.taken.since).as_micros() as u64,
             ran_us: self.started.elapsed().as_micros() as u64,
+            usage: self.usage,
             cold: self.cold,
             outcome,
         }

@@ -9,7 +9,7 @@ use evoke_engine::result::StoredAnswer;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Time, Wait};
+use super::{Time, Usage, Wait};
 
 /// `GET /v1/apps/{app}/runs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -267,8 +267,11 @@ pub struct Attempt {
     pub ended_at: Time,
     /// How long it waited for an instance.
     pub waited_us: u64,
-    /// How long the handler ran.
+    /// How long the handler ran: wall time.
     pub ran_us: u64,
+    /// What else it used, for an attempt that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// Whether it had to wait for a new instance.
     pub cold: bool,
     /// `completed`, `failed`, `timed_out`, `rejected` (never started) or `lost` (the server stopped).
@@ -296,6 +299,7 @@ pub struct Attempt {
 impl From<AttemptRecord> for Attempt {
     fn from(attempt: AttemptRecord) -> Self {
         let outcome = attempt.outcome.word().to_owned();
+        let ran = !matches!(attempt.outcome, Outcome::Rejected(_) | Outcome::Lost);
         let ended_by = attempt.outcome.ended_by().map(|ender| ender.as_str().to_owned());
         let (status, code, message, stack) = match attempt.outcome {
             Outcome::Completed { status } => (status, None, None, None),
@@ -318,6 +322,7 @@ impl From<AttemptRecord> for Attempt {
             ended_at: attempt.ended_at.into(),
             waited_us: attempt.waited_us,
             ran_us: attempt.ran_us,
+            usage: ran.then(|| attempt.usage.into()),
             cold: attempt.cold,
             outcome,
             status,

@@ -133,5 +133,23 @@ fn what_a_call_used_is_told() {
     let said = worker.function("proxy").get("/hello");
     let usage = &said.done.as_ref().unwrap()["usage"];
     assert!(usage["cpu_us"].as_u64().unwrap() > 0, "{usage}");
-    assert!(usage["memory_bytes"].as_u64().unwrap() >= 64 << 10, "{usage}");
+    assert!(usage["peak_memory_bytes"].as_u64().unwrap() >= 64 << 10, "{usage}");
+}
+
+#[test]
+fn what_a_call_used_is_told_however_it_ends() {
+    let mut worker = Worker::start();
+    let mut function = worker.function("proxy");
+    let cpu = |said: &Said| said.error.as_ref().unwrap()["usage"]["cpu_us"].as_u64().unwrap();
+    let peak = |said: &Said| said.error.as_ref().unwrap()["usage"]["peak_memory_bytes"].as_u64().unwrap();
+    let grown = function.get("/grow");
+    assert!(peak(&grown) >= 48 << 20 && peak(&grown) <= 64 << 20, "{grown:?}");
+    let trapped = function.get("/panic");
+    assert!(cpu(&trapped) > 0 && peak(&trapped) >= 64 << 10, "{trapped:?}");
+    let [busy, idle] = ["/loop", "/sleep"].map(|path| {
+        let call = function.start(path, false, Duration::from_millis(100));
+        function.finish(call)
+    });
+    assert!(cpu(&busy) > 10 * cpu(&idle).max(1), "{busy:?} {idle:?}");
+    assert!(peak(&busy) >= 64 << 10, "it is known although the instance was dropped: {busy:?}");
 }

@@ -28,7 +28,7 @@ fn each_call_has_its_own_lines_body_and_figures() {
         let large = vec![7; 300_000];
         let said = function.post("/echo", &large[..200_000]);
         assert_eq!(said.body, large[..200_000]);
-        assert!(said.done.unwrap()["usage"]["memory_bytes"].as_u64().unwrap() > 0);
+        assert!(said.done.unwrap()["usage"]["peak_memory_bytes"].as_u64().unwrap() > 0);
     }
 }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use bytes::{Buf, Bytes};
 use evoke_core::event::Event;
 use evoke_core::record::{Cause, LogStream};
+use evoke_core::usage::Usage;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -177,6 +178,9 @@ pub struct Done {
     /// What the handler of an event returned. That of several may have an object with `batchItemFailures` among it.
     #[serde(default)]
     pub events: Vec<serde_json::Value>,
+    /// What it used: believed of components, whose process the functions have no say in.
+    #[serde(default)]
+    pub usage: Usage,
 }
 
 /// Payload of `ERROR`.
@@ -196,6 +200,9 @@ pub struct CallError {
     /// The worker exits now.
     #[serde(default)]
     pub fatal: bool,
+    /// As in [`Done`].
+    #[serde(default)]
+    pub usage: Usage,
 }
 
 /// Payload of `PLATFORM`.

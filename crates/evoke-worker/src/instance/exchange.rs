@@ -17,6 +17,7 @@ use evoke_core::origin::Running;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Input, Report, Response};
+use evoke_core::usage::Usage;
 use http::{Method, StatusCode, header};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFuture;
@@ -58,6 +59,18 @@ pub(super) struct Exchange<'a> {
     connects: Connects,
     /// The worker has said how it ended.
     end: Option<End>,
+    /// What it said that the call used.
+    told: Usage,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(super) struct Over {
+    pub ended: Ended,
+    /// Whether the process can be used for another.
+    pub is_usable: bool,
+    /// What the worker says that it used.
+    pub told: Usage,
 }
 
 #[derive(Debug)]
@@ -105,6 +118,7 @@ impl<'a> Exchange<'a> {
             answers,
             connects: Connects::default(),
             end: None,
+            told: Usage::default(),
         }
     }
 
@@ -121,8 +135,14 @@ impl<'a> Exchange<'a> {
         Self { among: Some(entry), ..alone }
     }
 
-    /// Makes the call. The second value says whether the process can be used for another.
-    pub(super) async fn run(mut self) -> (Ended, bool) {
+    /// Makes the call.
+    pub(super) async fn run(mut self) -> Over {
+        let (ended, is_usable) = self.make().await;
+        Over { ended, is_usable, told: self.told }
+    }
+
+    /// The second value says whether the process can be used for another.
+    async fn make(&mut self) -> (Ended, bool) {
         if let Err(cause) = self.invoke() {
             // Nothing was sent.
             self.over();
@@ -272,6 +292,7 @@ impl<'a> Exchange<'a> {
             Kind::Done => {
                 self.download.check_done(call)?;
                 let done: Done = message::parse(kind, payload)?;
+                self.told = done.usage;
                 let (call, limit) = (&self.call, self.bounds.publish_events);
                 let returned = returned::read(done.events, &call.input, &call.run, self.source, limit);
                 self.end = Some(match returned {
@@ -282,6 +303,7 @@ impl<'a> Exchange<'a> {
             }
             Kind::Error => {
                 let error: CallError = message::parse(kind, payload)?;
+                self.told = error.usage;
                 let exits = error.fatal;
                 let failure = verdict::call_error(error);
                 // What an interpreter is worth after it ran out of memory, nobody knows.

@@ -5,7 +5,7 @@ use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Instance};
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Over};
 use super::hub::Hub;
 use super::{Bounds, Parts, ProcessInstance};
 use crate::launcher::Process;
@@ -62,8 +62,8 @@ impl Instance for Lane {
         let entry = self.hub.enter(&mut self.parts);
         let early = std::mem::take(&mut self.early);
         let exchange = Exchange::among(entry, call, &mut self.parts, self.bounds, &self.source, early);
-        let (ended, idle) = exchange.run().await;
-        self.idle = idle;
+        let Over { ended, is_usable, .. } = exchange.run().await;
+        self.idle = is_usable;
         ended
     }
 

@@ -6,6 +6,7 @@ use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::InstanceSpec;
+use evoke_core::usage::Usage;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -81,6 +82,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
     let io = |cause: std::io::Error| {
         Failure::new(FailureCode::InitError, format!("its process cannot be reached: {cause}"))
     };
+    let is_ours = lending.is_some();
     let mut parts = Parts {
         process,
         link: Link::new(channel).map_err(io)?,
@@ -148,6 +150,8 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         last_call: 0,
         concurrency: ready.concurrency,
         idle: true,
+        is_ours,
+        usage: Usage::default(),
         tasks,
         runtime: Handle::current(),
     }))

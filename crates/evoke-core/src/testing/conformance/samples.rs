@@ -14,6 +14,7 @@ use crate::store::{
     Value, ValueKind, Verdict, Write,
 };
 use crate::time::Timestamp;
+use crate::usage::Usage;
 
 /// When the cases begin.
 pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -102,6 +103,7 @@ pub fn attempt(number: u32, outcome: Outcome) -> AttemptRecord {
         ended_at: START,
         waited_us: 1,
         ran_us: 2,
+        usage: Usage { cpu_us: Some(3), peak_memory_bytes: Some(4), idle_cpu_us: 5, shared: true },
         cold: false,
         outcome,
     }
