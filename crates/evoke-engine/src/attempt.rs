@@ -324,6 +324,7 @@ impl Execution {
         let mut outcome = self.outcome(ended, asks_for_response);
         self.answer_caller(&mut outcome).await;
         let record = self.record(outcome);
+        self.attempt.target.meter.add(record.ran_us, &record.usage);
         let unanswered = self.caller.filter(|caller| !caller.is_answered());
         let Attempt { effects, called, .. } = self.attempt;
         let (failed, answer, unknown) = (self.failed, self.answer, self.unknown);

@@ -33,6 +33,7 @@ pub mod ingest;
 pub mod later;
 mod lifecycle;
 mod live;
+mod meter;
 pub mod next;
 mod place;
 mod platform;
@@ -60,6 +61,7 @@ mod wait;
 
 pub use arrival::Arrival;
 pub use engine::{Engine, Parts, StartError};
+pub use meter::Spent;
 pub use pool::{Failing, Instances};
 pub use secrets::SealingKey;
 pub use trace::TraceParent;

@@ -27,6 +27,7 @@ use crate::admission::{Allowed, Door};
 use crate::deploy::{BundleFiles, Deployment};
 use crate::experiment::Split;
 use crate::lifecycle::Health;
+use crate::meter::Meter;
 use crate::pool::Pool;
 use crate::removal::Life;
 use crate::rollout::Role;
@@ -208,6 +209,8 @@ pub(crate) struct Target {
     pub rate: Option<Arc<Allowed>>,
     /// Goes on when the app is deployed again.
     pub health: Arc<Health>,
+    /// So does this.
+    pub meter: Arc<Meter>,
 }
 
 impl Target {

@@ -57,7 +57,7 @@ pub use subscription::{
 };
 pub use time::Time;
 pub use tree::{EventNode, RunNode, RunTree, TreeNode};
-pub use usage::Usage;
+pub use usage::{Spent, Usage};
 pub use version::{
     Canary, CanaryWeight, CanaryWithdrawn, Compared, Guard, RollbackOrder, Version, VersionList,
     VersionState, VersionTally, Withdrawn,

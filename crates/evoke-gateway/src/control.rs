@@ -15,6 +15,7 @@ mod guard;
 mod hooks;
 mod invoke;
 mod logs;
+mod metrics;
 mod order;
 mod removal;
 mod replays;
@@ -61,6 +62,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(server::ready))
         .routes(routes!(server::document))
         .routes(routes!(server::problem))
+        .routes(routes!(metrics::metrics))
         .route("/openapi.json", axum::routing::get(server::document))
         .routes(routes!(apps::list))
         .routes(routes!(apps::get, removal::remove))

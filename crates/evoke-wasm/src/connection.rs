@@ -170,7 +170,8 @@ impl Connection {
             }
             Err(cause) => {
                 let message = cause.to_string();
-                let error = Error { ty: "LoadError", message: &message, stack: None, code: None, usage: None };
+                let error =
+                    Error { ty: "LoadError", message: &message, stack: None, code: None, usage: None };
                 self.outbox.json(Kind::InitError, 0, &error)
             }
         }

@@ -14,6 +14,7 @@ pub(crate) mod returned;
 mod start;
 pub(crate) mod verdict;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,8 +28,9 @@ use tokio_util::task::TaskTracker;
 use crate::frame::message::{self, HeaderBounds};
 use crate::frame::{FrameError, Kind};
 use crate::launcher::Process;
+use crate::meter::Meter;
 
-use exchange::{Exchange, Over};
+use exchange::{Exchange, Metering, Over};
 use link::Link;
 use output::Output;
 
@@ -55,8 +57,8 @@ pub(crate) struct ProcessInstance {
     concurrency: u32,
     /// Not in the middle of a call, and nothing went wrong so far.
     idle: bool,
-    /// The process is a program of ours, of which the function is only a guest: what it says of its use is true.
-    is_ours: bool,
+    /// `None` for a guest of a program of ours, which tells what its guests use.
+    meter: Option<Arc<Meter>>,
     /// Of the last call.
     usage: Usage,
     tasks: TaskTracker,
@@ -109,11 +111,10 @@ impl Instance for ProcessInstance {
         parts.output.finish(|stream, line| self.between.line(stream, &line));
         parts.output.begin_call();
         let early = std::mem::take(&mut self.early);
-        let exchange = Exchange::new(self.last_call, call, parts, self.bounds, &self.source, early);
-        let Over { ended, is_usable, told } = exchange.run().await;
-        if self.is_ours {
-            self.usage = told;
-        }
+        let metering = Metering::of(self.meter.as_deref());
+        let exchange = Exchange::new(self.last_call, call, parts, metering, self.bounds, &self.source, early);
+        let Over { ended, is_usable, usage } = exchange.run().await;
+        self.usage = usage;
         // What is behind the end of this call must not be held against the next.
         self.idle = is_usable && is_silent(&parts.process, &mut parts.link, &mut self.between);
         ended

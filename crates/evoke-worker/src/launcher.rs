@@ -25,13 +25,14 @@ use std::process::ExitCode;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Resource, Rlimit};
 
-pub(crate) use client::{Launcher, Stdio, WeakLauncher};
+pub(crate) use client::{Launcher, Placed, Stdio, WeakLauncher};
 pub(crate) use connect::{Ends, connect};
-pub(crate) use process::{Connection, Death, Process};
+pub(crate) use process::{Connection, Death, Obituary, Process};
 pub(crate) use wire::{Exit, Spawn};
 
+use crate::gauge::{Counters, Sent};
 use crate::sandbox::Sandbox;
-use children::Children;
+use children::{Born, Children};
 use wire::{Ask, Notice};
 
 /// What `evoke worker launcher` does, with the host's socket as standard input. Returns when the host is gone and
@@ -81,8 +82,8 @@ fn serve(host: BorrowedFd<'_>, children: &mut Children) -> io::Result<()> {
     loop {
         let (host_speaks, dead) = wait(host, children)?;
         for pid in dead {
-            if let Some((id, exit)) = children.bury(pid) {
-                tell(host, &Notice::Exited { id, exit }, &[])?;
+            if let Some((id, exit, last)) = children.bury(pid) {
+                tell(host, &Notice::Exited { id, exit, last }, &[])?;
             }
         }
         if host_speaks {
@@ -91,19 +92,29 @@ fn serve(host: BorrowedFd<'_>, children: &mut Children) -> io::Result<()> {
                 Ask::Spawn(order) => {
                     let id = order.id;
                     match children.spawn(*order, fds) {
-                        Ok((pid, pidfd)) => {
-                            tell(host, &Notice::Spawned { id, pid: pid.as_raw_nonzero().get() }, &[pidfd])?
+                        Ok(Born { pid, pidfd, counters }) => {
+                            let fds: Vec<_> = [pidfd]
+                                .into_iter()
+                                .chain(counters.into_iter().flat_map(Counters::fds))
+                                .collect();
+                            let counters = counters.map_or_else(Sent::default, Counters::sent);
+                            let pid = pid.as_raw_nonzero().get();
+                            tell(host, &Notice::Spawned { id, pid, counters }, &fds)?
                         }
                         Err(cause) => tell(host, &Notice::Refused { id, cause: cause.to_string() }, &[])?,
                     }
                 }
                 Ask::Place { id, pid, memory_bytes } => match children.place(id, pid, memory_bytes) {
-                    Ok(limited) => tell(host, &Notice::Placed { id, limited }, &[])?,
+                    Ok(counters) => {
+                        let fds: Vec<_> = counters.into_iter().flat_map(Counters::fds).collect();
+                        let counters = counters.map(Counters::sent);
+                        tell(host, &Notice::Placed { id, counters }, &fds)?
+                    }
                     Err(cause) => tell(host, &Notice::Refused { id, cause: cause.to_string() }, &[])?,
                 },
                 Ask::Leave { id } => {
-                    let out_of_memory = children.leave(id);
-                    tell(host, &Notice::Left { id, out_of_memory }, &[])?
+                    let (out_of_memory, last) = children.leave(id);
+                    tell(host, &Notice::Left { id, out_of_memory, last }, &[])?
                 }
             }
         }

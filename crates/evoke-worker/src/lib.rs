@@ -23,11 +23,13 @@
 mod egress;
 pub mod frame;
 mod function_url;
+mod gauge;
 mod idle;
 mod instance;
 mod interpreter;
 pub mod launcher;
 mod logs;
+mod meter;
 mod netns;
 mod packages;
 pub mod prepare;

@@ -22,11 +22,13 @@ use async_trait::async_trait;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Instance};
+use evoke_core::usage::Usage;
 
 use crate::frame::message::HeaderBounds;
 use crate::instance::Between;
 use crate::instance::output::Output;
 use crate::launcher::Process;
+use crate::meter::Meter;
 
 use desk::Desk;
 
@@ -44,6 +46,9 @@ pub(crate) struct ProvidedInstance {
     early: Vec<(LogStream, String)>,
     /// Not in the middle of a call, and nothing went wrong so far.
     idle: bool,
+    meter: Meter,
+    /// Of the last call.
+    usage: Usage,
 }
 
 /// What a process is made of, seen from here.
@@ -81,14 +86,21 @@ impl Instance for ProvidedInstance {
         }
         // Stays false if this future is dropped half-way: then nobody knows what the process is doing.
         self.idle = false;
-        let Self { parts, identity, bounds, between, early, .. } = self;
+        self.usage = Usage::default();
+        let Self { parts, identity, bounds, between, early, meter, .. } = self;
         parts.output.drain(|stream, line| between.line(stream, &line));
         parts.output.finish(|stream, line| between.line(stream, &line));
         parts.output.begin_call();
         let _running = parts.output.enter(&call);
-        let (ended, idle) = call::run(call, parts, identity, *bounds, std::mem::take(early)).await;
-        self.idle = idle;
+        let mut metered = meter.begin();
+        let early = std::mem::take(early);
+        let (ended, idle) = call::run(call, parts, identity, *bounds, &mut metered, early).await;
+        (self.idle, self.usage) = (idle, metered.end());
         ended
+    }
+
+    fn usage(&self) -> Usage {
+        self.usage
     }
 
     fn is_usable(&self) -> bool {

@@ -27,12 +27,13 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::gauge::{Counters, Reading};
 use crate::instance::{self, Loaded, Setup};
-use crate::launcher::{Exit, Process};
+use crate::launcher::{Exit, Obituary, Process};
 
 pub use script::{Ask, Conditions, Good, Reader, Script, Step};
 
@@ -90,13 +91,13 @@ async fn play(script: &Script) -> Verdict {
     let (stderr, written_err) = std::io::pipe().expect("a pipe can be made");
     let nothing = std::fs::File::open("/dev/null").expect("/dev/null can be opened");
     // A signal to something that is no process goes nowhere.
-    let (process, died) = Process::forked(0, nothing.into());
+    let (process, obituary) = Process::whole(0, nothing.into(), Counters::default());
     let called = Arc::new(Notify::new());
     let worker = Worker {
         socket: Some(UnixStream::from_std(theirs).expect("a socket can be watched")),
         stdio: [written_out, written_err]
             .map(|pipe| pipe::Sender::from_owned_fd(pipe.into()).expect("a pipe can be watched")),
-        died,
+        obituary,
         called: Arc::clone(&called),
         asked: 0,
     };
@@ -204,7 +205,7 @@ fn response(bytes: usize) -> PlatformResponse {
 struct Worker {
     socket: Option<UnixStream>,
     stdio: [pipe::Sender; 2],
-    died: watch::Sender<Option<Exit>>,
+    obituary: Obituary,
     /// It has been started, and is about to be called.
     called: Arc<Notify>,
     /// Platform requests so far.
@@ -226,9 +227,9 @@ impl Worker {
         if script.conditions.stays {
             return std::future::pending().await;
         }
-        let Self { socket, stdio, died, .. } = self;
+        let Self { socket, stdio, obituary, .. } = self;
         drop((socket, stdio));
-        died.send_if_modified(|exit| exit.is_none().then(|| *exit = Some(Exit::Code(0))).is_some());
+        obituary.publish(Exit::Code(0), Reading::default());
         std::future::pending().await
     }
 
@@ -251,7 +252,7 @@ impl Worker {
             Step::Die { exit } => {
                 self.socket = None;
                 let exit = if *exit < 0 { Exit::Signal(-exit) } else { Exit::Code(*exit) };
-                self.died.send_replace(Some(exit));
+                self.obituary.publish(exit, Reading::default());
             }
             said => {
                 let Some(socket) = &mut self.socket else { return Ok(()) };

@@ -23,15 +23,16 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rustix::process::{Pid, Signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::egress::Egress;
 use crate::frame::message;
 use crate::frame::{Frame, FrameError, Kind};
+use crate::gauge::Counters;
 use crate::instance::{Between, Parts, verdict};
-use crate::launcher::{Ends, Exit, Process, Stdio, WeakLauncher, connect};
+use crate::launcher::{Ends, Exit, Obituary, Placed, Process, Stdio, WeakLauncher, connect};
 
 use orphans::Strangers;
 pub(crate) use orphans::{memory_of, program_of};
@@ -222,7 +223,7 @@ struct Instance {
     pid: Pid,
     /// The launcher's number for its limits; `None` without.
     place: Option<u64>,
-    died: watch::Sender<Option<Exit>>,
+    obituary: Obituary,
 }
 
 /// Why a zygote ends.
@@ -273,10 +274,11 @@ impl Own {
         };
         for (_, instance) in self.instances.drain() {
             // Nobody else would give back what limited it.
-            if let Some(place) = instance.place {
-                self.ground.launcher.leave(place).await;
-            }
-            instance.died.send_replace(Some(exit.clone()));
+            let (_, last) = match instance.place {
+                Some(place) => self.ground.launcher.leave(place).await,
+                None => Default::default(),
+            };
+            instance.obituary.publish(exit.clone(), last);
         }
         self.shared.instances.store(0, Ordering::Relaxed);
     }
@@ -419,8 +421,12 @@ impl Own {
             let _ = watched.readable().await;
             number
         }));
-        let (process, died) = Process::forked(pid.as_raw_nonzero().get(), pidfd);
-        self.instances.insert(number, Instance { pid, place, died });
+        let (place, counters) = match place {
+            Some(Placed { id, counters }) => (Some(id), counters),
+            None => (None, Counters::default()),
+        };
+        let (process, obituary) = Process::whole(pid.as_raw_nonzero().get(), pidfd, counters);
+        self.instances.insert(number, Instance { pid, place, obituary });
         Ok(Ok(Ahead { number, process, ends: Ends { channel, stdout, stderr } }))
     }
 
@@ -469,15 +475,15 @@ impl Own {
         let known: Vec<i32> =
             self.instances.values().map(|instance| instance.pid.as_raw_nonzero().get()).collect();
         let mut left = Strangers::kill(self.outer, self.program, &known);
-        let ran_out = match instance.place {
+        let (ran_out, last) = match instance.place {
             Some(place) => self.ground.launcher.leave(place).await,
-            None => false,
+            None => Default::default(),
         };
         let exit = match reaped {
             Exit::Signal(libc::SIGKILL) if ran_out => Exit::OutOfMemory,
             exit => exit,
         };
-        instance.died.send_replace(Some(exit));
+        instance.obituary.publish(exit, last);
         // Each round makes the next generation visible.
         for _ in 0..ROUNDS {
             if left.none() || !left.gone().await {

@@ -25,6 +25,7 @@ use crate::runtime::{
     Call, Ended, Input, InstallError, Instance, InstanceSpec, PlatformRequest, PlatformResponse,
     PrepareError, Prepared, PreparedBundle, Progress, Report, Response, Runtime,
 };
+use crate::usage::Usage;
 
 /// What a scripted function does with a call.
 pub type Script = Arc<dyn Fn(Guest) -> Pin<Box<dyn Future<Output = Ended> + Send>> + Send + Sync>;
@@ -41,6 +42,7 @@ struct Inner {
     /// Bodies that were started, and what ends them.
     bodies: Mutex<Vec<(FunctionName, CancellationToken)>>,
     start_takes: Mutex<Duration>,
+    usage: Mutex<Usage>,
     unprepared: Mutex<Option<PrepareError>>,
     prepare_takes: Mutex<Duration>,
     preparing: AtomicUsize,
@@ -72,6 +74,11 @@ impl ScriptedRuntime {
     /// The bundles that were wanted when files that nobody wants were last looked for.
     pub fn wanted(&self) -> HashSet<String> {
         self.0.wanted.lock().clone()
+    }
+
+    /// From now on each call uses this.
+    pub fn calls_use(&self, usage: Usage) {
+        *self.0.usage.lock() = usage;
     }
 
     /// From now on `function` cannot be started.
@@ -295,6 +302,10 @@ impl Instance for ScriptedInstance {
     fn lanes(&mut self) -> Vec<Box<dyn Instance>> {
         let lane = |_| Box::new(Self { body: self.body.clone(), usable: true }) as Box<dyn Instance>;
         (1..self.body.spec.instance_concurrency).map(lane).collect()
+    }
+
+    fn usage(&self) -> Usage {
+        *self.body.runtime.usage.lock()
     }
 
     fn is_usable(&self) -> bool {

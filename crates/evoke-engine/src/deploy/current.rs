@@ -219,6 +219,8 @@ impl App {
             // A canary's own streak would be broken by what the other one does.
             let health = kept.as_ref().or(former.as_ref().filter(|_| !is_canary));
             let health = health.map(|target| target.health.clone()).unwrap_or_default();
+            let meter = kept.as_ref().or(former.as_ref()).map(|target| target.meter.clone());
+            let meter = meter.unwrap_or_default();
             let (pool, tally) = match kept {
                 Some(kept) => (kept.pool.clone(), kept.tally.clone()),
                 None => (Pool::new(inner, spec, settings), Arc::new(Mutex::new(Window::new(window)))),
@@ -227,7 +229,8 @@ impl App {
             let gates = gates(&settings, former.as_ref());
             let rate = former.and_then(|former| former.rate.clone());
             let rate = Allowed::of(settings.admission.rate, rate);
-            let target = Target { app, name: name.clone(), settings, pool, door, tally, gates, rate, health };
+            let target =
+                Target { app, name: name.clone(), settings, pool, door, tally, gates, rate, health, meter };
             (name.clone(), Arc::new(target))
         });
         let functions = functions.collect();

@@ -32,4 +32,5 @@ mod selection;
 mod simulation;
 mod start;
 mod support;
+mod usage;
 mod wait;

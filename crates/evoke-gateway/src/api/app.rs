@@ -9,8 +9,8 @@ use evoke_core::retry::{Backoff, RetryPolicy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Time;
 use super::problem::Problem;
+use super::{Spent, Time};
 
 /// `GET /v1/apps`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -152,6 +152,9 @@ pub struct Function {
     pub routes: Vec<Route>,
     /// Its instances at this moment.
     pub instances: Instances,
+    /// What its attempts used since the server started.
+    #[serde(default)]
+    pub spent: Spent,
 }
 
 /// Which events start a function, and how delivery is tried.

@@ -1,4 +1,4 @@
-//! What an attempt used.
+//! What an attempt used, and all attempts at a function.
 
 use evoke_core::usage;
 use serde::{Deserialize, Serialize};
@@ -24,5 +24,30 @@ impl From<usage::Usage> for Usage {
     fn from(usage: usage::Usage) -> Self {
         let usage::Usage { cpu_us, peak_memory_bytes, idle_cpu_us, shared } = usage;
         Self { cpu_us, peak_memory_bytes, idle_cpu_us, shared }
+    }
+}
+
+/// What the attempts at a function used since the server started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Spent {
+    /// Attempts that have ended.
+    pub attempts: u64,
+    /// Those of which the processor time is not known.
+    pub unmeasured: u64,
+    /// Microseconds they ran.
+    pub ran_us: u64,
+    /// Microseconds of processor time.
+    pub cpu_us: u64,
+    /// Microseconds of processor time of instances without an attempt: loading, and in between.
+    pub idle_cpu_us: u64,
+    /// Most memory of an instance during an attempt, in bytes; `null` while it was never measured.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+impl From<evoke_engine::Spent> for Spent {
+    fn from(spent: evoke_engine::Spent) -> Self {
+        let evoke_engine::Spent { attempts, unmeasured, ran_us, cpu_us, idle_cpu_us, peak_memory_bytes } =
+            spent;
+        Self { attempts, unmeasured, ran_us, cpu_us, idle_cpu_us, peak_memory_bytes }
     }
 }

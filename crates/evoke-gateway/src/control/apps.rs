@@ -105,6 +105,7 @@ fn one_function(
 ) -> Option<Function> {
     let app = deployment.manifest.app.clone();
     let instances = (&shared.engine.instances(&app, name)).into();
+    let spent = shared.engine.spent(&app, name).into();
     Some(Function {
         revision: deployment.revisions.get(name)?.clone(),
         app,
@@ -130,5 +131,6 @@ fn one_function(
             .map(Route::from)
             .collect(),
         instances,
+        spent,
     })
 }

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::host::Worker;
+use std::time::Duration;
+
+use crate::host::{Said, Worker};
 use evoke_worker::frame::Kind;
 
 #[test]

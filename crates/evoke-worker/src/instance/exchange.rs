@@ -28,6 +28,7 @@ use super::{Bounds, EXIT, Parts, returned, verdict};
 use crate::frame::message::{self, CallError, Done, Platform};
 use crate::frame::{Frame, FrameError, Kind, UNREAD_BYTES, UNREAD_BYTES_MAX};
 use crate::logs;
+use crate::meter::{Meter, Metered};
 
 use answers::Answers;
 use connects::Connects;
@@ -59,8 +60,36 @@ pub(super) struct Exchange<'a> {
     connects: Connects,
     /// The worker has said how it ended.
     end: Option<End>,
-    /// What it said that the call used.
-    told: Usage,
+    metering: Metering<'a>,
+}
+
+/// How it is found out what the call used.
+#[derive(Debug)]
+pub(super) enum Metering<'a> {
+    /// From outside: what the process says of itself is not believed.
+    Measured(Metered<'a>),
+    /// By the program of ours that it is a guest of; it has said this.
+    Told(Usage),
+}
+
+impl<'a> Metering<'a> {
+    /// A call of what `meter` meters, which begins now.
+    pub(super) fn of(meter: Option<&'a Meter>) -> Self {
+        meter.map_or(Self::Told(Usage::default()), |meter| Self::Measured(meter.begin()))
+    }
+
+    fn told(&mut self, usage: Usage) {
+        if let Self::Told(told) = self {
+            *told = usage;
+        }
+    }
+
+    fn end(self) -> Usage {
+        match self {
+            Self::Measured(metered) => metered.end(),
+            Self::Told(usage) => usage,
+        }
+    }
 }
 
 /// How a call ended.
@@ -69,8 +98,7 @@ pub(super) struct Over {
     pub ended: Ended,
     /// Whether the process can be used for another.
     pub is_usable: bool,
-    /// What the worker says that it used.
-    pub told: Usage,
+    pub usage: Usage,
 }
 
 #[derive(Debug)]
@@ -97,6 +125,7 @@ impl<'a> Exchange<'a> {
         id: u32,
         mut call: Call,
         parts: &'a mut Parts,
+        metering: Metering<'a>,
         bounds: Bounds,
         source: &'a str,
         early: Vec<(LogStream, String)>,
@@ -118,7 +147,7 @@ impl<'a> Exchange<'a> {
             answers,
             connects: Connects::default(),
             end: None,
-            told: Usage::default(),
+            metering,
         }
     }
 
@@ -127,18 +156,19 @@ impl<'a> Exchange<'a> {
         entry: Entry,
         call: Call,
         parts: &'a mut Parts,
+        metering: Metering<'a>,
         bounds: Bounds,
         source: &'a str,
         early: Vec<(LogStream, String)>,
     ) -> Self {
-        let alone = Self::new(entry.id, call, parts, bounds, source, early);
+        let alone = Self::new(entry.id, call, parts, metering, bounds, source, early);
         Self { among: Some(entry), ..alone }
     }
 
     /// Makes the call.
     pub(super) async fn run(mut self) -> Over {
         let (ended, is_usable) = self.make().await;
-        Over { ended, is_usable, told: self.told }
+        Over { ended, is_usable, usage: self.metering.end() }
     }
 
     /// The second value says whether the process can be used for another.
@@ -292,7 +322,7 @@ impl<'a> Exchange<'a> {
             Kind::Done => {
                 self.download.check_done(call)?;
                 let done: Done = message::parse(kind, payload)?;
-                self.told = done.usage;
+                self.metering.told(done.usage);
                 let (call, limit) = (&self.call, self.bounds.publish_events);
                 let returned = returned::read(done.events, &call.input, &call.run, self.source, limit);
                 self.end = Some(match returned {
@@ -303,7 +333,7 @@ impl<'a> Exchange<'a> {
             }
             Kind::Error => {
                 let error: CallError = message::parse(kind, payload)?;
-                self.told = error.usage;
+                self.metering.told(error.usage);
                 let exits = error.fatal;
                 let failure = verdict::call_error(error);
                 // What an interpreter is worth after it ran out of memory, nobody knows.
@@ -396,6 +426,9 @@ impl<'a> Exchange<'a> {
 
     /// Kills the process, waits until it is dead, and reports what it still wrote as far as there is room.
     async fn end(&mut self, ended: Ended) -> (Ended, bool) {
+        if let Metering::Measured(metered) = &mut self.metering {
+            metered.note();
+        }
         self.parts.process.kill();
         let _ = tokio::time::timeout(EXIT, self.parts.process.exited()).await;
         self.take_output();

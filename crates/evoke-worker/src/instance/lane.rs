@@ -1,14 +1,18 @@
 //! One of several calls that a process runs at once.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Instance};
+use evoke_core::usage::Usage;
 
-use super::exchange::{Exchange, Over};
+use super::exchange::{Exchange, Metering, Over};
 use super::hub::Hub;
 use super::{Bounds, Parts, ProcessInstance};
 use crate::launcher::Process;
+use crate::meter::Meter;
 
 /// The right to one call at a time in a process that runs several. The process ends when the last of its lanes is dropped.
 #[derive(Debug)]
@@ -22,6 +26,10 @@ pub(super) struct Lane {
     early: Vec<(LogStream, String)>,
     /// Not in the middle of a call.
     idle: bool,
+    /// Of all lanes.
+    meter: Option<Arc<Meter>>,
+    /// Of the last call.
+    usage: Usage,
     /// Until somebody asks for them.
     others: Vec<Self>,
 }
@@ -41,6 +49,8 @@ impl Lane {
             bounds: instance.bounds,
             early: Vec::new(),
             idle: true,
+            meter: instance.meter.clone(),
+            usage: Usage::default(),
             others: Vec::new(),
         });
         let mut first = lanes.next().ok_or(std::io::ErrorKind::InvalidInput)?;
@@ -59,16 +69,23 @@ impl Instance for Lane {
         }
         // Stays false if this future is dropped half-way: then the call goes on in the process, and nobody listens.
         self.idle = false;
+        self.usage = Usage::default();
         let entry = self.hub.enter(&mut self.parts);
         let early = std::mem::take(&mut self.early);
-        let exchange = Exchange::among(entry, call, &mut self.parts, self.bounds, &self.source, early);
-        let Over { ended, is_usable, .. } = exchange.run().await;
-        self.idle = is_usable;
+        let metering = Metering::of(self.meter.as_deref());
+        let exchange =
+            Exchange::among(entry, call, &mut self.parts, metering, self.bounds, &self.source, early);
+        let Over { ended, is_usable, usage } = exchange.run().await;
+        (self.idle, self.usage) = (is_usable, usage);
         ended
     }
 
     fn lanes(&mut self) -> Vec<Box<dyn Instance>> {
         self.others.drain(..).map(|lane| Box::new(lane) as Box<dyn Instance>).collect()
+    }
+
+    fn usage(&self) -> Usage {
+        self.usage
     }
 
     fn is_usable(&self) -> bool {

@@ -18,6 +18,7 @@ use crate::egress::Egress;
 use crate::frame::message::{self, HeaderBounds, Init, InitError, InitLimits, PROTOCOL, Ready};
 use crate::frame::{FrameError, Kind, PLATFORM_IN_FLIGHT};
 use crate::launcher::Process;
+use crate::meter::Meter;
 use crate::wasm::Lending;
 
 /// A process that was just started, and what it is to load.
@@ -82,7 +83,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
     let io = |cause: std::io::Error| {
         Failure::new(FailureCode::InitError, format!("its process cannot be reached: {cause}"))
     };
-    let is_ours = lending.is_some();
+    let is_guest = lending.is_some();
     let mut parts = Parts {
         process,
         link: Link::new(channel).map_err(io)?,
@@ -137,6 +138,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         let message = format!("it is to run {wanted} calls at once, and says that it runs {can}");
         return Err(verdict::violation(&FrameError::Malformed { kind: Kind::Ready, message }));
     }
+    let meter = (!is_guest).then(|| Arc::new(Meter::new(parts.process.gauge())));
     Ok(Loaded::Instance(ProcessInstance {
         body: Some(parts),
         between: Between::new(spec.function.to_string()),
@@ -150,7 +152,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         last_call: 0,
         concurrency: ready.concurrency,
         idle: true,
-        is_ours,
+        meter,
         usage: Usage::default(),
         tasks,
         runtime: Handle::current(),

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use super::wire::{Exit, Spawn};
+use crate::gauge::{Counters, Reading};
 use crate::sandbox::{self, Ending, Machine, Place, Sandbox, Setup, Started, Told};
 
 /// How long [`Children::end_all`] waits for killed processes to be gone; only one stuck in the kernel takes longer.
@@ -24,6 +25,15 @@ pub(super) struct Children {
     placed: HashMap<u64, Place>,
     /// The same, dead.
     left: Vec<Place>,
+}
+
+/// A process that was just started.
+#[derive(Debug)]
+pub(super) struct Born<'a> {
+    pub pid: Pid,
+    pub pidfd: BorrowedFd<'a>,
+    /// Of its groups, where it has some.
+    pub counters: Option<&'a Counters>,
 }
 
 #[derive(Debug)]
@@ -45,7 +55,7 @@ impl Children {
     }
 
     /// Forks and executes. `fds` are as [`Spawn`] says.
-    pub(super) fn spawn(&mut self, order: Spawn, fds: Vec<OwnedFd>) -> io::Result<(Pid, BorrowedFd<'_>)> {
+    pub(super) fn spawn(&mut self, order: Spawn, fds: Vec<OwnedFd>) -> io::Result<Born<'_>> {
         let mut fds = fds.into_iter();
         let (Some(channel), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next()) else {
             return Err(io::Error::other("a spawn request needs three file descriptors"));
@@ -57,26 +67,27 @@ impl Children {
         let pid = started.pid;
         let pidfd = started.pidfd.try_clone()?;
         self.all.push(Child { pid, pidfd, instance: Some((id, started)) });
-        Ok((pid, self.all[self.all.len() - 1].pidfd.as_fd()))
+        let child = &self.all[self.all.len() - 1];
+        let counters = child.instance.as_ref().and_then(|(_, started)| started.counters());
+        Ok(Born { pid, pidfd: child.pidfd.as_fd(), counters })
     }
 
-    /// Limits a process that another has forked. Whether there is anything to limit it with.
-    pub(super) fn place(&mut self, id: u64, pid: i32, memory_bytes: u64) -> io::Result<bool> {
+    /// Limits a process that another has forked. What it uses; `None` where there is nothing to limit it with.
+    pub(super) fn place(&mut self, id: u64, pid: i32, memory_bytes: u64) -> io::Result<Option<&Counters>> {
         let place = sandbox::place(&self.sandbox, id, pid, memory_bytes)?;
-        let limited = place.is_some();
         self.placed.extend(place.map(|place| (id, place)));
-        Ok(limited)
+        Ok(self.placed.get(&id).map(Place::counters))
     }
 
-    /// Such a process is dead. Whether the kernel has killed something in it for want of memory.
-    pub(super) fn leave(&mut self, id: u64) -> bool {
+    /// Such a process is dead. Whether the kernel has killed something in it for want of memory, and what it used.
+    pub(super) fn leave(&mut self, id: u64) -> (bool, Reading) {
         self.left.retain(|place| !place.release());
-        let Some(place) = self.placed.remove(&id) else { return false };
-        let out_of_memory = place.ran_out_of_memory();
+        let Some(place) = self.placed.remove(&id) else { return (false, Reading::default()) };
+        let end = (place.ran_out_of_memory(), place.counters().read());
         if !place.release() {
             self.left.push(place);
         }
-        out_of_memory
+        end
     }
 
     /// All children with the descriptors that become readable when they die.
@@ -84,8 +95,8 @@ impl Children {
         self.all.iter().map(|child| (child.pid, child.pidfd.as_fd()))
     }
 
-    /// Reaps a dead child and kills what it left. For an instance: which, and how it ended.
-    pub(super) fn bury(&mut self, pid: Pid) -> Option<(u64, Exit)> {
+    /// Reaps a dead child and kills what it left. For an instance: which, how it ended, and what it used.
+    pub(super) fn bury(&mut self, pid: Pid) -> Option<(u64, Exit, Reading)> {
         let at = self.all.iter().position(|child| child.pid == pid)?;
         if self.all[at].instance.is_some() {
             // While its leader is a zombie the group's number belongs to nobody else.
@@ -101,10 +112,11 @@ impl Children {
         self.unreleased.retain(|started| !started.release());
         let (id, mut started) = buried.instance?;
         let exit = exit_of(&mut started, ended);
+        let last = started.counters().map_or_else(Reading::default, Counters::read);
         if !started.release() {
             self.unreleased.push(started);
         }
-        Some((id, exit))
+        Some((id, exit, last))
     }
 
     /// Kills everything and waits until it is gone.

@@ -11,11 +11,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::process::Process;
+use super::process::{Obituary, Process};
 use super::wire::{self, Ask, Exit, Notice, Spawn};
+use crate::gauge::{Counters, Reading};
 use crate::sandbox::Machine;
 
 /// Spawn requests on their way to the launcher.
@@ -64,8 +65,17 @@ pub(crate) struct WeakLauncher {
 #[derive(Debug)]
 enum Order {
     Spawn { spawn: Box<Spawn>, stdio: Stdio, answer: oneshot::Sender<Result<Process, SpawnError>> },
-    Place { pid: i32, memory_bytes: u64, answer: oneshot::Sender<Result<Option<u64>, SpawnError>> },
-    Leave { id: u64, answer: oneshot::Sender<bool> },
+    Place { pid: i32, memory_bytes: u64, answer: oneshot::Sender<Result<Option<Placed>, SpawnError>> },
+    Leave { id: u64, answer: oneshot::Sender<(bool, Reading)> },
+}
+
+/// A process that another has forked, in groups of its own.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    /// For [`WeakLauncher::leave`].
+    pub id: u64,
+    /// What is used in the groups.
+    pub counters: Counters,
 }
 
 impl Launcher {
@@ -99,19 +109,21 @@ impl Launcher {
 }
 
 impl WeakLauncher {
-    /// Limits a process that another has forked: it and all that it starts. The number is for [`WeakLauncher::leave`];
-    /// there is none where nothing can be limited.
-    pub(crate) async fn place(&self, pid: Pid, memory_bytes: u64) -> Result<Option<u64>, SpawnError> {
+    /// Limits a process that another has forked: it and all that it starts. `None` where nothing can be limited.
+    pub(crate) async fn place(&self, pid: Pid, memory_bytes: u64) -> Result<Option<Placed>, SpawnError> {
         let (answer, answered) = oneshot::channel();
         let order = Order::Place { pid: pid.as_raw_nonzero().get(), memory_bytes, answer };
         self.send(order).await?;
         answered.await.map_err(|_| SpawnError::Unavailable)?
     }
 
-    /// Such a process is dead. Whether the kernel has killed something in it for want of memory.
-    pub(crate) async fn leave(&self, id: u64) -> bool {
+    /// Such a process is dead. Whether the kernel has killed something in it for want of memory, and what it used.
+    pub(crate) async fn leave(&self, id: u64) -> (bool, Reading) {
         let (answer, answered) = oneshot::channel();
-        self.send(Order::Leave { id, answer }).await.is_ok() && answered.await.unwrap_or(false)
+        match self.send(Order::Leave { id, answer }).await {
+            Ok(()) => answered.await.unwrap_or_default(),
+            Err(_) => Default::default(),
+        }
     }
 
     async fn send(&self, order: Order) -> Result<(), SpawnError> {
@@ -156,9 +168,9 @@ struct Running {
     buffer: Vec<u8>,
     last_id: u64,
     asked: HashMap<u64, oneshot::Sender<Result<Process, SpawnError>>>,
-    placing: HashMap<u64, oneshot::Sender<Result<Option<u64>, SpawnError>>>,
-    leaving: HashMap<u64, oneshot::Sender<bool>>,
-    alive: HashMap<u64, watch::Sender<Option<Exit>>>,
+    placing: HashMap<u64, oneshot::Sender<Result<Option<Placed>, SpawnError>>>,
+    leaving: HashMap<u64, oneshot::Sender<(bool, Reading)>>,
+    alive: HashMap<u64, Obituary>,
 }
 
 impl Running {
@@ -246,28 +258,28 @@ impl Running {
                     let _ = answer.send(Err(SpawnError::Refused(cause)));
                 }
             }
-            Notice::Spawned { id, pid } => {
-                let (Some(answer), Some(pidfd)) = (self.asked.remove(&id), fds.into_iter().next()) else {
-                    return;
-                };
-                let (died, exit) = watch::channel(None);
-                self.alive.insert(id, died);
+            Notice::Spawned { id, pid, counters } => {
+                let mut fds = fds.into_iter();
+                let (Some(answer), Some(pidfd)) = (self.asked.remove(&id), fds.next()) else { return };
+                let (process, obituary) = Process::whole(pid, pidfd, Counters::received(counters, fds));
+                self.alive.insert(id, obituary);
                 // If whoever asked has given up, the process dies with the answer.
-                let _ = answer.send(Ok(Process::whole(pid, pidfd, exit)));
+                let _ = answer.send(Ok(process));
             }
-            Notice::Placed { id, limited } => {
+            Notice::Placed { id, counters } => {
                 if let Some(answer) = self.placing.remove(&id) {
-                    let _ = answer.send(Ok(limited.then_some(id)));
+                    let counters = counters.map(|sent| Counters::received(sent, fds.into_iter()));
+                    let _ = answer.send(Ok(counters.map(|counters| Placed { id, counters })));
                 }
             }
-            Notice::Left { id, out_of_memory } => {
+            Notice::Left { id, out_of_memory, last } => {
                 if let Some(answer) = self.leaving.remove(&id) {
-                    let _ = answer.send(out_of_memory);
+                    let _ = answer.send((out_of_memory, last));
                 }
             }
-            Notice::Exited { id, exit } => {
-                if let Some(died) = self.alive.remove(&id) {
-                    died.send_replace(Some(exit));
+            Notice::Exited { id, exit, last } => {
+                if let Some(obituary) = self.alive.remove(&id) {
+                    obituary.publish(exit, last);
                 }
             }
         }
@@ -280,8 +292,8 @@ impl Running {
         if let Err(cause) = child.wait().await {
             tracing::error!(%cause, "the worker launcher cannot be waited for");
         }
-        for died in self.alive.into_values() {
-            died.send_replace(Some(Exit::Unseen));
+        for obituary in self.alive.into_values() {
+            obituary.publish(Exit::Unseen, Reading::default());
         }
     }
 }

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use tokio::sync::{mpsc, watch};
 
 use super::Exit;
+use crate::gauge::{Counters, Gauge, Reading};
 
 /// A process somebody started. Dropping it kills it.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub(crate) struct Process {
     pub pid: i32,
     held: Held,
     exit: Death,
+    gauge: Arc<Gauge>,
     /// Somebody else drops it.
     shared: bool,
 }
@@ -40,25 +42,38 @@ pub(crate) struct Connection {
     pub hold: Arc<()>,
 }
 
+/// Where it is told how a process has ended.
+#[derive(Debug)]
+pub(crate) struct Obituary {
+    died: watch::Sender<Option<Exit>>,
+    gauge: Arc<Gauge>,
+}
+
+impl Obituary {
+    /// It has ended like this, having used so much.
+    pub(crate) fn publish(&self, exit: Exit, last: Reading) {
+        self.gauge.over(last);
+        self.died.send_if_modified(|known| known.is_none().then(|| *known = Some(exit)).is_some());
+    }
+}
+
 /// Tells how a process ended, once it has.
 #[derive(Debug, Clone)]
 pub(crate) struct Death(watch::Receiver<Option<Exit>>);
 
 impl Process {
-    /// One that was started for its user.
-    pub(crate) fn whole(pid: i32, pidfd: OwnedFd, exit: watch::Receiver<Option<Exit>>) -> Self {
-        Self { pid, held: Held::Whole(Arc::new(pidfd)), exit: Death(exit), shared: false }
-    }
-
-    /// One that was forked by another; how it ends is told through the sender.
-    pub(crate) fn forked(pid: i32, pidfd: OwnedFd) -> (Self, watch::Sender<Option<Exit>>) {
+    /// One that was started for its user; how it ends is told through the other.
+    pub(crate) fn whole(pid: i32, pidfd: OwnedFd, counters: Counters) -> (Self, Obituary) {
         let (died, exit) = watch::channel(None);
-        (Self::whole(pid, pidfd, exit), died)
+        let gauge = Arc::new(Gauge::new(pid, counters));
+        let obituary = Obituary { died, gauge: Arc::clone(&gauge) };
+        (Self { pid, held: Held::Whole(Arc::new(pidfd)), exit: Death(exit), gauge, shared: false }, obituary)
     }
 
     /// A part of one that others use as well, and that ends with it.
     pub(crate) fn part(pid: i32, connection: Connection, exit: Death) -> Self {
-        Self { pid, held: Held::Connection(Arc::new(connection)), exit, shared: false }
+        let (held, gauge) = (Held::Connection(Arc::new(connection)), Arc::new(Gauge::none()));
+        Self { pid, held, exit, gauge, shared: false }
     }
 
     /// Sends SIGKILL, and the launcher sees to everything below it; or closes the connection.
@@ -95,7 +110,12 @@ impl Process {
             Held::Whole(pidfd) => Held::Whole(Arc::clone(pidfd)),
             Held::Connection(connection) => Held::Connection(Arc::clone(connection)),
         };
-        Self { pid: self.pid, held, exit: self.exit.clone(), shared: true }
+        Self { pid: self.pid, held, exit: self.exit.clone(), gauge: Arc::clone(&self.gauge), shared: true }
+    }
+
+    /// What it uses.
+    pub(crate) fn gauge(&self) -> Arc<Gauge> {
+        Arc::clone(&self.gauge)
     }
 
     /// For somebody else who wants to know.

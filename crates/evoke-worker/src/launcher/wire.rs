@@ -10,6 +10,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::gauge::{Reading, Sent};
 use crate::sandbox::{Confinement, Machine};
 
 /// Bytes of one message; below the kernel's default for a unix socket's send buffer.
@@ -64,12 +65,14 @@ pub(crate) enum Notice {
         /// What processes can be confined with.
         machine: Machine,
     },
-    /// The process runs. Its pidfd comes along.
+    /// The process runs. Its pidfd comes along, then the counters of its groups.
     Spawned {
         /// Which.
         id: u64,
         /// Its process id.
         pid: i32,
+        /// Which counters.
+        counters: Sent,
     },
     /// It could not be started.
     Refused {
@@ -78,12 +81,12 @@ pub(crate) enum Notice {
         /// Why.
         cause: String,
     },
-    /// A forked process has been placed.
+    /// A forked process has been placed. The counters of its groups come along.
     Placed {
         /// Which.
         id: u64,
-        /// Whether there is anything to limit it with.
-        limited: bool,
+        /// Which counters; `None` where there is nothing to limit it with.
+        counters: Option<Sent>,
     },
     /// A forked process has left its place.
     Left {
@@ -91,6 +94,8 @@ pub(crate) enum Notice {
         id: u64,
         /// The kernel has killed something in it for want of memory.
         out_of_memory: bool,
+        /// What it used.
+        last: Reading,
     },
     /// It is dead, and its process group with it.
     Exited {
@@ -98,6 +103,8 @@ pub(crate) enum Notice {
         id: u64,
         /// How.
         exit: Exit,
+        /// What it used.
+        last: Reading,
     },
 }
 

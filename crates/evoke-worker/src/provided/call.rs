@@ -23,14 +23,16 @@ use crate::instance::reports::Reports;
 use crate::instance::returned::Returned;
 use crate::instance::{EXIT, verdict};
 use crate::launcher::Exit;
+use crate::meter::Metered;
 
 /// A call under way.
 #[derive(Debug)]
-struct Running<'a> {
+struct Running<'a, 'm> {
     call: Call,
     parts: &'a mut Parts,
     identity: &'a Identity,
     bounds: Bounds,
+    metered: &'a mut Metered<'m>,
     reports: Reports,
     stage: Stage,
 }
@@ -76,6 +78,7 @@ pub(super) async fn run(
     parts: &mut Parts,
     identity: &Identity,
     bounds: Bounds,
+    metered: &mut Metered<'_>,
     early: Vec<(LogStream, String)>,
 ) -> Over {
     let body = match whole_body(&mut call, bounds.body_bytes).await {
@@ -85,7 +88,7 @@ pub(super) async fn run(
     let stage = Stage::Waiting(invocation::of(&call, &body, identity));
     drop(body);
     let reports = Reports::new(call.up.clone(), early);
-    Running { call, parts, identity, bounds, reports, stage }.run().await
+    Running { call, parts, identity, bounds, metered, reports, stage }.run().await
 }
 
 /// The request's body, which goes into the payload as a whole.
@@ -106,7 +109,7 @@ async fn whole_body(call: &mut Call, limit_bytes: u64) -> Result<bytes::Bytes, E
     }
 }
 
-impl Running<'_> {
+impl Running<'_, '_> {
     async fn run(mut self) -> Over {
         let mut timer = pin!(tokio::time::sleep_until(self.call.deadline));
         let cancel = self.call.cancel.clone();
@@ -245,6 +248,7 @@ impl Running<'_> {
 
     /// Kills the process, waits until it is dead, and reports what it still wrote as far as there is room.
     async fn end_by_force(&mut self, ended: Ended) -> Over {
+        self.metered.note();
         self.parts.process.kill();
         let _ = tokio::time::timeout(EXIT, self.parts.process.exited()).await;
         self.take_output();

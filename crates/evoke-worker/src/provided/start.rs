@@ -8,6 +8,7 @@ use evoke_core::limits::Limits;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::InstanceSpec;
+use evoke_core::usage::Usage;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,7 @@ use crate::instance::early::{self, Early, with_refusals};
 use crate::instance::output::Output;
 use crate::instance::{Between, verdict};
 use crate::launcher::{Exit, Process};
+use crate::meter::Meter;
 use crate::prepare::script_interpreter;
 
 /// A process that was just started.
@@ -82,6 +84,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<ProvidedInstance, Failure>
         return Err(with_refusals(failure, &early, &mut parts.output));
     }
     tracing::debug!(function = %spec.function, pid = parts.process.pid, "ready");
+    let meter = Meter::new(parts.process.gauge());
     Ok(ProvidedInstance {
         parts,
         identity: Identity {
@@ -97,6 +100,8 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<ProvidedInstance, Failure>
         between: Between::new(spec.function.to_string()),
         early,
         idle: true,
+        meter,
+        usage: Usage::default(),
     })
 }
 

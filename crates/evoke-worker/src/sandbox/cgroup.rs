@@ -3,11 +3,13 @@
 //!
 //! Groups are made below the one this process is in, so that limits somebody has set for the whole server still hold:
 //! `<own>/evoke/<pid of the launcher>/<number>`, removed with the process, and at the next start when a launcher was
-//! killed.
+//! killed. What a group uses is counted in it, and read through [`Counters`].
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::gauge::Counters;
 
 /// Share of the processors that functions have against the rest of the machine, in units of one process of default
 /// priority per processor. Among themselves they are equal.
@@ -24,6 +26,8 @@ pub(super) struct Cgroups {
     memory: Option<PathBuf>,
     pids: Option<PathBuf>,
     cpu: Option<PathBuf>,
+    /// Where processor time is counted. It limits nothing.
+    usage: Option<PathBuf>,
 }
 
 /// Which of the kernel's two interfaces.
@@ -39,6 +43,7 @@ pub(super) struct Group {
     version: Version,
     folders: Vec<PathBuf>,
     memory: Option<PathBuf>,
+    counters: Counters,
 }
 
 /// Why a controller cannot be used.
@@ -70,6 +75,13 @@ impl Cgroups {
                 Err(cause) => *why = Some(format!("{} cannot be written: {cause}", parent.display())),
             }
         }
+        found.usage = match version {
+            Version::V1 => {
+                folder(&own, "cgroup", Some("cpuacct")).and_then(|parent| prepare(&parent, version).ok())
+            }
+            // Every group counts.
+            Version::V2 => found.all().next().cloned(),
+        };
         (found, missing)
     }
 
@@ -83,9 +95,13 @@ impl Cgroups {
 
     /// Uses none of them.
     pub(super) fn give_up(&mut self) {
-        for ours in [self.memory.take(), self.pids.take(), self.cpu.take()].into_iter().flatten() {
-            remove(&ours);
-        }
+        self.all().for_each(|ours| _ = remove(ours));
+        (self.memory, self.pids, self.cpu, self.usage) = (None, None, None, None);
+    }
+
+    /// The folders in use; one of version 2 as often as it has a use.
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.memory, &self.pids, &self.cpu, &self.usage].into_iter().flatten()
     }
 
     pub(super) fn limits_memory(&self) -> bool {
@@ -94,8 +110,9 @@ impl Cgroups {
 
     /// Makes the groups for one process.
     pub(super) fn create(&self, number: u64, memory_bytes: u64, processes: u64) -> io::Result<Group> {
-        let mut group = Group { version: self.version, folders: Vec::new(), memory: None };
-        for parent in [&self.memory, &self.pids, &self.cpu].into_iter().flatten() {
+        let counters = Counters::default();
+        let mut group = Group { version: self.version, folders: Vec::new(), memory: None, counters };
+        for parent in self.all() {
             let folder = parent.join(number.to_string());
             if group.folders.contains(&folder) {
                 continue;
@@ -113,6 +130,8 @@ impl Cgroups {
             group.remove();
             return Err(cause);
         }
+        let usage = self.usage.as_ref().map(|parent| parent.join(number.to_string()));
+        group.counters = Counters::open(usage.as_deref(), group.memory.as_deref());
         Ok(group)
     }
 
@@ -161,6 +180,11 @@ impl Group {
         text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
     }
 
+    /// What is used in it.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Removes the groups. `false` when somebody is still in them.
     pub(super) fn remove(&self) -> bool {
         self.folders.iter().filter(|folder| !remove(folder)).count() == 0
@@ -169,7 +193,7 @@ impl Group {
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        for ours in [&self.memory, &self.pids, &self.cpu].into_iter().flatten() {
+        for ours in self.all() {
             remove(ours);
             // Stays while another server uses it.
             if let Some(shared) = ours.parent() {
@@ -240,11 +264,11 @@ fn v1(own: &Own) -> (Cgroups, Missing) {
     let memory = find("memory", &mut missing.memory);
     let pids = find("pids", &mut missing.pids);
     let cpu = find("cpu", &mut missing.cpu);
-    (Cgroups { version: Version::V1, memory, pids, cpu }, missing)
+    (Cgroups { version: Version::V1, memory, pids, cpu, usage: None }, missing)
 }
 
 fn v2(own: &Own) -> (Cgroups, Missing) {
-    let mut found = Cgroups { version: Version::V2, memory: None, pids: None, cpu: None };
+    let mut found = Cgroups { version: Version::V2, memory: None, pids: None, cpu: None, usage: None };
     let all = |why: &str| {
         let why = Some(why.to_owned());
         Missing { memory: why.clone(), pids: why.clone(), cpu: why }

@@ -22,6 +22,7 @@ use super::files::{self, Rules};
 use super::privileges::{self, Rlimits};
 use super::probe::{Sandbox, Tier};
 use super::root::{self, Root};
+use crate::gauge::Counters;
 
 /// Processes and threads of one instance.
 pub(super) const PROCESSES: u64 = 256;
@@ -111,6 +112,11 @@ impl Started {
     /// Whether the kernel has killed something in it for want of memory.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
         self.group.as_ref().is_some_and(Group::ran_out_of_memory)
+    }
+
+    /// What is used in its groups, where it has some.
+    pub(crate) fn counters(&self) -> Option<&Counters> {
+        self.group.as_ref().map(Group::counters)
     }
 
     /// Gives back what it had of the machine. `false` when it has to be tried again, because remnants live.

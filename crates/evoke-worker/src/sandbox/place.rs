@@ -6,6 +6,7 @@ use std::io;
 use super::cgroup::Group;
 use super::enter::PROCESSES;
 use super::probe::Sandbox;
+use crate::gauge::Counters;
 
 /// The groups of such a process.
 #[derive(Debug)]
@@ -35,6 +36,11 @@ impl Place {
     /// Whether the kernel has killed something in it for want of memory.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
         self.group.ran_out_of_memory()
+    }
+
+    /// What is used in it.
+    pub(crate) fn counters(&self) -> &Counters {
+        self.group.counters()
     }
 
     /// Gives it back. `false` when it has to be tried again, because remnants live.

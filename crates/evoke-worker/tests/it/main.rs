@@ -28,3 +28,4 @@ mod provided;
 mod runtime;
 mod scripts;
 mod streaming;
+mod usage;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evoke_core::manifest::units;
-use evoke_gateway::api::{Function, FunctionList, Instances};
+use evoke_gateway::api::{Function, FunctionList, Instances, Spent};
 
 use super::deploy::methods;
 use crate::cli::FunctionsVerb;
@@ -27,6 +27,8 @@ pub async fn run(verb: FunctionsVerb, format: Format) -> Result {
         "REVISION",
         "TIMEOUT",
         "MEMORY",
+        "PEAK",
+        "CPU",
         "BUSY",
         "IDLE",
         "MAX",
@@ -40,6 +42,8 @@ pub async fn run(verb: FunctionsVerb, format: Format) -> Result {
             function.revision.as_str().get(..8).unwrap_or(function.revision.as_str()).into(),
             units::format_duration(Duration::from_millis(function.timeout_ms)).into(),
             units::format_bytes(function.memory_bytes).into(),
+            function.spent.peak_memory_bytes.map_or_else(|| "-".to_owned(), words::size).into(),
+            cpu(&function.spent).into(),
             function.instances.busy.to_string().into(),
             function.instances.idle.to_string().into(),
             function.concurrency.div_ceil(function.instance_concurrency).to_string().into(),
@@ -49,6 +53,14 @@ pub async fn run(verb: FunctionsVerb, format: Format) -> Result {
     }
     table.print("the app has no functions")?;
     Ok(Exit::Done)
+}
+
+/// Processor time of its attempts since the server started, as far as it is known.
+fn cpu(spent: &Spent) -> String {
+    match spent.attempts.saturating_sub(spent.unmeasured) {
+        0 => "-".to_owned(),
+        _ => words::duration(Duration::from_micros(spent.cpu_us)),
+    }
 }
 
 /// What the function's instances are about, in one word: the first that applies.

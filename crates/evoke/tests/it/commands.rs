@@ -270,8 +270,12 @@ fn times_out(text: &str) -> String {
         let mut words = line.split_whitespace().peekable();
         out.extend(line.chars().take_while(|c| c.is_whitespace()));
         while let Some(word) = words.next() {
-            let unit = words.next_if(|next| ["µs", "ms", "s"].contains(&next.trim_end_matches([',', ':'])));
+            let unit = words
+                .next_if(|next| ["µs", "ms", "s", "KiB", "MiB"].contains(&next.trim_end_matches([',', ':'])));
             let shown = match unit {
+                Some(unit) if unit.contains("iB") => {
+                    format!("[size]{}", unit.trim_start_matches(char::is_alphabetic))
+                }
                 Some(unit) => format!("[span]{}", unit.trim_start_matches(char::is_alphabetic)),
                 None if is_age(word) => "[age]".to_owned(),
                 None if is_time(word) => "[time]".to_owned(),

@@ -35,5 +35,6 @@ mod store;
 mod storm;
 mod subscriptions;
 mod tls;
+mod usage;
 mod versions;
 mod wasm;

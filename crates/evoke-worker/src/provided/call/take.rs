@@ -16,7 +16,7 @@ use crate::function_url::{self, Prelude, Split};
 use crate::instance::problem::problem;
 use crate::instance::returned;
 
-impl Running<'_> {
+impl Running<'_, '_> {
     /// Answers an ask. `Some` when that ended the call.
     pub(super) async fn take(&mut self, ask: Ask) -> Option<Over> {
         match ask {

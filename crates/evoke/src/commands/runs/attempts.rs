@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use evoke_gateway::api::{Attempt, Run};
+use evoke_gateway::api::{Attempt, Run, Usage};
 
 use crate::output::words;
 
-/// `2 ✗ failed after 12.3 ms, waited 1.2 ms (cold start): function_error: TypeError: …`
+/// `2 ✗ failed after 12.3 ms, 3.1 ms CPU, 24.3 MiB, waited 1.2 ms (cold start): function_error: TypeError: …`
 pub fn line(attempt: &Attempt) -> String {
     let micros = |us: u64| words::duration(Duration::from_micros(us));
     let good = attempt.outcome == "completed";
@@ -15,6 +15,9 @@ pub fn line(attempt: &Attempt) -> String {
     let status = attempt.status.map(|status| format!(" {status}")).unwrap_or_default();
     let cold = if attempt.cold { " (cold start)" } else { "" };
     let mut text = format!("{mark} {} {outcome}{status} after {}", attempt.number, micros(attempt.ran_us));
+    if let Some(usage) = &attempt.usage {
+        text.push_str(&used(usage));
+    }
     if attempt.waited_us >= 1_000 || attempt.cold {
         text.push_str(&format!(", waited {}{cold}", micros(attempt.waited_us)));
     }
@@ -23,6 +26,14 @@ pub fn line(attempt: &Attempt) -> String {
         text.push_str(&format!(": {code}: {message}"));
     }
     text
+}
+
+/// `, 3.1 ms CPU, 24.3 MiB`, as far as it was measured. Shares of what several calls used together are marked.
+fn used(usage: &Usage) -> String {
+    let share = if usage.shared { " (its share)" } else { "" };
+    let cpu = usage.cpu_us.map(|us| format!(", {} CPU{share}", words::duration(Duration::from_micros(us))));
+    let memory = usage.peak_memory_bytes.map(|bytes| format!(", {}", words::size(bytes)));
+    [cpu, memory].into_iter().flatten().collect()
 }
 
 /// What is worth a line below a run in a tree: attempts that failed, and any after them.
