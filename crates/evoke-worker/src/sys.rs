@@ -97,8 +97,8 @@ pub(crate) fn fork(namespaces: i32, child: impl FnOnce() -> i32) -> io::Result<(
 pub(crate) fn process_cpu_ns(pid: i32) -> Option<u64> {
     // What clock_getcpuclockid(3) makes of a process id: the number's complement, and that the scheduler is asked.
     const SCHEDULER: i32 = 2;
-    // Zero would be this process.
-    let clock = if pid > 0 { (!pid << 3) | SCHEDULER } else { return None };
+    // Zero would be this process, and above there is no room for the number; the kernel's limit is 2²².
+    let clock = if (1..1 << 28).contains(&pid) { (!pid << 3) | SCHEDULER } else { return None };
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec, to a live one.
     let done = unsafe { libc::clock_gettime(clock, &raw mut time) };
