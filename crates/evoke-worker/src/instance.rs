@@ -83,11 +83,11 @@ struct Bounds {
 
 impl ProcessInstance {
     /// As it is used: alone, or as the first lane of several.
-    pub(crate) fn boxed(self) -> Result<Box<dyn Instance>, Failure> {
+    pub(crate) fn boxed(self: Box<Self>) -> Result<Box<dyn Instance>, Failure> {
         if self.concurrency == 1 {
-            return Ok(Box::new(self));
+            return Ok(self);
         }
-        let lane = lane::Lane::first(self).map_err(|cause| {
+        let lane = lane::Lane::first(*self).map_err(|cause| {
             Failure::new(FailureCode::InitError, format!("its process cannot be reached: {cause}"))
         })?;
         Ok(Box::new(lane))

@@ -283,7 +283,7 @@ impl ProcessRuntime {
         &self,
         need: Need<'_>,
         zygote: &Zygote,
-    ) -> Result<Result<ProcessInstance, ForkError>, Failure> {
+    ) -> Result<Result<Box<ProcessInstance>, ForkError>, Failure> {
         let (process, ends) = match zygote.fork().await {
             Ok(forked) => forked,
             Err(cause) => return Ok(Err(cause)),

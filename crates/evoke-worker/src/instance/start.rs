@@ -55,7 +55,7 @@ pub(crate) struct Setup<'a> {
 #[derive(Debug)]
 pub(crate) enum Loaded {
     /// It can be called.
-    Instance(ProcessInstance),
+    Instance(Box<ProcessInstance>),
     /// It can be forked. The lines are what was written while loading.
     Zygote(Parts, Vec<(LogStream, String)>),
 }
@@ -139,7 +139,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         return Err(verdict::violation(&FrameError::Malformed { kind: Kind::Ready, message }));
     }
     let meter = (!is_guest).then(|| Arc::new(Meter::new(parts.process.gauge())));
-    Ok(Loaded::Instance(ProcessInstance {
+    Ok(Loaded::Instance(Box::new(ProcessInstance {
         body: Some(parts),
         between: Between::new(spec.function.to_string()),
         source: format!("/{}/{}", spec.app, spec.function),
@@ -156,7 +156,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         usage: Usage::default(),
         tasks,
         runtime: Handle::current(),
-    }))
+    })))
 }
 
 async fn load(parts: &mut Parts, early: &mut Early) -> Result<Ready, Failure> {

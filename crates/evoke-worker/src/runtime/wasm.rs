@@ -81,7 +81,7 @@ impl ProcessRuntime {
             early: Vec::new(),
         };
         match Box::pin(instance::start(setup)).await? {
-            Loaded::Instance(instance) => Ok(Box::new(instance)),
+            Loaded::Instance(instance) => Ok(instance),
             Loaded::Zygote(..) => Err(init_error("a component cannot be forked".to_owned())),
         }
     }

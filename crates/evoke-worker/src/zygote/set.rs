@@ -90,7 +90,7 @@ impl Zygotes {
         self.make_room(&mut entries, 0, Some(&entry));
         Ok(match (begun?, itself) {
             (Some(zygote), _) => Source::Zygote(zygote),
-            (None, Some(instance)) => Source::Instance(Box::new(instance)),
+            (None, Some(instance)) => Source::Instance(instance),
             (None, None) => Source::Itself,
         })
     }

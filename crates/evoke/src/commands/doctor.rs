@@ -224,7 +224,11 @@ fn print(report: &Report) -> Result<()> {
     machine.row([Cell::styled("fsync", words::NAME), cost.into(), text.into()]);
     let cgroups = match &report.sandbox.cgroups {
         Some(version) => [format!("version {version}"), String::new()],
-        None => ["none".to_owned(), "memory is bounded for each process alone; what calls use is measured without child processes".to_owned()],
+        None => [
+            "none".to_owned(),
+            "memory is bounded for each process alone; what calls use is measured without child processes"
+                .to_owned(),
+        ],
     };
     let [version, text] = cgroups;
     machine.row([Cell::styled("cgroups", words::NAME), version.into(), text.into()]);
