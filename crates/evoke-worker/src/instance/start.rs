@@ -57,7 +57,7 @@ pub(crate) enum Loaded {
     /// It can be called.
     Instance(Box<ProcessInstance>),
     /// It can be forked. The lines are what was written while loading.
-    Zygote(Parts, Vec<(LogStream, String)>),
+    Zygote(Box<Parts>, Vec<(LogStream, String)>),
 }
 
 /// Waits until the handler is loaded. On failure the process is dead.
@@ -126,7 +126,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
     let ready = ready.map_err(|failure| with_refusals(failure, &early, &mut parts.output))?;
     tracing::debug!(function = %spec.function, pid = parts.process.pid, runtime = ready.runtime, contract = ready.contract, zygote = ready.zygote, "ready");
     match (ready.zygote, zygote) {
-        (true, true) => return Ok(Loaded::Zygote(parts, early)),
+        (true, true) => return Ok(Loaded::Zygote(Box::new(parts), early)),
         (true, false) => {
             let message = "it is a zygote, and was not to be one".to_owned();
             return Err(verdict::violation(&FrameError::Malformed { kind: Kind::Ready, message }));

@@ -62,7 +62,7 @@ impl ProcessRuntime {
         let spec = Arc::new(spec(&source));
         let need = Need { spec: &spec, language: Language::Node, place: &place, launcher };
         let zygote = match Box::pin(self.load(need, true)).await.map_err(|failure| failure.message)? {
-            (Loaded::Zygote(parts, early), ground) => self.zygotes.begin(&spec, parts, ground, early),
+            (Loaded::Zygote(parts, early), ground) => self.zygotes.begin(&spec, *parts, ground, early),
             (Loaded::Instance(_), _) => return Err("it is not alone in its process".to_owned()),
         };
         let forked = Box::pin(self.fork(need, &zygote)).await.map_err(|failure| failure.message)?;

@@ -75,7 +75,7 @@ impl Zygotes {
         let mut itself = None;
         let begin = async {
             Ok::<_, Failure>(match load.await? {
-                (Loaded::Zygote(parts, early), ground) => Some(self.begin(spec, parts, ground, early)),
+                (Loaded::Zygote(parts, early), ground) => Some(self.begin(spec, *parts, ground, early)),
                 (Loaded::Instance(instance), _) => {
                     itself = Some(instance);
                     None
