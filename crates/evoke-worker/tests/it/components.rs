@@ -10,7 +10,9 @@ use crate::support::*;
 
 /// What is said of a component whose compiler is this line of shell, with the channel at `$3`.
 async fn said_of(compiler: &str, bounds: CompileBounds) -> String {
-    let command = ["/bin/sh", "-c", compiler].map(str::to_owned).into();
+    // Where it really is: links are not followed into the sandbox.
+    let shell = std::fs::canonicalize("/bin/sh").unwrap().into_os_string().into_string().unwrap();
+    let command = vec![shell, "-c".to_owned(), compiler.to_owned()];
     let commands = WasmCommands {
         run: vec!["/bin/false".to_owned()],
         compile: command,
