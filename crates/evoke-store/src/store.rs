@@ -259,8 +259,9 @@ impl Store for SqliteStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.readers.close();
-        self.inbox.close();
         self.readers.ended().await;
+        // Last, and alone: of connections that are closed at the same time none takes the write-ahead log away.
+        self.inbox.close();
         // The sender goes with the writer, and an unexpected end is as good as an end.
         let _ = self.written.clone().wait_for(|ended| *ended).await;
         match self.inbox.poisoned() {
@@ -273,11 +274,15 @@ impl Store for SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.readers.close();
-        self.inbox.close();
-        for thread in self.threads.get_mut().drain(..) {
-            // A thread that panicked has said so already.
-            let _ = thread.join();
+        let threads = self.threads.get_mut();
+        let writer = threads.pop();
+        // A thread that panicked has said so already.
+        for reader in threads.drain(..) {
+            let _ = reader.join();
         }
+        // Last, as in closing.
+        self.inbox.close();
+        let _ = writer.map(JoinHandle::join);
     }
 }
 
