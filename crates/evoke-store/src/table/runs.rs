@@ -94,19 +94,45 @@ impl Encoded {
         self.body.len()
     }
 
-    /// The row it becomes.
-    pub fn row(&self, n: i64, queue: i64, seq: i64) -> Run {
-        Run {
-            n,
-            id: self.id.as_str().to_owned(),
-            queue,
-            state: self.state,
-            seq,
-            root: self.root.as_str().to_owned(),
-            created_at: self.created_at,
-            ended_at: self.ended_at,
-            body: self.body.clone(),
-        }
+    /// Adds the row it becomes.
+    pub fn insert(&self, conn: &Connection, n: i64, queue: i64, seq: i64) -> Result<(), Trouble> {
+        self.put("INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)", conn, [n, queue, seq])?;
+        Ok(())
+    }
+
+    /// The same, unless the run has a row already. Says whether it had none.
+    pub fn insert_new(&self, conn: &Connection, n: i64, queue: i64, seq: i64) -> Result<bool, Trouble> {
+        let sql =
+            "INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING";
+        Ok(self.put(sql, conn, [n, queue, seq])? > 0)
+    }
+
+    fn put(&self, sql: &str, conn: &Connection, [n, queue, seq]: [i64; 3]) -> Result<usize, Trouble> {
+        let (id, root, body) = (self.id.as_str(), self.root.as_str(), self.body.as_slice());
+        let Self { state, created_at, ended_at, .. } = *self;
+        let crc = Columns { n, id, queue, state, seq, root, created_at, ended_at, body }.sum();
+        let row = params![n, id, queue, state, seq, root, created_at, ended_at, body, crc];
+        Ok(conn.prepare_cached(sql)?.execute(row)?)
+    }
+}
+
+/// What the checksum of a row is of.
+struct Columns<'a> {
+    n: i64,
+    id: &'a str,
+    queue: i64,
+    state: i64,
+    seq: i64,
+    root: &'a str,
+    created_at: i64,
+    ended_at: Option<i64>,
+    body: &'a [u8],
+}
+
+impl Columns<'_> {
+    fn sum(&self) -> i64 {
+        let crc = Crc::new().text(self.id).int(self.queue).int(self.state).int(self.seq).text(self.root);
+        crc.int(self.created_at).maybe_int(self.ended_at).bytes(self.body).int(self.n).sum()
     }
 }
 
@@ -125,26 +151,9 @@ pub(crate) struct Run {
 
 impl Run {
     fn sum(&self) -> i64 {
-        let crc = Crc::new().text(&self.id).int(self.queue).int(self.state).int(self.seq).text(&self.root);
-        crc.int(self.created_at).maybe_int(self.ended_at).bytes(&self.body).int(self.n).sum()
-    }
-
-    pub fn insert(&self, conn: &Connection) -> Result<(), Trouble> {
-        let mut insert =
-            conn.prepare_cached("INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
-        insert.execute(params![
-            self.n,
-            self.id,
-            self.queue,
-            self.state,
-            self.seq,
-            self.root,
-            self.created_at,
-            self.ended_at,
-            self.body,
-            self.sum()
-        ])?;
-        Ok(())
+        let Self { n, queue, state, seq, created_at, ended_at, .. } = *self;
+        let (id, root, body) = (self.id.as_str(), self.root.as_str(), self.body.as_slice());
+        Columns { n, id, queue, state, seq, root, created_at, ended_at, body }.sum()
     }
 
     /// Writes what can change: the state and the body.

@@ -137,7 +137,7 @@ impl Invocation {
     fn enqueue(&self, tx: &mut Tx<'_>, seq: i64) -> Result<(), Trouble> {
         let n = tx.counters.next();
         let of = tx.queue(&self.run.queue)?;
-        self.run.row(n, of, seq).insert(tx.conn)?;
+        self.run.insert(tx.conn, n, of, seq)?;
         let queue = tx.queue(&self.run.waits_in)?;
         let at = match &self.run.key {
             Some(key) => order::join(tx, queue, key, n, self.due_at)?,

@@ -72,13 +72,15 @@ impl Work for Flush {
 
 /// Adds or replaces the record of a run that is in no queue; one that is in a queue is left alone.
 pub(crate) fn upsert(tx: &mut Tx<'_>, record: &Encoded) -> Result<(), Trouble> {
-    let Some(mut run) = Run::find(tx.conn, &record.id)? else {
-        let (n, queue) = (tx.counters.next(), tx.queue(&record.queue)?);
+    // Nearly all are new.
+    let (n, queue) = (tx.counters.next(), tx.queue(&record.queue)?);
+    if record.insert_new(tx.conn, n, queue, 0)? {
         if is_ended(record.state) {
             tx.ended(queue, 1, rows(record.size()));
         }
-        return record.row(n, queue, 0).insert(tx.conn);
-    };
+        return Ok(());
+    }
+    let mut run = Run::find(tx.conn, &record.id)?.ok_or_else(|| Trouble::missing("runs", n))?;
     if run.seq != 0 && !is_ended(run.state) {
         return Ok(());
     }
