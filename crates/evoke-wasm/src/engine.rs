@@ -32,7 +32,7 @@ pub(crate) fn running(tasks: Tasks, instances: u32) -> wasmtime::Result<Engine> 
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(4))
         .total_memories(instances.saturating_mul(2))
-        .total_tables(instances.saturating_mul(4))
+        .total_tables(instances.saturating_mul(4).max(PER_COMPONENT))
         .total_stacks(instances.saturating_mul(match tasks {
             Tasks::One => 1,
             Tasks::Several => 2,
@@ -40,6 +40,7 @@ pub(crate) fn running(tasks: Tasks, instances: u32) -> wasmtime::Result<Engine> 
         .max_core_instances_per_component(PER_COMPONENT)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_tables_per_component(PER_COMPONENT)
+        .max_tables_per_module(PER_COMPONENT)
         .table_elements(TABLE_ELEMENTS);
     if !has_swap() {
         // With the kernel's list of written pages, only those are made new. It omits pages that were swapped out, which

@@ -166,3 +166,35 @@ impl AsyncWrite for Writer {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use evoke_worker::frame::Encoder;
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_guest_whose_lines_nobody_takes_has_to_wait() {
+        let outbox = Arc::new(Outbox::default());
+        let mut output = Output::new(Stream::Stdout, 1, Arc::clone(&outbox), 8 << 10);
+        let line = Bytes::from([b"x".repeat(WRITE_BYTES - 1), b"\n".to_vec()].concat());
+        let mut lines = 0;
+        while output.check_write().unwrap() > 0 && lines < 10_000 {
+            OutputStream::write(&mut output, line.clone()).unwrap();
+            lines += 1;
+        }
+        assert!(lines < 10_000, "there is no end to it");
+        assert!(output.ready().now_or_never().is_none());
+        let mut stream = Box::into_pin(output.async_stream());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(stream.as_mut().poll_write(&mut cx, &line).is_pending());
+
+        assert!(outbox.take(&mut Encoder::default(), &cx));
+        outbox.has_emptied();
+        assert!(output.ready().now_or_never().is_some());
+        assert!(stream.as_mut().poll_write(&mut cx, &line).is_ready());
+    }
+}

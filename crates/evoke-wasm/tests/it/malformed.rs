@@ -100,15 +100,20 @@ fn modules(count: usize, sections: &[Vec<u8>]) -> Vec<u8> {
 #[test]
 fn more_tables_memories_and_modules_than_an_instance_may_have() {
     let table = |elements: usize| section(4, &[&[1, 0x70, 0][..], &leb(elements)].concat());
+    let tables = |count: usize| section(4, &[leb(count), [0x70, 0, 1].repeat(count)].concat());
     let memory = section(5, &[1, 0, 1]);
     let fits = "exports neither";
     assert!(reason(&modules(1, &[table(100_000)])).contains(fits));
     let too_large = reason(&modules(1, &[table(100_001)]));
     assert!(too_large.contains("exceeds the limit of 100000"), "{too_large}");
     assert!(reason(&modules(4, std::slice::from_ref(&memory))).contains(fits));
+    let many = reason(&modules(1, &[tables(16)]));
+    assert!(many.contains(fits), "{many}");
+    let many = reason(&modules(1, &[tables(17)]));
+    assert!(many.contains("exceeds the per-instance limit of 16"), "{many}");
     for (name, many) in [
         ("memories", modules(5, &[memory])),
-        ("tables", modules(17, &[table(1)])),
+        ("tables", modules(2, &[tables(9)])),
         ("instances", modules(17, &[])),
     ] {
         let why = reason(&many);

@@ -106,6 +106,11 @@ impl wasip2::exports::http::incoming_handler::Guest for Guest {
                 }
                 ResponseOutparam::set(out, Ok(OutgoingResponse::new(fields)));
             }
+            "/field" => {
+                let long = vec![b'x'; argument.parse().unwrap()];
+                let is_refused = Fields::new().append("x-long", &long).is_err();
+                answer(out, 200, if is_refused { b"refused" } else { b"taken" });
+            }
             "/handles" => {
                 let held: Vec<Fields> = (0..1_000_000).map(|_| Fields::new()).collect();
                 answer(out, 200, format!("{}", held.len()).as_bytes());

@@ -44,6 +44,11 @@ impl wasip3::exports::http::handler::Guest for Guest {
                 }
                 Ok(streaming(fields, async |_| {}))
             }
+            "/field" => {
+                let long = vec![b'x'; argument.parse().unwrap()];
+                let is_refused = Fields::new().append("x-long", &long).is_err();
+                Ok(text(if is_refused { "refused" } else { "taken" }))
+            }
             "/handles" => {
                 let held: Vec<Fields> = (0..1_000_000).map(|_| Fields::new()).collect();
                 Ok(text(&held.len().to_string()))
