@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ sys.path.insert(0, str(HERE.parent / "scripts"))
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
-from contender import Function, answers, cpu_seconds, free_port
+from contender import Function, answers, cpu_seconds, free_port, medians_of
 from rig.processes import descendants
 from rig.server import Server
 
@@ -150,10 +149,7 @@ def main() -> None:
 
 
 def show(found: dict[str, list[dict]], options: argparse.Namespace) -> None:
-    medians = {
-        name: {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]}
-        for name, rounds in found.items()
-    }
+    medians = medians_of(found)
     print(f"medians of {options.rounds} rounds of {options.seconds:.0f} s, {os.cpu_count()} processors")
     print(f"{'warm call':<42} {'calls/s':>9} {'p50':>10} {'p99':>10} {'all CPU':>10} {'server CPU':>11}")
     for name, one in sorted(medians.items(), key=lambda item: (item[0].rsplit(" ", 2)[1:], item[0])):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import statistics
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -56,3 +57,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def medians_of(found: dict[str, list[dict]]) -> dict[str, dict]:
+    """Of the rounds of each, figure by figure."""
+    return {
+        name: {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]}
+        for name, rounds in found.items()
+    }

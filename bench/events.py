@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,10 @@ from urllib.parse import urlencode, urlsplit
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
+sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
+from contender import medians_of
 from rig.processes import memory_kib
 from rig.server import Server
 
@@ -201,13 +202,6 @@ def beside(figures: dict, file: dict) -> dict:
     return figures | {"file_per_second": file["per_second"], "ratio": ratio}
 
 
-def medians(found: dict[str, list[dict]]) -> dict[str, dict]:
-    return {
-        name: {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]}
-        for name, rounds in found.items()
-    }
-
-
 def row(figures: dict) -> str:
     return "  ".join(UNITS[name](value) for name, value in figures.items() if name in UNITS)
 
@@ -248,10 +242,12 @@ def main() -> None:
         server.stop()
         shutil.rmtree(scratch, ignore_errors=True)
     print(f"\nmedians of {options.rounds} rounds")
-    for name, figures in medians(bench.found).items():
+    for name, figures in medians_of(bench.found).items():
         print(f"  {name:<60} {row(figures)}")
     if options.json:
-        options.json.write_text(json.dumps({"medians": medians(bench.found), "rounds": bench.found}, indent=2) + "\n")
+        options.json.write_text(
+            json.dumps({"medians": medians_of(bench.found), "rounds": bench.found}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,10 @@ from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
+sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
+from contender import medians_of
 from rig.processes import descendants, memory_kib
 from rig.server import Server
 
@@ -125,13 +126,6 @@ def many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def medians(found: dict[str, list[dict]]) -> dict[str, dict]:
-    return {
-        name: {figure: statistics.median(r[figure] for r in rounds) for figure in rounds[0]}
-        for name, rounds in found.items()
-    }
-
-
 def row(figures: dict) -> str:
     return "  ".join(UNITS[name](value) for name, value in figures.items() if name in UNITS)
 
@@ -177,13 +171,13 @@ def main() -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
     print(f"\nmedians of {options.rounds} rounds, {machine()}")
-    for name, figures in medians(bench.found).items():
+    for name, figures in medians_of(bench.found).items():
         print(f"  {name:<46} {row(figures)}")
     if options.json:
         report = {
             "machine": machine(),
             "seconds": options.seconds,
-            "medians": medians(bench.found),
+            "medians": medians_of(bench.found),
             "rounds": bench.found,
         }
         options.json.write_text(json.dumps(report, indent=2) + "\n")

@@ -13,7 +13,6 @@ import argparse
 import json
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ sys.path.insert(0, str(HERE.parent / "scripts"))
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
-from contender import cpu_seconds
+from contender import cpu_seconds, medians_of
 from rig.processes import descendants
 from rig.server import Server
 
@@ -131,10 +130,7 @@ def main() -> None:
 
 
 def show(found: dict[str, list[dict]], options: argparse.Namespace) -> None:
-    medians = {
-        key: {figure: statistics.median(one[figure] for one in rounds) for figure in rounds[0]}
-        for key, rounds in found.items()
-    }
+    medians = medians_of(found)
     for key, figures in medians.items():
         print(key)
         print("   ", "  ".join(f"{name} {value:,.1f}" for name, value in figures.items()))

@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use evoke_core::id::{AppName, FunctionName, SubscriptionName};
 use evoke_core::manifest::Subscription;
-use evoke_core::outcome::{Failure, FailureCode, Outcome};
+use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::{AttemptRecord, RunRecord, RunState};
 use evoke_core::store::{Expect, ListQuery, Queue, Space, StoreError, Value, Waiting, Write};
 use evoke_core::time::Timestamp;
-use evoke_core::usage::Usage;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -111,17 +110,7 @@ impl Full {
         let words = format!("the subscription is paused, and {} deliveries wait for it already", self.most);
         run.state = RunState::Failed;
         run.ended_at = Some(now);
-        run.push_attempt(AttemptRecord {
-            number: 1,
-            revision: None,
-            started_at: now,
-            ended_at: now,
-            waited_us: 0,
-            ran_us: 0,
-            usage: Usage::default(),
-            cold: false,
-            outcome: Outcome::Rejected(Failure::new(FailureCode::Overloaded, words)),
-        });
+        run.push_attempt(AttemptRecord::rejected(1, Failure::new(FailureCode::Overloaded, words), now));
         run
     }
 }

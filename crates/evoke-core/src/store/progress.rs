@@ -56,17 +56,7 @@ impl RunRecord {
 
     fn give_up(&mut self, code: FailureCode, message: &str, now: Timestamp) {
         let number = self.attempts.last().map_or(0, |attempt| attempt.number);
-        self.push_attempt(AttemptRecord {
-            number,
-            revision: None,
-            started_at: now,
-            ended_at: now,
-            waited_us: 0,
-            ran_us: 0,
-            usage: Usage::default(),
-            cold: false,
-            outcome: Outcome::Rejected(Failure::new(code, message)),
-        });
+        self.push_attempt(AttemptRecord::rejected(number, Failure::new(code, message), now));
         // A dead letter had ended before, but not like this.
         self.ended_at = None;
         self.end(RunState::Failed, now);
@@ -82,6 +72,11 @@ impl RunRecord {
 }
 
 impl AttemptRecord {
+    /// One that was not made, for this reason.
+    pub fn rejected(number: u32, failure: Failure, now: Timestamp) -> Self {
+        Self { outcome: Outcome::Rejected(failure), ..Self::lost(number, now, now) }
+    }
+
     /// An attempt nobody settled: leased at `since`, found lost at `now`.
     pub fn lost(number: u32, since: Timestamp, now: Timestamp) -> Self {
         Self {
