@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use wasmtime::component::Component;
 
 use crate::engine::{self, Tasks};
-use crate::{function, preload};
+use crate::{function, preload, trim};
 
 /// Compiles the component at `source` and writes the result to `output`, which gets nothing when there is none. Why not is
 /// one line on standard error. What is written, only [`crate::worker_main`] of the same build and machine can load.
@@ -39,6 +39,7 @@ pub fn compile(source: &Path) -> Result<Vec<u8>, String> {
         return Err("it is a core module, not a component; build it for wasm32-wasip2".to_owned());
     }
     let bytes = preload::preloaded(&bytes)?.unwrap_or(bytes);
+    let bytes = trim::trimmed(&bytes).unwrap_or(bytes);
     // Most components are of WASI 0.2. What is not is found out before any code is made of it.
     match compile_for(Tasks::One, &bytes) {
         Ok(code) => Ok(code),

@@ -4,6 +4,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::trim;
+
 /// A guest's call stack, in bytes. Deeper recursion is a trap.
 const STACK_BYTES: usize = 1 << 20;
 /// What is mapped for a guest's stack: its own and room for the host functions it calls.
@@ -65,10 +67,11 @@ pub(crate) fn preloading() -> wasmtime::Result<Engine> {
     Engine::new(&common(Tasks::Several))
 }
 
-/// Names what components are compiled for: the version of wasmtime, its settings, and what this machine's processor can. What was
-/// compiled for another name cannot be loaded.
+/// Names what components are compiled for: the version of wasmtime, its settings, what this machine's processor can, and how they are
+/// trimmed before. What was compiled for another name cannot be loaded.
 pub fn name() -> Result<String, String> {
     let mut hash = DefaultHasher::new();
+    trim::VERSION.hash(&mut hash);
     for tasks in [Tasks::One, Tasks::Several] {
         let engine = compiling(tasks).map_err(|cause| format!("{cause:#}"))?;
         engine.precompile_compatibility_hash().hash(&mut hash);

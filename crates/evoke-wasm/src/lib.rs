@@ -33,6 +33,7 @@ mod process;
 mod request;
 mod ticker;
 mod tls;
+mod trim;
 mod wire;
 
 pub use compile::{compile, main as compile_main};
