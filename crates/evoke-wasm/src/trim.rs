@@ -20,7 +20,7 @@ mod never;
 mod outline;
 mod shim;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::{Component, ModuleArg, RawSection};
 use wasmparser::Validator;
@@ -31,12 +31,15 @@ use shim::{Fixup, Shim};
 
 /// Which way of trimming this is: components that were compiled after another are compiled anew.
 pub(crate) const VERSION: u32 = 1;
+/// Core instances of a component, looked at one by one for each of them. Valid components have no more.
+const INSTANCES_MAX: usize = 1_000;
 /// The name under which a module is handed the shim's table: that of no import there is.
 const TABLE_FROM: &str = "evoke:shim";
 
 /// The component without what it does not need; nothing where that is all of it.
 pub(crate) fn trimmed(bytes: &[u8]) -> Option<Vec<u8>> {
-    let outline = Outline::read(bytes).ok()?;
+    let outline =
+        Outline::read(bytes).ok().filter(|outline| outline.core_instances.len() <= INSTANCES_MAX)?;
     let plan = Plan::new(&outline, bytes);
     if plan.modules.is_empty() {
         return None;
@@ -61,7 +64,8 @@ impl Plan {
         let pair = Pair::find(outline, bytes);
         for (number, instance) in (0..).zip(&outline.core_instances) {
             let CoreInstance::Of { module, arguments } = instance else { continue };
-            let is_of_pair = pair.as_ref().is_some_and(|pair| pair.shim_is == number || pair.fixup_is == number);
+            let is_of_pair =
+                pair.as_ref().is_some_and(|pair| pair.shim_is == number || pair.fixup_is == number);
             let Some(range) = outline.module_of_one(*module).filter(|_| !is_of_pair) else { continue };
             let provider = |from: &str, name: &str| {
                 let function = outline.provided(*arguments.get(from)?, name)?;
@@ -71,14 +75,15 @@ impl Plan {
                     }
                     (Provided::Export(of, name), Some(pair)) if of == pair.shim_is => {
                         let place = *pair.shim.places.get(name)?;
-                        let is_dead = pair.dead.binary_search(&place).is_ok();
+                        let is_dead = pair.dead.contains(&place);
                         Some(if is_dead { Cut::Trap } else { Cut::Call(place) })
                     }
                     _ => None,
                 }
             };
             let shim = pair.as_ref().filter(|_| !arguments.contains_key(TABLE_FROM)).map(|pair| &pair.shim);
-            let Some((module_bytes, has_table)) = module::without(&bytes[range], provider, shim) else { continue };
+            let replaced = bytes.get(range).and_then(|module| module::without(module, provider, shim));
+            let Some((module_bytes, has_table)) = replaced else { continue };
             plan.modules.insert(*module, module_bytes);
             if let (true, Some(pair)) = (has_table, &pair) {
                 plan.tables.insert(number, pair.shim_is);
@@ -121,14 +126,16 @@ impl Plan {
             match &outline.core_instances[number as usize] {
                 CoreInstance::Of { module, arguments } => {
                     let table = self.tables.get(&number).map(|shim| (TABLE_FROM, *shim));
-                    let all: Vec<_> = arguments.iter().map(|(name, index)| (*name, *index)).chain(table).collect();
+                    let all: Vec<_> =
+                        arguments.iter().map(|(name, index)| (*name, *index)).chain(table).collect();
                     section.instantiate(
                         *module,
                         all.into_iter().map(|(name, index)| (name, ModuleArg::Instance(index))),
                     );
                 }
                 CoreInstance::Bag(exports) => {
-                    let all: Vec<_> = exports.iter().map(|(name, (kind, index))| (*name, *kind, *index)).collect();
+                    let all: Vec<_> =
+                        exports.iter().map(|(name, (kind, index))| (*name, *kind, *index)).collect();
                     section.export_items(all);
                 }
             }
@@ -144,8 +151,8 @@ struct Pair {
     fixup_is: u32,
     fixup_module: u32,
     fixup: Fixup,
-    /// Places of the table whose functions are never called, in order.
-    dead: Vec<u32>,
+    /// Places of the table whose functions are never called.
+    dead: BTreeSet<u32>,
 }
 
 impl Pair {
@@ -154,11 +161,11 @@ impl Pair {
         let (shim_is, shim) = instances().find_map(|(number, instance)| {
             let CoreInstance::Of { module, arguments } = instance else { return None };
             let range = outline.module_of_one(*module).filter(|_| arguments.is_empty())?;
-            Some((number, Shim::read(&bytes[range])?))
+            Some((number, Shim::read(bytes.get(range)?)?))
         })?;
         let (fixup_is, fixup_module, fixup, arguments) = instances().find_map(|(number, instance)| {
             let CoreInstance::Of { module, arguments } = instance else { return None };
-            let fixup = Fixup::read(&bytes[outline.module_of_one(*module)?])?;
+            let fixup = Fixup::read(bytes.get(outline.module_of_one(*module)?)?)?;
             let from = *arguments.get(fixup.table.0.as_str())?;
             let Some(Provided::Table(of, name)) = outline.provided(from, &fixup.table.1) else { return None };
             (of == shim_is && name == shim.table_name).then_some((number, *module, fixup, arguments))
@@ -167,13 +174,16 @@ impl Pair {
         if !outline.is_handed_over_once(shim_is, &shim.table_name) {
             return None;
         }
-        let is_dead = |(from, name): &(String, String)| {
+        let is_dead = |import: u32| {
+            let (from, name) = &fixup.imports[import as usize].0;
             let provided = arguments.get(from.as_str()).and_then(|from| outline.provided(*from, name));
             matches!(provided, Some(Provided::Function(function)) if outline.is_never_called(function))
         };
-        let mut dead: Vec<_> =
-            fixup.places.iter().filter(|(_, import)| is_dead(&fixup.imports[**import as usize].0)).map(|(place, _)| *place).collect();
-        dead.sort_unstable();
+        let dead =
+            fixup.places.iter().filter(|(_, import)| is_dead(**import)).map(|(place, _)| *place).collect();
         Some(Self { shim_is, shim, fixup_is, fixup_module, fixup, dead })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,15 @@
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{CodeSection, EntityType, Function, FunctionSection, ImportSection, Instruction, Module};
 use wasmparser::{
-    CodeSectionReader, CompositeInnerType, FunctionSectionReader, ImportSectionReader, Parser, Payload, Result, TypeRef,
-    TypeSectionReader,
+    CodeSectionReader, CompositeInnerType, FunctionSectionReader, ImportSectionReader, Parser, Payload,
+    Result, TypeRef, TypeSectionReader,
 };
 
 use super::TABLE_FROM;
 use super::shim::Shim;
+
+/// Functions of a module. Valid ones have no more.
+const FUNCTIONS_MAX: u32 = 1_000_000;
 
 /// What an imported function is replaced by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +29,9 @@ pub(super) fn without(
     cut: impl Fn(&str, &str) -> Option<Cut>,
     shim: Option<&Shim>,
 ) -> Option<(Vec<u8>, bool)> {
-    let mut cutter = Cutter::read(module, cut).ok()??;
-    cutter.table = shim.filter(|_| cutter.imports.iter().any(|import| matches!(import.cut, Some(Cut::Call(_)))));
+    let mut cutter = Cutter::read(module, cut)?;
+    cutter.table =
+        shim.filter(|_| cutter.imports.iter().any(|import| matches!(import.cut, Some(Cut::Call(_)))));
     let mut written = Module::new();
     cutter.parse_core_module(&mut written, Parser::new(0), module).ok()?;
     Some((written.finish(), cutter.table.is_some()))
@@ -67,44 +71,44 @@ struct Cutter<'s> {
 
 impl Cutter<'_> {
     /// Nothing if there is nothing to do, or it cannot be done.
-    fn read(module: &[u8], cut: impl Fn(&str, &str) -> Option<Cut>) -> Result<Option<Self>> {
+    fn read(module: &[u8], cut: impl Fn(&str, &str) -> Option<Cut>) -> Option<Self> {
         let (mut types, mut imports, mut tables_imported, mut own) = (Vec::new(), Vec::new(), 0, 0);
         for payload in Parser::new(0).parse_all(module) {
-            match payload? {
-                Payload::TypeSection(section) => types = parameters(section)?,
+            match payload.ok()? {
+                Payload::TypeSection(section) => types = parameters(section).ok()?,
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
-                        let import = import?;
+                        let import = import.ok()?;
                         match import.ty {
                             TypeRef::Func(ty) => {
-                                let Some(Some(parameters)) = types.get(ty as usize).copied() else { return Ok(None) };
+                                let parameters = (*types.get(ty as usize)?)?;
                                 let cut = cut(import.module, import.name);
                                 imports.push(Imported { ty, parameters, cut, number: 0 });
                             }
-                            TypeRef::FuncExact(_) => return Ok(None),
+                            TypeRef::FuncExact(_) => return None,
                             TypeRef::Table(_) => tables_imported += 1,
                             _ => {}
                         }
                     }
                 }
                 Payload::FunctionSection(section) => own = section.count(),
-                Payload::CustomSection(section) if section.name() == ".debug_line" => return Ok(None),
+                Payload::CustomSection(section) if section.name() == ".debug_line" => return None,
                 _ => {}
             }
         }
         let cuts = imports.iter().filter(|import| import.cut.is_some()).count();
         // Where it has no functions of its own there are no sections to add some to.
-        if cuts == 0 || own == 0 {
-            return Ok(None);
+        if cuts == 0 || own == 0 || own > FUNCTIONS_MAX || imports.len() > FUNCTIONS_MAX as usize {
+            return None;
         }
-        let kept = u32::try_from(imports.len() - cuts).unwrap_or(u32::MAX);
+        let kept = u32::try_from(imports.len() - cuts).ok()?;
         let (mut still_imported, mut now_own) = (0, kept + own);
         for import in &mut imports {
             let next = if import.cut.is_some() { &mut now_own } else { &mut still_imported };
             import.number = *next;
             *next += 1;
         }
-        Ok(Some(Self { imports, kept, tables_imported, table: None }))
+        Some(Self { imports, kept, tables_imported, table: None })
     }
 
     fn cuts(&self) -> impl Iterator<Item = (&Imported, Cut)> {
@@ -125,7 +129,11 @@ impl Reencode for Cutter<'_> {
 
     /// The shim's comes after those that are imported.
     fn table_index(&mut self, table: u32) -> Result<u32, Error> {
-        Ok(if self.table.is_some() && table >= self.tables_imported { table + 1 } else { table })
+        Ok(if self.table.is_some() && table >= self.tables_imported {
+            table.saturating_add(1)
+        } else {
+            table
+        })
     }
 
     fn parse_import_section(
@@ -162,7 +170,11 @@ impl Reencode for Cutter<'_> {
         Ok(())
     }
 
-    fn parse_code_section(&mut self, code: &mut CodeSection, section: CodeSectionReader<'_>) -> Result<(), Error> {
+    fn parse_code_section(
+        &mut self,
+        code: &mut CodeSection,
+        section: CodeSectionReader<'_>,
+    ) -> Result<(), Error> {
         utils::parse_code_section(self, code, section)?;
         for (import, cut) in self.cuts() {
             let mut function = Function::new([]);

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use wasm_encoder::ExportKind;
 use wasmparser::{
-    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentTypeRef, ExternalKind,
-    Instance, Parser, Payload, Result,
+    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentTypeRef,
+    ExternalKind, Instance, Parser, Payload, Result,
 };
 
 use super::never;
@@ -104,7 +104,10 @@ impl<'a> Outline<'a> {
                 }
             }
             Payload::ComponentTypeSection(all) => {
-                self.types.extend((0..all.count()).map(|_| None));
+                for ty in all {
+                    ty?;
+                    self.types.push(None);
+                }
             }
             Payload::ComponentAliasSection(all) => {
                 for alias in all {
@@ -164,7 +167,9 @@ impl<'a> Outline<'a> {
                 ExternalKind::Table => self.core_tables.push((instance_index, name)),
                 ExternalKind::Memory | ExternalKind::Global | ExternalKind::Tag => {}
             },
-            ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } => self.modules.push(None),
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } => {
+                self.modules.push(None)
+            }
             ComponentAlias::Outer { kind: ComponentOuterAliasKind::Type, .. } => self.types.push(None),
             ComponentAlias::Outer { .. } => {}
         }
@@ -227,10 +232,13 @@ impl<'a> Outline<'a> {
 
     /// Whether a table of a core instance goes to one other instance and no further.
     pub fn is_handed_over_once(&self, instance: u32, name: &str) -> bool {
-        let tables: Vec<_> = (0..).zip(&self.core_tables).filter(|(_, table)| **table == (instance, name)).collect();
+        let tables: Vec<_> =
+            (0..).zip(&self.core_tables).filter(|(_, table)| **table == (instance, name)).collect();
         let [(table, _)] = tables[..] else { return false };
         let mut bags = (0..).zip(&self.core_instances).filter(|(_, one)| match one {
-            CoreInstance::Bag(exports) => exports.values().any(|export| *export == (ExportKind::Table, table)),
+            CoreInstance::Bag(exports) => {
+                exports.values().any(|export| *export == (ExportKind::Table, table))
+            }
             CoreInstance::Of { .. } => false,
         });
         let (Some((bag, _)), None) = (bags.next(), bags.next()) else { return false };

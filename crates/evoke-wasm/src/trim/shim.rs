@@ -1,9 +1,11 @@
 //! The two modules by which a module gets functions that need its memory before it has one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use wasm_encoder::{ConstExpr, ElementSection, Elements, EntityType, ImportSection, Module, RawSection, SectionId, TableType};
+use wasm_encoder::{
+    ConstExpr, ElementSection, Elements, EntityType, ImportSection, Module, RawSection, SectionId, TableType,
+};
 use wasmparser::{
     ElementItems, ElementKind, ExternalKind, FunctionBody, Operator, Parser, Payload, Result, TypeRef,
 };
@@ -45,7 +47,10 @@ impl Shim {
                     let place = place(&body, ty, count?).ok()??;
                     parts.places.push(place);
                 }
-                Payload::Version { .. } | Payload::CodeSectionStart { .. } | Payload::CustomSection(_) | Payload::End(_) => {}
+                Payload::Version { .. }
+                | Payload::CodeSectionStart { .. }
+                | Payload::CustomSection(_)
+                | Payload::End(_) => {}
                 _ => return None,
             }
         }
@@ -134,7 +139,8 @@ impl Fixup {
                 Payload::ElementSection(section) => {
                     for element in section {
                         let element = element.ok()?;
-                        let ElementKind::Active { table_index: None | Some(0), offset_expr } = element.kind else {
+                        let ElementKind::Active { table_index: None | Some(0), offset_expr } = element.kind
+                        else {
                             return None;
                         };
                         let ElementItems::Functions(functions) = element.items else { return None };
@@ -156,8 +162,8 @@ impl Fixup {
     }
 
     /// The module that leaves these places empty, and does not import what was for them.
-    pub fn without(&self, dead: &[u32]) -> Vec<u8> {
-        let places = || self.places.iter().filter(|(place, _)| dead.binary_search(place).is_err());
+    pub fn without(&self, dead: &BTreeSet<u32>) -> Vec<u8> {
+        let places = || self.places.iter().filter(|(place, _)| !dead.contains(place));
         let mut imports = ImportSection::new();
         let mut numbers = BTreeMap::new();
         for (_, function) in places() {
