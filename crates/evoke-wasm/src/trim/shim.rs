@@ -146,7 +146,7 @@ impl Fixup {
                         let ElementItems::Functions(functions) = element.items else { return None };
                         let mut offset = offset_expr.get_operators_reader();
                         let Operator::I32Const { value } = offset.read().ok()? else { return None };
-                        let _end = matches!(offset.read().ok()?, Operator::End).then_some(())?;
+                        let Operator::End = offset.read().ok()? else { return None };
                         for (place, function) in (u32::try_from(value).ok()?..).zip(functions) {
                             places.insert(place, function.ok()?);
                         }
