@@ -1,5 +1,9 @@
 //! A request or response body: whole in memory, or arriving in chunks through a bounded channel.
 
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
@@ -26,8 +30,23 @@ pub enum Body {
     /// All of it.
     Full(Bytes),
     /// The rest arrives here; the channel closes at the end.
-    Stream(mpsc::Receiver<Result<Bytes, BodyError>>),
+    Stream(Chunks),
+    /// The same, and somebody wants to know when its reader leaves.
+    Watched(Watched),
 }
+
+/// Chunks on their way; the channel closes at the end.
+pub type Chunks = mpsc::Receiver<Result<Bytes, BodyError>>;
+
+/// Chunks of which somebody takes the rest when they are dropped before their end.
+pub struct Watched {
+    chunks: Chunks,
+    /// `None` once the end was reached.
+    left: Option<Left>,
+}
+
+/// Takes the rest of a body whose reader has left.
+type Left = Box<dyn FnOnce(Chunks) + Send + Sync>;
 
 impl Body {
     /// No bytes.
@@ -37,10 +56,31 @@ impl Body {
 
     /// The next chunk, or `None` at the end. Waits for the sender of a streamed body.
     pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
+        poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// [`Body::chunk`] for who polls.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
-            Self::Full(bytes) if bytes.is_empty() => None,
-            Self::Full(bytes) => Some(Ok(std::mem::take(bytes))),
-            Self::Stream(rest) => rest.recv().await,
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Self::Stream(rest) => rest.poll_recv(cx),
+            Self::Watched(rest) => {
+                let chunk = ready!(rest.chunks.poll_recv(cx));
+                if chunk.is_none() {
+                    rest.left = None;
+                }
+                Poll::Ready(chunk)
+            }
+        }
+    }
+
+    /// Has `left` called with the rest if the reader leaves before the end, when the body still arrives.
+    #[must_use]
+    pub fn watched(self, left: impl FnOnce(Chunks) + Send + Sync + 'static) -> Self {
+        match self {
+            Self::Stream(chunks) => Self::Watched(Watched { chunks, left: Some(Box::new(left)) }),
+            body => body,
         }
     }
 
@@ -59,6 +99,22 @@ impl Body {
             all.extend_from_slice(&chunk);
         }
         Ok(all.freeze())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let Some(left) = self.left.take() else { return };
+        // All of it may be here: who knows the length does not wait for the end.
+        if !self.chunks.is_closed() {
+            left(std::mem::replace(&mut self.chunks, mpsc::channel(1).1));
+        }
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("ended", &self.left.is_none()).finish_non_exhaustive()
     }
 }
 

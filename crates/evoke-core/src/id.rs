@@ -166,6 +166,13 @@ id_type!(
     Correlation
 );
 
+impl From<&RunId> for Correlation {
+    /// What goes back to nothing but this run.
+    fn from(run: &RunId) -> Self {
+        Self(run.0.clone())
+    }
+}
+
 /// Makes ids from a time and random bits, both handed in.
 #[derive(Debug)]
 pub struct IdSource {
@@ -180,33 +187,44 @@ impl IdSource {
 
     /// A fresh run id.
     pub fn run(&mut self, now: Timestamp) -> RunId {
-        RunId(self.tagged("run", now).into())
+        RunId(self.tagged("run", now))
     }
 
     /// A fresh id of a replay.
     pub fn replay(&mut self, now: Timestamp) -> ReplayId {
-        ReplayId(self.tagged("rpl", now).into())
+        ReplayId(self.tagged("rpl", now))
     }
 
     /// A fresh event id, for events whose sender gave none.
     pub fn event(&mut self, now: Timestamp) -> String {
-        self.tagged("evt", now)
+        self.tagged("evt", now).as_ref().to_owned()
     }
 
     /// A W3C trace id: 16 random bytes as lower-case hex, never all zero.
     pub fn trace(&mut self) -> String {
-        format!("{:032x}", self.random.u128(1..))
+        hex(&self.random.u128(1..).to_be_bytes())
     }
 
     /// A W3C span id: 8 random bytes as lower-case hex, never all zero.
     pub fn span(&mut self) -> String {
-        format!("{:016x}", self.random.u64(1..))
+        hex(&self.random.u64(1..).to_be_bytes())
     }
 
-    fn tagged(&mut self, tag: &str, now: Timestamp) -> String {
+    /// `tag`, three letters, before a fresh ULID in lower case.
+    fn tagged(&mut self, tag: &str, now: Timestamp) -> Arc<str> {
         let ulid = ulid::Ulid::from_parts(now.as_millis(), self.random.u128(..));
-        let mut text = format!("{tag}_{ulid}");
+        let mut text = [b'_'; 4 + ulid::ULID_LEN];
+        text[..3].copy_from_slice(tag.as_bytes());
+        let mut digits = [0; ulid::ULID_LEN];
+        text[4..].copy_from_slice(ulid.array_to_str(&mut digits).as_bytes());
         text.make_ascii_lowercase();
-        text
+        std::str::from_utf8(&text).expect("tags and ULIDs are ASCII").into()
     }
+}
+
+/// Lower-case hex, two digits a byte.
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    bytes.iter().flat_map(digits).map(char::from).collect()
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use evoke_core::chain::{CDN_LOOP, Chain, Hop};
-use evoke_core::id::Correlation;
+use evoke_core::id::{Correlation, RunId};
 use evoke_core::record::Cause;
 use http::HeaderMap;
 
@@ -51,22 +51,31 @@ impl Engine {
 }
 
 impl Inner {
+    /// The cause of a run by a request, which is a start of its own if it came from outside.
+    pub fn cause_of_run(&self, run: &RunId, arrival: &Arrival) -> Cause {
+        self.cause(arrival, || run.into())
+    }
+
     /// The cause of what arrived. `correlation` is what its sender named, if it came from outside.
     pub fn cause_of_arrival(&self, correlation: Option<&str>, arrival: &Arrival) -> Cause {
+        let named = correlation.filter(|text| !text.is_empty() && text.len() <= 256);
+        self.cause(arrival, || match named {
+            Some(text) => Correlation::from_text(text),
+            None => Correlation::from_text(self.chance.lock().ids.event(self.now())),
+        })
+    }
+
+    fn cause(&self, arrival: &Arrival, root: impl FnOnce() -> Correlation) -> Cause {
         if let Some(cause) = self.sender(arrival) {
             return Cause::clone(&cause);
         }
         let Arrival { trace, hop, .. } = arrival;
+        let root = root();
         let mut chance = self.chance.lock();
-        let root = match correlation {
-            Some(text) if !text.is_empty() && text.len() <= 256 => text.to_owned(),
-            _ => chance.ids.event(self.now()),
-        };
         let trace_id = trace.as_ref().map_or_else(|| chance.ids.trace(), |trace| trace.trace_id.clone());
         let span_id = trace.as_ref().map_or_else(|| chance.ids.span(), |trace| trace.span_id.clone());
         // Whoever invents a depth brings nothing but an earlier end upon himself.
         let depth = hop.as_ref().map_or(0, |hop| hop.depth);
-        let root = Correlation::from_text(root);
         Cause {
             root,
             parent: None,

@@ -12,11 +12,10 @@ use std::time::Duration;
 use evoke_core::answer::Answer;
 use evoke_core::chain::{CDN_LOOP, Edge, Hop, Link};
 use evoke_core::event::Event;
-use evoke_core::id::RunId;
 use evoke_core::limits::Limits;
 use evoke_core::manifest::OnDisconnect;
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
-use evoke_core::record::{AttemptRecord, Cause, LogRecord, LogStream, RunRecord, Trigger};
+use evoke_core::record::{AttemptRecord, Cause, LogRecord, LogStream, RunRecord};
 use evoke_core::runtime::{Call, Ended, Input, Report};
 use evoke_core::usage::Usage;
 use futures_util::StreamExt;
@@ -51,12 +50,9 @@ pub(crate) struct Attempt {
     pub inner: Arc<Inner>,
     pub app: Arc<App>,
     pub target: Arc<Target>,
-    pub run: RunId,
+    /// The run as it was before it; in its cause `span_id` is that of the causer.
+    pub record: Arc<RunRecord>,
     pub number: u32,
-    /// What started the run.
-    pub trigger: Trigger,
-    /// Who caused the run; `span_id` is that of the causer.
-    pub cause: Cause,
     /// This attempt's own span.
     pub span: String,
     pub timeout: Duration,
@@ -77,8 +73,8 @@ pub(crate) struct Attempt {
     pub next: Option<Next>,
     /// Why its last write under a condition was refused, in the words it was told.
     pub conflict: Option<String>,
-    /// What was said of the first loop that a call of its led to.
-    pub looped: Arc<OnceLock<String>>,
+    /// Once it has called a function: what was said of the first loop that such a call led to.
+    pub looped: Option<Arc<OnceLock<String>>>,
     /// The newest position of the log when it began.
     pub after_seq: u64,
     /// Log lines so far, those that were dropped included.
@@ -106,11 +102,11 @@ pub(crate) struct Executed {
 }
 
 impl Attempt {
-    /// Attempt `number` of `run`, which may begin now. It has `timeout`, but no longer than `until`.
+    /// Attempt `number` at the run of `record`, which may begin now. It has `timeout`, but no longer than `until`.
     pub fn new(
         inner: &Arc<Inner>,
         (app, target): (Arc<App>, Arc<Target>),
-        run: &RunRecord,
+        record: Arc<RunRecord>,
         number: u32,
         timeout: Duration,
         until: Option<Instant>,
@@ -123,10 +119,8 @@ impl Attempt {
             inner: inner.clone(),
             app,
             target,
-            run: run.id.clone(),
+            record,
             number,
-            trigger: run.trigger.clone(),
-            cause: run.cause.clone(),
             span: inner.new_span(),
             timeout: deadline.saturating_duration_since(now),
             deadline,
@@ -139,7 +133,7 @@ impl Attempt {
             called: false,
             next: None,
             conflict: None,
-            looped: Arc::default(),
+            looped: None,
             after_seq: inner.waits.newest(),
             written: Lines::default(),
             dropped: Lines::default(),
@@ -149,17 +143,18 @@ impl Attempt {
     /// What this attempt causes has it as its parent.
     pub fn cause_of_children(&self) -> Cause {
         let (app, function) = (self.target.app.clone(), self.target.name.clone());
-        let by = Edge::of(&self.trigger);
+        let RunRecord { id, trigger, cause, .. } = &*self.record;
+        let by = Edge::of(trigger);
         Cause {
-            root: self.cause.root.clone(),
-            parent: Some(self.run.clone()),
-            depth: self.cause.depth + 1,
-            chain: self.cause.chain.and(Link { app, function, by }),
+            root: cause.root.clone(),
+            parent: Some(id.clone()),
+            depth: cause.depth + 1,
+            chain: cause.chain.and(Link { app, function, by }),
             // What began with one of two versions stays with it.
             version: self.inner.directory.snapshot().pin(&self.app),
-            trace_id: self.cause.trace_id.clone(),
+            trace_id: cause.trace_id.clone(),
             span_id: self.span.clone(),
-            shadow: self.cause.shadow,
+            shadow: cause.shadow,
         }
     }
 
@@ -170,7 +165,7 @@ impl Attempt {
         }
         let execution = Execution {
             caller,
-            beside: FuturesUnordered::new(),
+            beside: None,
             whole: None,
             keeping: None,
             answer: None,
@@ -196,7 +191,7 @@ impl Attempt {
             }
             Input::Event(_) | Input::Events(_) => String::new(),
         };
-        let hop = Hop { span: self.span.clone(), depth: self.cause.depth + 1 };
+        let hop = Hop { span: self.span.clone(), depth: self.record.cause.depth + 1 };
         hop.after(Some(&before), &self.inner.name)
     }
 
@@ -207,7 +202,7 @@ impl Attempt {
             return failure;
         }
         let by = |words: Option<&String>| words.filter(|words| failure.message.contains(*words)).cloned();
-        if let Some(message) = by(self.looped.get()) {
+        if let Some(message) = by(self.looped.as_deref().and_then(OnceLock::get)) {
             return Failure { code: FailureCode::LoopDetected, message, ..failure };
         }
         match by(self.conflict.as_ref()) {
@@ -225,7 +220,6 @@ impl Attempt {
         self.inner.recorder.log(self.line(stream, line));
     }
 
-    /// What was written beyond the bounds is told once, at the end.
     fn timed_out(&self) -> Outcome {
         Outcome::TimedOut { after_ms: self.timeout.as_millis() as u64, of_caller: self.of_caller }
     }
@@ -240,7 +234,11 @@ impl Attempt {
         self.target.settings.admission.on_disconnect == OnDisconnect::Finish
     }
 
+    /// What was written beyond the bounds is told once, at the end.
     fn tell_dropped_lines(&mut self) {
+        if self.written.is_none() {
+            return;
+        }
         let end = self.line(LogStream::Platform, String::new());
         if !self.dropped.is_none() {
             let Limits { log_lines, log_bytes, .. } = &self.inner.limits;
@@ -253,7 +251,7 @@ impl Attempt {
 
     fn line(&self, stream: LogStream, line: String) -> LogRecord {
         let (app, function) = (self.target.app.clone(), self.target.name.clone());
-        let (at, run) = (self.inner.now(), self.run.clone());
+        let (at, run) = (self.inner.now(), self.record.id.clone());
         LogRecord { at, run, app, function, attempt: self.number, stream, line }
     }
 }
@@ -263,8 +261,8 @@ struct Execution {
     attempt: Attempt,
     /// Who waits for the answer to a request. Nobody, for what comes from a queue.
     caller: Option<Caller>,
-    /// Calls to other functions.
-    beside: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// Calls to other functions, once there was one.
+    beside: Option<FuturesUnordered<BoxFuture<'static, ()>>>,
     /// A response on its way into memory, for a caller who gets it as a whole.
     whole: Option<BoxFuture<'static, Whole>>,
     /// A response that nobody waits for, on its way into memory as far as it is kept.
@@ -297,7 +295,7 @@ impl Execution {
                 tokio::select! {
                     biased;
                     Some(report) = reports.recv() => self.take(report).await,
-                    Some(()) = self.beside.next(), if !self.beside.is_empty() => {}
+                    () = one_of(&mut self.beside), if self.beside.is_some() => {}
                     whole = answer::arrived(&mut self.whole) => self.answer_whole(whole).await,
                     answer = answer::arrived(&mut self.keeping) => self.answer = answer,
                     ended = &mut running => break ended,
@@ -319,7 +317,7 @@ impl Execution {
             self.answer = keeping.await;
         }
         // Calls to other functions that are still under way are cancelled: their caller has ended.
-        self.beside.clear();
+        self.beside = None;
         self.attempt.tell_dropped_lines();
         let mut outcome = self.outcome(ended, asks_for_response);
         self.answer_caller(&mut outcome).await;
@@ -333,7 +331,8 @@ impl Execution {
 
     fn call(&self, input: Input, up: mpsc::Sender<Report>) -> Call {
         let attempt = &self.attempt;
-        let cause = Cause { span_id: attempt.span.clone(), ..attempt.cause.clone() };
+        let RunRecord { id, cause, .. } = &*attempt.record;
+        let cause = Cause { span_id: attempt.span.clone(), ..cause.clone() };
         let hops = attempt.target.can_send().then(|| attempt.hops(&input));
         let input = match input {
             Input::Request(mut request) => {
@@ -345,7 +344,7 @@ impl Execution {
             event => event,
         };
         Call {
-            run: attempt.run.clone(),
+            run: id.clone(),
             attempt: attempt.number,
             cause,
             deadline: attempt.deadline,
@@ -368,7 +367,8 @@ impl Execution {
                 match platform::answer(&mut self.attempt, request).await {
                     Step::Now(response) => drop(answer.send(response)),
                     Step::Later(response) => {
-                        self.beside.push(Box::pin(async move { drop(answer.send(response.await)) }));
+                        let beside = self.beside.get_or_insert_default();
+                        beside.push(Box::pin(async move { drop(answer.send(response.await)) }));
                     }
                 }
             }
@@ -410,7 +410,7 @@ impl Execution {
             Ended::Cancelled if self.attempt.of_caller && Instant::now() >= self.attempt.deadline => {
                 self.attempt.timed_out()
             }
-            Ended::Cancelled => Outcome::Failed(answer::caller_gone(&self.attempt.trigger)),
+            Ended::Cancelled => Outcome::Failed(answer::caller_gone(&self.attempt.record.trigger)),
         }
     }
 
@@ -427,6 +427,16 @@ impl Execution {
             }
             _ if events.is_empty() => Ok(()),
             _ => platform::publish(&mut self.attempt, events),
+        }
+    }
+}
+
+/// Waits for the end of one of them.
+async fn one_of(beside: &mut Option<FuturesUnordered<BoxFuture<'static, ()>>>) {
+    if let Some(calls) = beside {
+        calls.next().await;
+        if calls.is_empty() {
+            *beside = None;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Synchronous calls: somebody waits for the response.
 
 mod door;
+mod making;
 mod once;
 mod repeat;
 
@@ -17,7 +18,7 @@ use evoke_core::runtime::{Input, Request, Response};
 use evoke_core::store::{SettleError, Space, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 pub use crate::admission::Bound;
 use crate::admission::{Allowed, Door, Full, Kind, Permit, Refused, Visitor};
@@ -26,10 +27,11 @@ use crate::attempt::{self, Attempt, Caller, Executed, Head, NoAnswer, Taken};
 use crate::engine::Inner;
 use crate::next::{Next, Onward};
 use crate::rollout::NotLive;
-use crate::route::{App, Target};
-use crate::under_way::Entered;
+use crate::route::{App, Snapshot, Target};
+use crate::under_way::Calling;
 use crate::{Engine, chain, ingest, lifecycle, rollout};
 
+use making::Making;
 use repeat::Again;
 
 pub(crate) use once::{Keyed, KeysInUse};
@@ -201,7 +203,7 @@ impl Engine {
         let run = inner.new_run_id();
         let (mut cause, of, deadline) = match after {
             Some(Onward { cause, of, deadline }) => (cause, of, Some(deadline)),
-            None => (inner.cause_of_arrival(Some(run.as_str()), &from), None, None),
+            None => (inner.cause_of_run(&run, &from), None, None),
         };
         if cause.parent.is_none() {
             let assigned = inner.directory.snapshot().assign(&app, &from.wish, run.as_str());
@@ -249,14 +251,16 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
     let taken = Taken::now(inner);
     let name = (app_name.clone(), function.clone());
     let record = ingest::queued(run.clone(), app_name, function.clone(), trigger, cause, taken.at);
-    if let Some((app, target)) = callee(inner, &name, &record.cause, of.as_ref())
-        && let Err(stopped) = chain::admit(inner, &app, &target, &record)
+    let found = Found::of(inner, &name, &record.cause, of.as_ref());
+    if let Some(Found { app, target, .. }) = &found
+        && let Err(stopped) = chain::admit(inner, app, target, &record)
     {
         let outcome = Outcome::Rejected(chain::failure(&stopped));
-        let attempt = taken.unstarted(inner, 1, Some(&target), outcome);
+        let attempt = taken.unstarted(inner, 1, Some(target), outcome);
         inner.recorder.run(ended(record, attempt));
         return Err(CallError::Loop { run, function, stopped });
     }
+    let record = Arc::new(record);
     let coming = Coming {
         cause: &record.cause,
         of: of.as_ref(),
@@ -264,33 +268,30 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
         deadline,
         bytes: held_bytes(&request.body),
     };
-    let entering = enter(inner, name, coming);
+    let entering = enter(inner, name, found, coming);
     let ((app, target, permit, patience), waited) = door::enter(inner, &record, taken, entering).await?;
-    let is_keyed = keyed.is_some();
-    let (head, answer) = oneshot::channel();
     let cancel = app.life.ending.child_token();
+    // Fires when nobody wants the answer any more, and also when somebody asks for its end.
+    let is_inner = record.cause.parent.is_some();
+    let calling = match waited {
+        Some(waited) => {
+            drop(record);
+            waited.go_on(&cancel);
+            waited
+        }
+        None => inner.under_way.call(record, &cancel),
+    };
+    let is_keyed = keyed.is_some();
     // What has not arrived does not arrive any more, so a call without it could not finish.
     let finishes = matches!(request.body, Body::Full(_))
         && target.settings.admission.on_disconnect == OnDisconnect::Finish;
-    let guard = (!finishes).then(|| cancel.clone().drop_guard());
-    let task = Running {
-        inner: inner.clone(),
-        app,
-        target,
-        record,
-        waited,
-        deadline,
-        next,
-        cancel,
-        taken,
-        patience,
-    };
-    let done = inner.work.spawn(task.run(permit, request, head, keyed));
-    let answer = answer.await;
-    // From here on only a dropped body says that nobody wants the rest.
-    let _ = guard.map(DropGuard::disarm);
+    let stop = (!finishes).then(|| calling.stop.clone());
+    let (head, answer) = oneshot::channel();
+    let task =
+        Running { inner: inner.clone(), app, target, calling, deadline, next, cancel, taken, patience };
+    let making = Making::new(inner, task.run(permit, request, head, keyed), is_inner, stop);
     let after = || taken.since.elapsed();
-    match answer {
+    match making.answered(answer).await {
         Ok(Ok(response)) => Ok(Answered { run, response, replayed: false }),
         Ok(Err(NoAnswer::Outcome(outcome, after))) => Err(no_answer(outcome, run, function, after)),
         Ok(Err(NoAnswer::Settle(SettleError::Store(StoreError::Outcome(cause))))) => {
@@ -298,10 +299,7 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
             Err(CallError::Unknown { run, function, keyed: is_keyed })
         }
         Ok(Err(NoAnswer::Settle(error))) => Err(not_kept(error, run, function, after())),
-        Err(_) => {
-            let words = if done.await.is_err() { "the attempt panicked" } else { ENDED };
-            Err(without_answer(words, run, function, after()))
-        }
+        Err(words) => Err(without_answer(words, run, function, after())),
     }
 }
 
@@ -321,11 +319,13 @@ struct Coming<'a> {
 async fn enter(
     inner: &Inner,
     name: (AppName, FunctionName),
+    mut found: Option<Found>,
     coming: Coming<'_>,
 ) -> Result<(Arc<App>, Arc<Target>, Permit, Instant), CallError> {
     let mut started = None;
     loop {
-        let Some((app, target)) = callee(inner, &name, coming.cause, coming.of) else {
+        let found = found.take().or_else(|| Found::of(inner, &name, coming.cause, coming.of));
+        let Some(Found { app, target, snapshot }) = found else {
             let (app, function) = name;
             return Err(CallError::NotFound { app, function });
         };
@@ -361,7 +361,9 @@ async fn enter(
         match entered {
             // Its version was withdrawn while it waited; the door is that of the other one too.
             Some(Ok(permit))
-                if coming.of.is_none() && !inner.directory.snapshot().is_live(&name.0, &target) =>
+                if coming.of.is_none()
+                    && !inner.directory.is_current(&snapshot)
+                    && !inner.directory.snapshot().is_live(&name.0, &target) =>
             {
                 permit.unused();
             }
@@ -436,7 +438,7 @@ const ARRIVING_BYTES: u64 = 64 << 10;
 fn held_bytes(body: &Body) -> u64 {
     match body {
         Body::Full(bytes) => bytes.len() as u64,
-        Body::Stream(_) => ARRIVING_BYTES,
+        Body::Stream(_) | Body::Watched(_) => ARRIVING_BYTES,
     }
 }
 
@@ -451,26 +453,39 @@ fn door_of(inner: &Inner, (app, function): &(AppName, FunctionName), target: &Ta
 }
 
 /// The function of that name that can be called. A hook takes events only.
-fn callee(
-    inner: &Inner,
-    (app, function): &(AppName, FunctionName),
-    cause: &Cause,
-    of: Option<&Arc<App>>,
-) -> Option<(Arc<App>, Arc<Target>)> {
-    let snapshot = inner.directory.snapshot();
-    let found = match of.filter(|_| snapshot.apps.contains_key(app)) {
-        Some(of) => of.functions.get(function).map(|target| (of.clone(), target.clone())),
-        None => snapshot.callee(app, function, cause),
-    };
-    found.filter(|(_, target)| target.settings.hook.is_none())
+struct Found {
+    app: Arc<App>,
+    target: Arc<Target>,
+    /// What was deployed when it was looked for.
+    snapshot: Arc<Snapshot>,
+}
+
+impl Found {
+    fn of(
+        inner: &Inner,
+        (app, function): &(AppName, FunctionName),
+        cause: &Cause,
+        of: Option<&Arc<App>>,
+    ) -> Option<Self> {
+        let snapshot = inner.directory.snapshot();
+        let (app, target) = match of.filter(|_| snapshot.apps.contains_key(app)) {
+            Some(of) => (of.clone(), of.functions.get(function)?.clone()),
+            None => snapshot.callee(app, function, cause)?,
+        };
+        target.settings.hook.is_none().then_some(Self { app, target, snapshot })
+    }
 }
 
 /// The record of a call after its only attempt.
 fn ended(mut record: RunRecord, attempt: AttemptRecord) -> RunRecord {
+    end(&mut record, attempt);
+    record
+}
+
+fn end(record: &mut RunRecord, attempt: AttemptRecord) {
     record.state = if attempt.outcome.is_completed() { RunState::Completed } else { RunState::Failed };
     record.ended_at = Some(attempt.ended_at);
     record.push_attempt(attempt);
-    record
 }
 
 /// A call that was let in.
@@ -478,9 +493,7 @@ struct Running {
     inner: Arc<Inner>,
     app: Arc<App>,
     target: Arc<Target>,
-    record: RunRecord,
-    /// Where it could be seen already, as it had to wait.
-    waited: Option<Entered>,
+    calling: Calling,
     /// The caller's own.
     deadline: Option<Instant>,
     next: Option<Next>,
@@ -491,47 +504,36 @@ struct Running {
 
 impl Running {
     async fn run(self, permit: Permit, request: Request, head: Head, keyed: Option<Keyed>) {
-        let Self { inner, app, target, mut record, waited, deadline, next, cancel, taken, patience } = self;
+        let Self { inner, app, target, calling, deadline, next, mut cancel, taken, patience } = self;
         // The key is in use until this run is over, whether or not its caller is still there.
         let (remember, _in_use) = keyed.map(|keyed| (keyed.remember, keyed.in_use)).unzip();
-        // Fires also when somebody asks for its end, and not only when nobody wants the answer any more.
-        let cancel = cancel.child_token();
-        record.state = RunState::Running;
-        let mut record = Arc::new(record);
-        let under_way = match waited {
-            Some(waited) => {
-                waited.go_on(&record, &cancel);
-                waited
-            }
-            None => inner.under_way.call(record.clone(), &cancel),
-        };
-        let stop = under_way.first();
+        let mut record = calling.note(|record| record.state = RunState::Running);
         let mut again = Again::new(&target, &request, deadline);
         let (mut request, mut head, mut taken, mut patience) = (request, head, taken, patience);
         let (attempt, unknown) = loop {
             let slot = match target.pool.take(&inner, Some(patience), &cancel).await {
                 Ok(slot) => slot,
                 Err(failure) => {
-                    let stopped = stop.as_ref().and_then(|stop| stop.failure());
-                    let outcome = Outcome::Rejected(stopped.unwrap_or(failure));
+                    let outcome = Outcome::Rejected(calling.stop.failure().unwrap_or(failure));
                     // Nobody may be there to hear it.
                     let _ = head.send(Err(NoAnswer::Outcome(outcome.clone(), Duration::ZERO)));
                     break (taken.unstarted(&inner, again.number(), Some(&target), outcome), false);
                 }
             };
             let (until, found) = (again.begin(), (app.clone(), target.clone()));
-            let (timeout, cancel) = (target.settings.timeout, cancel.child_token());
-            let mut attempt = Attempt::new(&inner, found, &record, again.number(), timeout, until, cancel);
+            let (number, timeout) = (again.number(), target.settings.timeout);
+            let mut attempt =
+                Attempt::new(&inner, found, record.clone(), number, timeout, until, cancel.clone());
             attempt.next.clone_from(&next);
-            attempt.stop.clone_from(&stop);
+            attempt.stop = Some(calling.stop.clone());
             attempt.of_caller = deadline.is_some_and(|deadline| deadline <= attempt.deadline);
-            let caller = Caller::new(head, remember.clone(), record.clone(), again.is_possible());
+            let caller = Caller::new(head, remember.clone(), again.is_possible());
             let executed = attempt.execute(slot, taken, Input::Request(request), Some(caller)).await;
             let Executed { record: attempt, called, unanswered, unknown, .. } = executed;
             let Some(unheard) = unanswered.and_then(Caller::into_head) else { break (attempt, unknown) };
             let finishes = target.settings.admission.on_disconnect == OnDisconnect::Finish;
             let abandoned = unheard.is_closed() && !finishes;
-            let ended = app.life.ending.is_cancelled() || under_way.is_stopped();
+            let ended = app.life.ending.is_cancelled() || calling.is_stopped();
             let next = match called || abandoned || ended {
                 true => None,
                 false => again.next(&inner).await,
@@ -544,22 +546,29 @@ impl Running {
             Arc::make_mut(&mut record).push_attempt(attempt);
             (request, head, taken) = (next, unheard, Taken::now(&inner));
             patience = again.patience(taken.since + inner.limits.waiting);
+            // The attempt may have ended itself, which is not to end the next one.
+            cancel = app.life.ending.child_token();
+            calling.go_on(&cancel);
         };
         drop(permit);
         lifecycle::attempted(&inner, &app, &target, &record, &attempt);
         rollout::attempted(&inner, &app, &target, &attempt);
-        let mut ended = ended(Arc::unwrap_or_clone(record), attempt);
-        if unknown && repeat::is_kept(&inner, &ended.id).await {
-            ended.state = RunState::Completed;
-            under_way.note(&Arc::new(ended));
+        let attempts = Arc::unwrap_or_clone(record).attempts;
+        let unknown = unknown && repeat::is_kept(&inner, calling.run()).await;
+        let ended = calling.note(|record| {
+            record.attempts = attempts;
+            end(record, attempt);
+            if unknown {
+                record.state = RunState::Completed;
+            }
+        });
+        if unknown {
             return;
         }
-        let ended = Arc::new(ended);
-        under_way.note(&ended);
-        let run = ended.id.clone();
+        let run = calling.run().clone();
         inner.recorder.run(ended);
         // Who looks for it finds it in one of the two.
-        drop(under_way);
+        drop(calling);
         inner.endings.tell(&run);
     }
 }

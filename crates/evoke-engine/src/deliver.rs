@@ -185,7 +185,8 @@ impl Delivery<'_> {
             taken.unstarted(inner, first.attempt, Some(target), Outcome::Rejected(failure))
         })?;
         let (found, cancel) = ((app.clone(), target.clone()), cancel.child_token());
-        let mut attempt = Attempt::new(inner, found, &first.run, first.attempt, self.timeout, None, cancel);
+        let record = Arc::new(first.run.clone());
+        let mut attempt = Attempt::new(inner, found, record, first.attempt, self.timeout, None, cancel);
         attempt.stop = under_way.first();
         let children = attempt.cause_of_children();
         self.tell_where_the_logs_are();

@@ -235,7 +235,7 @@ impl Engine {
         let _work = inner.begin().ok_or(LaterError::Draining)?;
         let now = inner.now();
         let id = inner.new_run_id();
-        let mut cause = inner.cause_of_arrival(Some(id.as_str()), &from);
+        let mut cause = inner.cause_of_run(&id, &from);
         if cause.parent.is_none() && from.wish != Wish::Any {
             cause.version = inner
                 .directory

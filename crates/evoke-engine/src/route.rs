@@ -47,9 +47,9 @@ pub struct RouteMatch {
     /// Path parameters, percent-decoded, in path order.
     pub params: Vec<(String, String)>,
     /// The route's path as declared.
-    pub pattern: String,
+    pub pattern: Arc<str>,
     /// The route's methods as declared; empty means all.
-    pub methods: Vec<String>,
+    pub methods: Arc<[String]>,
     /// Which pages of other origins may read the answer.
     pub cors: Option<Arc<Cors>>,
     /// What it passes before, the outermost first.
@@ -115,6 +115,11 @@ pub(crate) struct Directory {
 impl Directory {
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.read().clone()
+    }
+
+    /// Whether nothing was deployed since this was current.
+    pub fn is_current(&self, snapshot: &Arc<Snapshot>) -> bool {
+        Arc::ptr_eq(&self.current.read(), snapshot)
     }
 
     /// Waits until there is another snapshot than when this was called.

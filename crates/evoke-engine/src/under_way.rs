@@ -2,12 +2,15 @@
 //! know yet.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use evoke_core::id::{AppName, RunId};
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::RunRecord;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// The attempts being made. Clones are the same.
@@ -15,16 +18,18 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct UnderWay(Arc<Mutex<HashMap<RunId, Arc<Stop>>>>);
 
 /// What ends the attempt at a run before its time.
-#[derive(Default)]
 pub(crate) struct Stop {
     /// Ends the attempt. Those of one batch share it.
     end: Mutex<CancellationToken>,
     /// Why somebody has ended it, once that is so.
     why: OnceLock<String>,
+    /// Nobody waits for the answer any more.
+    left: AtomicBool,
     /// Of a sync call: its record, at last that of its end.
     call: Option<Mutex<Arc<RunRecord>>>,
     /// Nothing is attempted any more.
-    over: CancellationToken,
+    is_over: AtomicBool,
+    over: Notify,
 }
 
 /// Attempts at these runs are being made, until it is dropped.
@@ -33,23 +38,39 @@ pub(crate) struct Entered {
     stops: Vec<(RunId, Arc<Stop>)>,
 }
 
+/// A sync call that waits, or is being made, until it is dropped.
+pub(crate) struct Calling {
+    all: UnderWay,
+    run: RunId,
+    pub stop: Arc<Stop>,
+}
+
 impl UnderWay {
     /// What is leased, one invocation or a batch, is about to be attempted; `end` ends that.
     pub fn deliveries(&self, runs: impl Iterator<Item = RunId>, end: &CancellationToken) -> Entered {
-        let stop = |run| (run, Arc::new(Stop { end: Mutex::new(end.clone()), ..Stop::default() }));
-        self.enter(runs.map(stop).collect())
+        let stops: Vec<_> = runs.map(|run| (run, Arc::new(Stop::new(end, None)))).collect();
+        self.0.lock().extend(stops.iter().cloned());
+        Entered { all: self.clone(), stops }
     }
 
     /// A sync call waits, or is about to be attempted; `end` ends that.
-    pub fn call(&self, record: Arc<RunRecord>, end: &CancellationToken) -> Entered {
+    pub fn call(&self, record: Arc<RunRecord>, end: &CancellationToken) -> Calling {
         let run = record.id.clone();
-        let stop = Stop { end: Mutex::new(end.clone()), call: Some(Mutex::new(record)), ..Stop::default() };
-        self.enter(vec![(run, Arc::new(stop))])
+        let stop = Arc::new(Stop::new(end, Some(record)));
+        self.0.lock().insert(run.clone(), stop.clone());
+        Calling { all: self.clone(), run, stop }
     }
 
-    fn enter(&self, stops: Vec<(RunId, Arc<Stop>)>) -> Entered {
-        self.0.lock().extend(stops.iter().cloned());
-        Entered { all: self.clone(), stops }
+    /// Nothing is attempted at `run` any more.
+    fn leave(&self, run: &RunId, stop: &Arc<Stop>) {
+        if let Entry::Occupied(entry) = self.0.lock().entry(run.clone())
+            // Another lease of the same run may have come in between.
+            && Arc::ptr_eq(entry.get(), stop)
+        {
+            entry.remove();
+        }
+        stop.is_over.store(true, Ordering::Release);
+        stop.over.notify_waiters();
     }
 
     /// What ends the attempt at `run`, if one is being made here.
@@ -66,6 +87,17 @@ impl UnderWay {
 }
 
 impl Stop {
+    fn new(end: &CancellationToken, call: Option<Arc<RunRecord>>) -> Self {
+        Self {
+            end: Mutex::new(end.clone()),
+            why: OnceLock::new(),
+            left: AtomicBool::new(false),
+            call: call.map(Mutex::new),
+            is_over: AtomicBool::new(false),
+            over: Notify::new(),
+        }
+    }
+
     /// Of a sync call: its record so far.
     pub fn record(&self) -> Option<RunRecord> {
         self.call.as_ref().map(|record| RunRecord::clone(&record.lock()))
@@ -77,6 +109,12 @@ impl Stop {
         self.end.lock().cancel();
     }
 
+    /// Ends the attempt: nobody waits for its answer.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+        self.end.lock().cancel();
+    }
+
     /// What the attempt failed with, if somebody has ended it.
     pub fn failure(&self) -> Option<Failure> {
         self.why.get().map(|why| Failure::new(FailureCode::CancelledByOperator, why.as_str()))
@@ -84,7 +122,11 @@ impl Stop {
 
     /// Waits until the attempt has ended.
     pub async fn over(&self) {
-        self.over.cancelled().await;
+        // Before the look, so that no end falls between the two.
+        let over = self.over.notified();
+        if !self.is_over.load(Ordering::Acquire) {
+            over.await;
+        }
     }
 }
 
@@ -103,37 +145,44 @@ impl Entered {
     pub fn has_stopped(&self, run: &RunId) -> bool {
         self.stops.iter().any(|(id, stop)| id == run && stop.why.get().is_some())
     }
+}
 
-    /// The sync call has come to this, and is ended by `end` from now on.
-    pub fn go_on(&self, record: &Arc<RunRecord>, end: &CancellationToken) {
-        self.note(record);
-        for (_, stop) in &self.stops {
-            *stop.end.lock() = end.clone();
-            // Somebody may have ended it by what ended it before.
-            if stop.why.get().is_some() {
-                end.cancel();
-            }
+impl Calling {
+    /// Which.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// Whether somebody has ended it.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.why.get().is_some()
+    }
+
+    /// It is ended by `end` from now on.
+    pub fn go_on(&self, end: &CancellationToken) {
+        *self.stop.end.lock() = end.clone();
+        // It may have been ended by what ended it before.
+        if self.is_stopped() || self.stop.left.load(Ordering::Acquire) {
+            end.cancel();
         }
     }
 
-    /// The sync call has come to this.
-    pub fn note(&self, record: &Arc<RunRecord>) {
-        for call in self.stops.iter().filter_map(|(_, stop)| stop.call.as_ref()) {
-            call.lock().clone_from(record);
-        }
+    /// The call comes to this: its record after `change`.
+    pub fn note(&self, change: impl FnOnce(&mut RunRecord)) -> Arc<RunRecord> {
+        let mut record = self.stop.call.as_ref().expect("a sync call has a record").lock();
+        change(Arc::make_mut(&mut record));
+        record.clone()
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let mut all = self.all.0.lock();
-        for (run, stop) in &self.stops {
-            // Another lease of the same run may have come in between.
-            if all.get(run).is_some_and(|other| Arc::ptr_eq(other, stop)) {
-                all.remove(run);
-            }
-        }
-        drop(all);
-        self.stops.iter().for_each(|(_, stop)| stop.over.cancel());
+        self.stops.iter().for_each(|(run, stop)| self.all.leave(run, stop));
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        self.all.leave(&self.run, &self.stop);
     }
 }

@@ -210,14 +210,14 @@ impl Pump {
 
 /// A response body that arrives while the rest of the request body still leaves. Dropping it drops both.
 pub(crate) struct Answer {
-    chunks: mpsc::Receiver<Result<Bytes, BodyError>>,
+    body: Body,
     pump: Pump,
 }
 
 impl Answer {
     /// From what the engine gave.
-    pub fn body(chunks: mpsc::Receiver<Result<Bytes, BodyError>>, pump: Pump) -> HttpBody {
-        HttpBody::new(Self { chunks, pump })
+    pub fn body(body: Body, pump: Pump) -> HttpBody {
+        HttpBody::new(Self { body, pump })
     }
 }
 
@@ -227,7 +227,7 @@ impl http_body::Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let _ = self.pump.poll(cx);
-        let chunk = ready!(self.chunks.poll_recv(cx));
+        let chunk = ready!(self.body.poll_chunk(cx));
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data).map_err(io::Error::other)))
     }
 }

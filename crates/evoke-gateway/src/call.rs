@@ -14,13 +14,13 @@ use evoke_engine::ingest::LaterCall;
 use evoke_engine::next::Onward;
 use evoke_engine::rollout::Wish;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
-use http::uri::Authority;
-use http::{Method, Request, StatusCode, Uri, Version};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Request, StatusCode, Uri};
 
 use crate::api::{PROBLEM_HEADER, RUN_HEADER};
 use crate::body::{Answer, Pump, intake, whole};
 use crate::client::Client;
-use crate::gateway::{Peer, Shared};
+use crate::gateway::Shared;
 use crate::headers::{RespondAsync, idempotency_key, strip, take_respond_async};
 use crate::problem::{BODY_BYTES, Failures, Refusal, kind};
 
@@ -40,8 +40,8 @@ pub(crate) struct Callee {
     pub params: Vec<(String, String)>,
     /// The method it sees.
     pub method: Method,
-    /// The path and query it sees.
-    pub path_and_query: String,
+    /// The path and query it sees, where they are others than those of the request.
+    pub path_and_query: Option<PathAndQuery>,
 }
 
 /// Makes the call. Dropping the future or the response's body cancels the run.
@@ -54,12 +54,11 @@ pub(crate) async fn answer(
 ) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     let key = idempotency_key(&parts.headers)?;
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
-    let mut from = shared.engine.arrival(&parts.headers, peer);
+    let client = parts.extensions.get::<Client>();
+    let mut from = shared.engine.arrival(&parts.headers, client.map(|client| client.peer));
     if let Some(version) = callee.version {
         from.wish = Wish::Version(version);
     }
-    let authority = authority(parts.version, &parts.uri, &parts.headers)?;
     let trigger =
         Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
     let asynchronously = take_respond_async(&mut parts.headers);
@@ -74,12 +73,14 @@ pub(crate) async fn answer(
         (body, pump, None)
     };
 
-    strip(&mut parts.headers);
-    let client = parts.extensions.get::<Client>();
-    let scheme = client.map_or("http", Client::scheme);
-    let client = client.map(|client| client.address.to_string());
     let Callee { app, function, params, method, path_and_query, .. } = callee;
-    let uri = format!("{scheme}://{authority}{path_and_query}");
+    let scheme = client.map_or("http", Client::scheme);
+    let host = host(&parts.uri, &parts.headers);
+    let path = path_and_query.as_ref().or(parts.uri.path_and_query());
+    let path = path.map_or("/", PathAndQuery::as_str);
+    let uri = [scheme, "://", host, path].concat();
+    let client = client.map(|client| client.address.to_string());
+    strip(&mut parts.headers);
     let request = runtime::Request { method, uri, headers: parts.headers, params, client, body };
     if let Some(RespondAsync { wait }) = asynchronously {
         let call = LaterCall { app, function, request, trigger, from, idempotency_key: key };
@@ -96,32 +97,10 @@ pub(crate) async fn answer(
     }
 }
 
-/// What the request was addressed to, for the URI the function sees.
-pub(crate) fn authority(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, Refusal> {
-    let refused = |what: &str| Refusal::new(kind::INVALID_REQUEST, format!("header Host {what}"));
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = hosts.next();
-    // More than one is refused also where the target names the host (RFC 9112, 3.2).
-    if hosts.next().is_some() {
-        return Err(refused("is given more than once"));
-    }
-    let of_field = |host: &HeaderValue| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
-    let named = match (uri.authority(), host) {
-        (Some(authority), _) => Some(authority.clone()),
-        (None, Some(host)) => of_field(host),
-        (None, None) if version < Version::HTTP_11 => return Ok("localhost".to_owned()),
-        (None, None) => return Err(refused("is missing")),
-    };
-    let named = named.filter(is_host).ok_or_else(|| refused("is not a host name with an optional port"))?;
-    Ok(named.as_str().to_owned())
-}
-
-/// Whether it is nothing but a host and a port: a user's name there is a way to look like another host (RFC 9110, 4.2.4).
-fn is_host(authority: &Authority) -> bool {
-    let text = authority.as_str();
-    let port = text.strip_prefix(authority.host()).map(|port| port.strip_prefix(':').unwrap_or(port));
-    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
-    !authority.host().is_empty() && !text.contains('@') && port.is_some_and(is_port)
+/// What a request that was vetted is addressed to: `Host`, which only HTTP/1.0 may leave out.
+pub(crate) fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> &'r str {
+    let said = headers.get(HOST).and_then(|host| host.to_str().ok());
+    said.or_else(|| uri.authority().map(Authority::as_str)).unwrap_or("localhost")
 }
 
 pub(crate) async fn respond(answered: Answered, asked: &Method, mut pump: Pump) -> Result<Response, Refusal> {
@@ -159,11 +138,11 @@ pub(crate) async fn respond(answered: Answered, asked: &Method, mut pump: Pump) 
                 pump.linger().await;
                 bytes.into()
             }
-            Body::Stream(chunks) => {
+            arriving => {
                 if let Some(length) = declared {
                     headers.insert(CONTENT_LENGTH, length.into());
                 }
-                Answer::body(chunks, pump)
+                Answer::body(arriving, pump)
             }
         }
     };

@@ -19,6 +19,8 @@ pub struct Proxies(pub Vec<Cidr>);
 /// Who sent a request, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Client {
+    /// The other end of the connection, which can be a proxy's.
+    pub peer: SocketAddr,
     pub address: IpAddr,
     /// What the client spoke with the outermost proxy that is trusted, or with this server.
     pub https: bool,
@@ -31,9 +33,9 @@ pub(crate) struct Client {
 impl Client {
     /// Of a request over a connection with `peer`, over TLS or not.
     pub fn of(peer: SocketAddr, tls: bool, headers: &HeaderMap, proxies: &Proxies) -> Self {
-        let peer = peer.ip().to_canonical();
-        let direct = Self { address: peer, https: tls, host: None, through: Vec::new() };
-        if !proxies.trusts(peer) {
+        let neighbour = peer.ip().to_canonical();
+        let direct = Self { peer, address: neighbour, https: tls, host: None, through: Vec::new() };
+        if !proxies.trusts(neighbour) {
             return direct;
         }
         let (plain, standard) = (way_of_x_forwarded(headers), way_of_forwarded(headers));
@@ -47,8 +49,8 @@ impl Client {
         };
         let Some(told) = told else { return direct };
         let Some((address, mut through)) = proxies.client(&told.hops) else { return direct };
-        through.push(peer);
-        Self { address, https: told.https.unwrap_or(tls), host: told.host, through }
+        through.push(neighbour);
+        Self { peer, address, https: told.https.unwrap_or(tls), host: told.host, through }
     }
 
     /// `https` or `http`.

@@ -3,16 +3,30 @@
 //! A client that holds connections and says nothing costs the others nothing: when all places are taken, the connection that
 //! has been without a request for longest makes room. Only where each has a request under way do further ones wait.
 
+//!
+//! Nobody keeps a clock for itself: one loop for the listener ([`Connections::look_after`]) tells each connection when it has been
+//! silent or idle for too long, and all of them when the server stops. What a connection is told is one word, which it looks at
+//! when it is woken.
+
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
+use http::Version;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::report::network;
+
+/// Between two looks at least; what is due in between is told a little late.
+const LOOK_MIN: Duration = Duration::from_millis(10);
 
 /// The connections of one listener. Clones are the same.
 #[derive(Clone)]
@@ -26,28 +40,68 @@ struct Inner {
     ended: Notify,
 }
 
-#[derive(Default)]
 struct Table {
     next: u64,
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, Arc<Open>>,
     clients: HashMap<IpAddr, usize>,
+    /// What all were told.
+    told: Word,
+}
+
+/// What a connection is told. The later ones are said after the earlier ones, or at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Word {
+    /// Nothing.
+    Stay,
+    /// To take no further request.
+    Finish,
+    /// To end now.
+    Leave,
+}
+
+/// For how long connections may be without a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Before the first, and between two of HTTP/1: as long as the next head may take.
+    pub head: Duration,
+    /// Until it is asked to end; with `head` on top it is cut.
+    pub idle: Duration,
 }
 
 struct Open {
     client: IpAddr,
+    told: AtomicU8,
+    /// Of the connection's task.
+    waker: AtomicWaker,
+    usage: Mutex<Usage>,
+}
+
+struct Usage {
+    stage: Stage,
     /// Requests under way.
     requests: usize,
     /// Since when there is none.
     quiet: Instant,
-    evicted: CancellationToken,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// TLS, which has a time limit of its own.
+    Handshake,
+    /// There was no request.
+    Silent,
+    /// There was one, of HTTP/1.
+    One,
+    /// There was one, of HTTP/2.
+    Two,
 }
 
 /// The place of a connection, until it is dropped.
 pub(crate) struct Place {
     connections: Connections,
     id: u64,
-    /// Fires when the connection has to make room.
-    pub evicted: CancellationToken,
+    open: Arc<Open>,
 }
 
 /// A request under way, until it is dropped.
@@ -59,10 +113,11 @@ pub(crate) struct TooMany;
 
 impl Connections {
     pub fn new(max: usize, of_one: usize) -> Self {
-        Self(Arc::new(Inner { max, of_one, table: Mutex::default(), ended: Notify::new() }))
+        let table = Table { next: 0, open: HashMap::new(), clients: HashMap::new(), told: Word::Stay };
+        Self(Arc::new(Inner { max, of_one, table: Mutex::new(table), ended: Notify::new() }))
     }
 
-    /// Waits until there is a place for one more. A quiet connection is asked to leave first.
+    /// Waits until there is a place for one more. A quiet connection is told to leave first.
     pub async fn room(&self) {
         loop {
             let ended = self.0.ended.notified();
@@ -71,10 +126,10 @@ impl Connections {
                 if table.open.len() < self.0.max {
                     return;
                 }
-                let quiet =
-                    table.open.values().filter(|open| open.requests == 0 && !open.evicted.is_cancelled());
-                if let Some(longest) = quiet.min_by_key(|open| open.quiet) {
-                    longest.evicted.cancel();
+                let staying = table.open.values().filter(|open| open.told() < Word::Leave);
+                let quiet = staying.filter_map(|open| Some((open.quiet_since()?, open)));
+                if let Some((_, longest)) = quiet.min_by_key(|(since, _)| *since) {
+                    longest.tell(Word::Leave);
                 }
             }
             ended.await;
@@ -92,46 +147,147 @@ impl Connections {
         *count += 1;
         let id = table.next;
         table.next += 1;
-        let evicted = CancellationToken::new();
-        table.open.insert(id, Open { client, requests: 0, quiet: Instant::now(), evicted: evicted.clone() });
-        Ok(Arc::new(Place { connections: self.clone(), id, evicted }))
+        let usage = Usage { stage: Stage::Handshake, requests: 0, quiet: Instant::now() };
+        let open = Arc::new(Open {
+            client,
+            told: AtomicU8::new(table.told as u8),
+            waker: AtomicWaker::new(),
+            usage: Mutex::new(usage),
+        });
+        table.open.insert(id, open.clone());
+        Ok(Arc::new(Place { connections: self.clone(), id, open }))
+    }
+
+    /// Tells those that are quiet for too long to end; all to finish when `stop` fires, and to leave when `end` does. Returns then,
+    /// or when the last has ended after `stop`.
+    pub async fn look_after(&self, patience: Patience, stop: CancellationToken, end: CancellationToken) {
+        let mut stopping = false;
+        loop {
+            let ended = self.0.ended.notified();
+            let Some(next) = self.look(patience, stopping) else { return };
+            tokio::select! {
+                biased;
+                () = end.cancelled() => return self.tell_all(Word::Leave),
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.tell_all(Word::Finish);
+                }
+                () = ended, if stopping => {}
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Tells those whose time is over, and says when to look again; `None` when there is nobody left and nobody comes.
+    fn look(&self, patience: Patience, stopping: bool) -> Option<Instant> {
+        let now = Instant::now();
+        let table = self.0.table.lock();
+        if stopping && table.open.is_empty() {
+            return None;
+        }
+        // Whoever comes or becomes quiet after this look is due after that.
+        let latest = now + patience.head.min(patience.idle).max(LOOK_MIN);
+        let due = table.open.values().filter_map(|open| open.look(patience, now));
+        Some(due.fold(latest, Instant::min).max(now + LOOK_MIN))
+    }
+
+    fn tell_all(&self, word: Word) {
+        let mut table = self.0.table.lock();
+        table.told = word;
+        table.open.values().for_each(|open| open.tell(word));
+    }
+}
+
+impl Open {
+    fn told(&self) -> Word {
+        match self.told.load(Ordering::Acquire) {
+            0 => Word::Stay,
+            1 => Word::Finish,
+            _ => Word::Leave,
+        }
+    }
+
+    fn tell(&self, word: Word) {
+        self.told.fetch_max(word as u8, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn quiet_since(&self) -> Option<Instant> {
+        let usage = self.usage.lock();
+        (usage.requests == 0).then_some(usage.quiet)
+    }
+
+    /// Tells it what is due by now, and says when something will be if nothing happens.
+    fn look(&self, patience: Patience, now: Instant) -> Option<Instant> {
+        let (since, stage) = {
+            let usage = self.usage.lock();
+            (usage.quiet, if usage.requests == 0 { usage.stage } else { Stage::Handshake })
+        };
+        let leave = match stage {
+            Stage::Handshake => return None,
+            Stage::Silent | Stage::One => since + patience.head,
+            Stage::Two => since + patience.idle + patience.head,
+        };
+        let finish = since + patience.idle;
+        if now >= leave {
+            self.tell(Word::Leave);
+            return None;
+        }
+        if now < finish {
+            return Some(finish.min(leave));
+        }
+        if self.told() < Word::Finish {
+            self.tell(Word::Finish);
+        }
+        Some(leave)
     }
 }
 
 impl Place {
-    /// Notes a request.
-    pub fn busy(self: &Arc<Self>) -> Busy {
-        if let Some(open) = self.connections.0.table.lock().open.get_mut(&self.id) {
-            open.requests += 1;
-        }
-        Busy(self.clone())
+    /// Waits until the connection is told more than `before`. One waits at a time.
+    pub async fn told(&self, before: Word) -> Word {
+        poll_fn(|cx| {
+            // In this order: what is said after the look wakes.
+            self.open.waker.register(cx.waker());
+            let told = self.open.told();
+            if told > before { Poll::Ready(told) } else { Poll::Pending }
+        })
+        .await
     }
 
-    /// Since when there is no request, if there is none.
-    pub fn quiet_since(&self) -> Option<Instant> {
-        let table = self.connections.0.table.lock();
-        table.open.get(&self.id).filter(|open| open.requests == 0).map(|open| open.quiet)
+    /// From now on the client is waited for.
+    pub fn listen(&self) {
+        let mut usage = self.open.usage.lock();
+        (usage.stage, usage.quiet) = (Stage::Silent, Instant::now());
+    }
+
+    /// Notes a request.
+    pub fn busy(self: &Arc<Self>, version: Version) -> Busy {
+        let mut usage = self.open.usage.lock();
+        usage.requests += 1;
+        usage.stage = if version == Version::HTTP_2 { Stage::Two } else { Stage::One };
+        drop(usage);
+        Busy(self.clone())
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if let Some(open) = self.0.connections.0.table.lock().open.get_mut(&self.0.id) {
-            open.requests -= 1;
-            open.quiet = Instant::now();
-        }
+        let mut usage = self.0.open.usage.lock();
+        usage.requests -= 1;
+        usage.quiet = Instant::now();
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut table = self.connections.0.table.lock();
-        if let Some(Open { client, .. }) = table.open.remove(&self.id)
-            && let Some(count) = table.clients.get_mut(&client)
+        if let Some(open) = table.open.remove(&self.id)
+            && let Some(count) = table.clients.get_mut(&open.client)
         {
             *count -= 1;
             if *count == 0 {
-                table.clients.remove(&client);
+                table.clients.remove(&open.client);
             }
         }
         drop(table);

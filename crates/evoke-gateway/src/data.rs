@@ -66,8 +66,7 @@ pub(crate) async fn reach(
     match to {
         Destination::Function(function) => {
             let method = if for_get { Method::GET } else { request.method().clone() };
-            let path_and_query = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-            let callee = Callee { app, function, version: None, params, method, path_and_query };
+            let callee = Callee { app, function, version: None, params, method, path_and_query: None };
             let tell = if shared.tell_failures { Failures::Told } else { Failures::Coded };
             call::answer(shared, callee, request, tell, from).await
         }
@@ -151,7 +150,7 @@ fn methods(allowed: &[String]) -> Response {
 /// Whether HEAD came to a route that only names GET: its function may rely on that, and sees GET.
 fn answers_for_get(shared: &Shared, method: &Method, matched: &RouteMatch) -> bool {
     let names_head = |route: &Route| {
-        route.path == matched.pattern
+        *route.path == *matched.pattern
             && (route.methods.is_empty() || route.methods.iter().any(|name| name == "HEAD"))
     };
     let deployment = || shared.engine.app(&matched.app);

@@ -1,6 +1,5 @@
 //! The gateway as its users hold it: what it is made of, and its bounds.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,10 +130,6 @@ impl Default for Bounds {
         }
     }
 }
-
-/// The other end of a request's connection. Who sent it can be somebody else ([`crate::client::Client`]).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub SocketAddr);
 
 /// What every request can reach.
 pub(crate) struct Shared {

@@ -23,13 +23,13 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use crate::body::Held;
 use crate::client::Client;
-use crate::connections::{Busy, Connections, Place};
+use crate::connections::{Busy, Connections, Patience, Place, Word};
 use crate::data;
-use crate::gateway::{Peer, Shared};
+use crate::gateway::Shared;
 use crate::pace::{Kept, Taken};
 use crate::problem::{Refusal, kind};
 use crate::serve::Tasks;
@@ -43,7 +43,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// What a listener is for.
-#[derive(Clone)]
 pub(crate) enum Door {
     Data,
     Control(TowerToHyperService<Router>),
@@ -52,7 +51,6 @@ pub(crate) enum Door {
 }
 
 /// A listener.
-#[derive(Clone)]
 pub(crate) struct Listener {
     pub shared: Arc<Shared>,
     pub what: Door,
@@ -73,20 +71,25 @@ struct From {
 impl Listener {
     /// Accepts connections until it is told to stop.
     pub async fn accept(self, listener: TcpListener) {
-        let stop = self.tasks.stop.clone();
+        let this = Arc::new(self);
+        let Tasks { stop, end, tracker } = &this.tasks;
+        let bounds = &this.shared.bounds;
+        let patience = Patience { head: bounds.head_timeout, idle: bounds.idle_timeout };
+        let (connections, stopped, ended) = (this.connections.clone(), stop.clone(), end.clone());
+        tracker.spawn(async move { connections.look_after(patience, stopped, ended).await });
         loop {
             let next = async {
                 let accepted = listener.accept().await;
                 if accepted.is_ok() {
-                    self.connections.room().await;
+                    this.connections.room().await;
                 }
                 accepted
             };
             let Some(accepted) = stop.run_until_cancelled(next).await else { return };
             match accepted {
-                Ok((stream, peer)) => match self.connections.take(peer.ip()) {
+                Ok((stream, peer)) => match this.connections.take(peer.ip()) {
                     Ok(place) => {
-                        self.tasks.tracker.spawn(Box::pin(self.clone().connection(stream, peer, place)));
+                        tracker.spawn(Box::pin(this.clone().connection(stream, peer, place)));
                     }
                     Err(_) => tracing::debug!(%peer, "a client has as many connections as it may"),
                 },
@@ -98,7 +101,7 @@ impl Listener {
         }
     }
 
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
         // Answers are written in one piece; waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
         let stream = Taken::new(stream, self.shared.bounds.pace);
@@ -106,12 +109,6 @@ impl Listener {
             return self.speak(stream, From { peer, tls: false }, place).await;
         };
         let handshake = timeout(self.shared.bounds.handshake_timeout, certificates.accept(stream));
-        let ended = async {
-            tokio::select! {
-                () = place.evicted.cancelled() => {}
-                () = self.tasks.stop.cancelled() => {}
-            }
-        };
         tokio::select! {
             done = handshake => match done {
                 Ok(Ok(Some(stream))) => self.clone().speak(stream, From { peer, tls: true }, place.clone()).await,
@@ -120,12 +117,12 @@ impl Listener {
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
             },
-            () = ended => {}
+            _ = place.told(Word::Stay) => {}
         }
     }
 
-    /// Speaks HTTP until the connection ends, has been idle for too long, or has to make room.
-    async fn speak<S>(self, stream: S, from: From, place: Arc<Place>)
+    /// Speaks HTTP until the connection ends, or is told to.
+    async fn speak<S>(self: Arc<Self>, stream: S, from: From, place: Arc<Place>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -134,53 +131,33 @@ impl Listener {
         let bounds = HeadBounds { bytes: limits.header_bytes.max(8 << 10), fields: limits.headers };
         let stream = Guard::new(stream, bounds, verdict.clone());
         let begun = AtomicU64::new(0);
-        let service = service_fn(|request| {
+        let service = service_fn(|request: Request<Incoming>| {
             let nth = begun.fetch_add(1, Ordering::Relaxed);
-            let (listener, verdict, busy) = (self.clone(), verdict.clone(), place.busy());
+            let (listener, verdict, busy) = (self.clone(), verdict.clone(), place.busy(request.version()));
             Box::pin(
                 async move { Ok::<_, Infallible>(listener.judge(request, nth, from, &verdict, busy).await) },
             )
         });
-        let (head_timeout, idle_timeout) = (self.shared.bounds.head_timeout, self.shared.bounds.idle_timeout);
-        // hyper's own timer starts when it knows the version, which needs bytes from the client.
-        let silent = async {
-            tokio::time::sleep(head_timeout).await;
-            if begun.load(Ordering::Relaxed) > 0 {
-                std::future::pending::<()>().await;
-            }
-        };
+        place.listen();
         let mut connection = pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-        let (mut stopping, mut silent) = (false, pin!(silent));
-        let mut look = interval(idle_timeout.max(Duration::from_millis(40)) / 4);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = Word::Stay;
         loop {
             tokio::select! {
                 biased;
-                () = self.tasks.end.cancelled() => break,
-                () = place.evicted.cancelled() => {
-                    tracing::debug!(peer = %from.peer, "an idle connection made room");
-                    break;
-                }
-                () = self.tasks.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
-                }
                 done = connection.as_mut() => {
                     if let Err(error) = done {
                         tracing::debug!(peer = %from.peer, error, "a connection ended badly");
                     }
-                    break;
+                    return;
                 }
-                () = &mut silent => break,
-                _ = look.tick() => {
-                    let idle = place.quiet_since().map(|since| since.elapsed()).unwrap_or_default();
-                    if idle >= idle_timeout + head_timeout {
-                        break;
-                    }
-                    if idle >= idle_timeout && !stopping {
-                        stopping = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
+                word = place.told(told) => told = word,
+            }
+            match told {
+                Word::Stay => {}
+                Word::Finish => connection.as_mut().graceful_shutdown(),
+                Word::Leave => {
+                    tracing::debug!(peer = %from.peer, "a connection had to end");
+                    return;
                 }
             }
         }
@@ -188,7 +165,7 @@ impl Listener {
 
     /// Answers the nth request of a connection, or says what is wrong with its bytes.
     async fn judge(
-        self,
+        &self,
         request: Request<Incoming>,
         nth: u64,
         from: From,
@@ -199,14 +176,15 @@ impl Listener {
             return refuse(fault, from.peer);
         }
         let may_switch = verdict.is_last(nth);
-        let slow = Arc::new(AtomicBool::new(false));
-        let mut response = self.answer(request, from, may_switch, &slow).await;
+        // Known by the body, where there is one.
+        let slow = (!request.body().is_end_stream()).then(|| Arc::new(AtomicBool::new(false)));
+        let mut response = self.answer(request, from, may_switch, slow.as_ref()).await;
         // What anybody made of a body that is none, or is late, is a consequence; the cause is told.
         if response.status().as_u16() >= 400 {
             if let Some(fault) = verdict.on_body(nth) {
                 return refuse(fault, from.peer);
             }
-            if slow.load(Ordering::Relaxed) {
+            if slow.is_some_and(|slow| slow.load(Ordering::Relaxed)) {
                 response = self.too_slow();
             }
         }
@@ -229,7 +207,7 @@ impl Listener {
         mut request: Request<Incoming>,
         from: From,
         may_switch: bool,
-        slow: &Arc<AtomicBool>,
+        slow: Option<&Arc<AtomicBool>>,
     ) -> Response {
         let Ok(_place) = self.requests.try_acquire() else {
             let limit = self.shared.bounds.requests as u64;
@@ -238,8 +216,7 @@ impl Listener {
             let again = self.shared.again(&self.shared.request_turnover, 1, limit);
             return refusal.retry_after(again).into_response();
         };
-        let shared = self.shared.clone();
-        let _stay = shared.request_turnover.stay();
+        let _stay = self.shared.request_turnover.stay();
         let limit = self.shared.engine.limits().headers;
         if request.headers().len() > limit {
             let detail = format!("the request has more than {limit} header fields");
@@ -251,14 +228,14 @@ impl Listener {
             return refusal.into_response();
         }
         let client = Client::of(from.peer, from.tls, request.headers(), &self.shared.proxies);
-        let mut request = if request.body().is_end_stream() {
-            request.map(HttpBody::new)
-        } else {
-            let pace = self.shared.bounds.pace;
-            request.map(|body| HttpBody::new(Kept::new(body, pace, slow.clone())))
+        let mut request = match slow {
+            None => request.map(|_| HttpBody::empty()),
+            Some(slow) => {
+                let pace = self.shared.bounds.pace;
+                request.map(|body| HttpBody::new(Kept::new(body, pace, slow.clone())))
+            }
         };
         let extensions = request.extensions_mut();
-        extensions.insert(Peer(from.peer));
         extensions.insert(client);
         if may_switch {
             extensions.insert(MaySwitch);

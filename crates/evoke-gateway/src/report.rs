@@ -19,7 +19,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use crate::body::whole;
 use crate::client::Client;
 use crate::cors;
-use crate::gateway::{Peer, Shared};
+use crate::gateway::Shared;
 use crate::problem::{Refusal, kind};
 pub(crate) use rates::{Rates, network};
 
@@ -150,7 +150,7 @@ fn readable(mut response: Response, origin: Option<HeaderValue>) -> Response {
 }
 
 fn arrival(shared: &Shared, parts: &Parts) -> Arrival {
-    shared.engine.arrival(&parts.headers, parts.extensions.get::<Peer>().map(|peer| peer.0))
+    shared.engine.arrival(&parts.headers, parts.extensions.get::<Client>().map(|client| client.peer))
 }
 
 fn client(parts: &Parts) -> String {

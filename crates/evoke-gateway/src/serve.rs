@@ -112,8 +112,8 @@ fn builder(
     let mut builder = auto::Builder::new(tasks.clone());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.head_timeout)
+        // Who sends nothing, or half a head, is told to leave (`connections`): a timer for each head would cost as much as reading it.
+        .header_read_timeout(None)
         .max_headers(limits.headers)
         .max_buf_size(limits.header_bytes.max(8 << 10));
     builder

@@ -15,7 +15,7 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 
 use crate::api::{PROBLEM_HEADER, RUN_HEADER};
-use crate::call::authority;
+use crate::call::host;
 use crate::client::Client;
 use crate::gateway::Shared;
 use crate::headers::strip_to_pass;
@@ -27,7 +27,7 @@ use fields::Hop;
 pub(crate) struct Behind {
     pub app: AppName,
     /// The route's path as declared.
-    pub route: String,
+    pub route: Arc<str>,
     pub params: Vec<(String, String)>,
     pub upstream: Arc<Upstream>,
 }
@@ -40,7 +40,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, Refusal> {
     let upstream = &to.upstream;
     let (mut parts, body) = request.into_parts();
-    let asked_for = authority(parts.version, &parts.uri, &parts.headers)?;
+    let asked_for = host(&parts.uri, &parts.headers).to_owned();
     if fields::has_passed(&parts.headers, &shared.pseudonym) {
         let detail =
             format!("route {} of app {} leads to {} and back here", to.route, to.app, upstream.shown());
@@ -121,7 +121,7 @@ fn failed(shared: &Shared, to: &Behind, error: &UpstreamError) -> Refusal {
         UpstreamError::TimedOut { .. } => (kind::UPSTREAM_TIMED_OUT, true),
         UpstreamError::Stalled { .. } => (kind::REQUEST_TIMEOUT, true),
     };
-    tracing::warn!(%app, route, upstream = shown, %error, "a request to an upstream failed");
+    tracing::warn!(%app, %route, upstream = shown, %error, "a request to an upstream failed");
     let why = if told { error.to_string() } else { "the server's log says why".to_owned() };
     let refusal = Refusal::new(kind, format!("route {route} of app {app}: upstream {shown}: {why}"));
     match error {

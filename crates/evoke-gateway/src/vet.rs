@@ -2,9 +2,9 @@
 //! another server would take for another. What the bytes of HTTP/1 must be is in [`crate::wire`]; that of HTTP/2 is h2's part.
 
 use http::header::{CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue};
-use http::{Method, Request, Version};
+use http::uri::Authority;
+use http::{Method, Request, Uri, Version};
 
-use crate::call::authority;
 use crate::problem::{Refusal, kind};
 
 /// Fields for everybody a request passes, which `Connection` may not take away (RFC 9110, 7.6.1): what is behind would miss
@@ -78,6 +78,7 @@ fn target<B>(request: &Request<B>) -> Result<(), Refusal> {
 /// RFC 9112, 3.2 and 3.2.2; RFC 9113, 8.3.1.
 fn host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     let asked_for = authority(request.version(), request.uri(), request.headers())?;
+    let asked_for = asked_for.as_str();
     let said = request.headers().get(HOST);
     // HTTP/1 has the target win, HTTP/2 wants them to be the same.
     if request.version() == Version::HTTP_2
@@ -89,11 +90,38 @@ fn host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
     let is_due = said.is_some() || request.version() == Version::HTTP_2;
     if is_due
         && !is_said
-        && let Ok(one) = HeaderValue::from_str(&asked_for)
+        && let Ok(one) = HeaderValue::from_str(asked_for)
     {
         request.headers_mut().insert(HOST, one);
     }
     Ok(())
+}
+
+/// What a request is addressed to, where that is said in one way and well.
+pub(crate) fn authority(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
+    let refused = |what: &str| invalid(format!("header Host {what}"));
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next();
+    // More than one is refused also where the target names the host (RFC 9112, 3.2).
+    if hosts.next().is_some() {
+        return Err(refused("is given more than once"));
+    }
+    let of_field = |host: &HeaderValue| Authority::try_from(host.as_bytes()).ok();
+    let named = match (uri.authority(), host) {
+        (Some(authority), _) => Some(authority.clone()),
+        (None, Some(host)) => of_field(host),
+        (None, None) if version < Version::HTTP_11 => return Ok(Authority::from_static("localhost")),
+        (None, None) => return Err(refused("is missing")),
+    };
+    named.filter(is_host).ok_or_else(|| refused("is not a host name with an optional port"))
+}
+
+/// Whether it is nothing but a host and a port: a user's name there is a way to look like another host (RFC 9110, 4.2.4).
+fn is_host(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let port = text.strip_prefix(authority.host()).map(|port| port.strip_prefix(':').unwrap_or(port));
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    !authority.host().is_empty() && !text.contains('@') && port.is_some_and(is_port)
 }
 
 fn connection(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use evoke_core::body::{Body, BodyError};
+use evoke_core::body::{Body, BodyError, Chunks};
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{RunRecord, RunState, Trigger};
 use evoke_core::runtime::Response;
 use evoke_core::store::{SettleError, Settlement, Space, StoreError, Verdict, Write};
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Execution;
 use crate::engine::Inner;
 use crate::{ingest, later, result};
 
-/// Chunks of a response between the instance's channel and the caller's.
-const CHUNKS: usize = 1;
 /// What a run gets to come to its end after its reader has left: one that knows the length does not wait for the end.
 const LEAVING: Duration = Duration::from_secs(1);
 
@@ -29,8 +28,6 @@ pub(crate) struct Caller {
     head: Option<Head>,
     /// Makes the write that remembers the whole answer, for a call with an idempotency key.
     remember: Option<Remember>,
-    /// The run's record without this attempt.
-    record: Arc<RunRecord>,
     /// After a state conflict there may be another attempt, so its end is waited for.
     may_repeat: bool,
 }
@@ -57,8 +54,8 @@ pub(super) struct Whole {
 }
 
 impl Caller {
-    pub fn new(head: Head, remember: Option<Remember>, record: Arc<RunRecord>, may_repeat: bool) -> Self {
-        Self { head: Some(head), remember, record, may_repeat }
+    pub fn new(head: Head, remember: Option<Remember>, may_repeat: bool) -> Self {
+        Self { head: Some(head), remember, may_repeat }
     }
 
     /// Where the head goes, unless it was sent.
@@ -91,7 +88,7 @@ impl Execution {
     async fn answer(&mut self, response: Response) {
         let Some(head) = self.caller.as_mut().and_then(|caller| caller.head.take()) else { return };
         if head.is_closed() && !self.attempt.finishes() {
-            self.refused = Some(Outcome::Failed(caller_gone(&self.attempt.trigger)));
+            self.refused = Some(Outcome::Failed(caller_gone(&self.attempt.record.trigger)));
             return;
         }
         if let Err(error) = self.commit().await {
@@ -153,10 +150,10 @@ impl Execution {
 
     /// One transaction with all that the attempt did since the last one. Nothing to do is done at once.
     async fn commit(&mut self) -> Result<(), SettleError> {
-        let Some(caller) = self.caller.as_ref().filter(|_| !self.attempt.effects.is_empty()) else {
+        if self.caller.is_none() || self.attempt.effects.is_empty() {
             return Ok(());
-        };
-        let mut record = RunRecord::clone(&caller.record);
+        }
+        let mut record = RunRecord::clone(&self.attempt.record);
         record.state = RunState::Completed;
         record.push_attempt(self.record(Outcome::Completed { status: self.status }));
         let attempt = &mut self.attempt;
@@ -194,49 +191,28 @@ impl Execution {
     /// The body as the caller gets it. One that arrives in chunks is watched: when its reader leaves before the end,
     /// the run is cancelled.
     fn hand_on(&self, body: Body) -> Body {
-        let Body::Stream(chunks) = body else { return body };
-        let (to, body) = mpsc::channel(CHUNKS + 1);
-        let inner = &self.attempt.inner;
+        let Body::Stream(_) = body else { return body };
+        let inner = self.attempt.inner.clone();
         let cancel = (!self.attempt.finishes()).then(|| self.attempt.cancel.clone());
-        inner.work.spawn(hand_over(inner.clone(), chunks, to, cancel));
-        Body::Stream(body)
+        body.watched(move |rest| {
+            if Handle::try_current().is_ok() {
+                let work = inner.work.clone();
+                work.spawn(async move { read_out(&inner, rest, cancel).await });
+            }
+        })
     }
 }
 
-type Chunk = Result<Bytes, BodyError>;
-
-async fn hand_over(
-    inner: Arc<Inner>,
-    mut from: mpsc::Receiver<Chunk>,
-    to: mpsc::Sender<Chunk>,
-    cancel: Option<CancellationToken>,
-) {
-    // Kept back for the news that the body ends early: a channel that just closes would say that it is complete.
-    let Ok(last_place) = to.clone().try_reserve_owned() else { return };
-    let handing = async {
-        loop {
-            let chunk = tokio::select! {
-                biased;
-                chunk = from.recv() => chunk,
-                () = to.closed() => break,
-            };
-            let Some(chunk) = chunk else { return };
-            if to.send(chunk).await.is_err() {
-                break;
+/// Reads what the reader has left, and cancels the run that is still not at its end after a while.
+async fn read_out(inner: &Inner, mut rest: Chunks, cancel: Option<CancellationToken>) {
+    let reading = async { while rest.recv().await.is_some() {} };
+    match cancel {
+        None => drop(inner.ending.run_until_cancelled(reading).await),
+        Some(cancel) => {
+            if tokio::time::timeout(LEAVING, reading).await.is_err() {
+                cancel.cancel();
             }
         }
-        let rest = async { while from.recv().await.is_some() {} };
-        match cancel {
-            None => rest.await,
-            Some(cancel) => {
-                if tokio::time::timeout(LEAVING, rest).await.is_err() {
-                    cancel.cancel();
-                }
-            }
-        }
-    };
-    if inner.ending.run_until_cancelled(handing).await.is_none() {
-        last_place.send(Err(BodyError::Aborted("the server stopped before it was done".to_owned())));
     }
 }
 

@@ -98,7 +98,7 @@ struct Trial {
 impl Trial {
     async fn run(self, permit: Permit) -> Tried {
         let Self { inner, app, target, taken } = self;
-        let mut record = record(&inner, &target, taken);
+        let mut record = Arc::new(record(&inner, &target, taken));
         let run = record.id.clone();
         let event = sample(&inner, &target);
         let event_id = event.id().to_owned();
@@ -108,8 +108,9 @@ impl Trial {
         let attempt = match target.pool.take(&inner, patience, &cancel).await {
             Ok(slot) => {
                 let timeout = target.settings.timeout;
-                let attempt = Attempt::new(&inner, (app, target.clone()), &record, 1, timeout, None, cancel);
-                let caller = Caller::new(head, None, Arc::new(record.clone()), false);
+                let attempt =
+                    Attempt::new(&inner, (app, target.clone()), record.clone(), 1, timeout, None, cancel);
+                let caller = Caller::new(head, None, false);
                 attempt.execute(slot, taken, Input::Event(event), Some(caller)).await.record
             }
             Err(failure) => taken.unstarted(&inner, 1, Some(&target), Outcome::Rejected(failure)),
@@ -120,9 +121,10 @@ impl Trial {
             Ok(Err(_)) | Err(_) => Default::default(),
         };
         let AttemptRecord { outcome, ended_at, ran_us, .. } = attempt.clone();
-        record.state = if outcome.is_completed() { RunState::Completed } else { RunState::Failed };
-        record.ended_at = Some(ended_at);
-        record.push_attempt(attempt);
+        let ended = Arc::make_mut(&mut record);
+        ended.state = if outcome.is_completed() { RunState::Completed } else { RunState::Failed };
+        ended.ended_at = Some(ended_at);
+        ended.push_attempt(attempt);
         inner.recorder.run(record);
         let answer = String::from_utf8_lossy(&answer).into_owned();
         Tried { run, event: event_id, outcome, answer, took: Duration::from_micros(ran_us) }
@@ -131,7 +133,7 @@ impl Trial {
 
 fn record(inner: &Inner, target: &Target, taken: Taken) -> RunRecord {
     let id = inner.new_run_id();
-    let cause = inner.cause_of_arrival(Some(id.as_str()), &Arrival::default());
+    let cause = inner.cause_of_run(&id, &Arrival::default());
     let path = format!("/v1/apps/{}/hooks/{}/test", target.app, target.name);
     let trigger = Trigger::Http { method: "POST".to_owned(), path };
     ingest::queued(id, target.app.clone(), target.name.clone(), trigger, cause, taken.at)

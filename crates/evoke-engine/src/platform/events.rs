@@ -137,7 +137,7 @@ fn fill_in(attempt: &Attempt, value: &mut Value, position: usize) {
         }
     };
     default("specversion", &|| evoke_core::event::SPEC_VERSION.to_owned());
-    default("id", &|| format!("{}.{position}", attempt.run));
+    default("id", &|| format!("{}.{position}", attempt.record.id));
     default("source", &|| format!("/{}/{}", attempt.target.app, attempt.target.name));
     default("time", &|| attempt.inner.now().to_rfc3339());
     if event.get("data").is_some_and(|data| !data.is_null()) && !event.contains_key("datacontenttype") {

@@ -77,7 +77,7 @@ pub(super) fn call(
         next: None,
     };
     let inner = attempt.inner.clone();
-    let (deadline, looped) = (attempt.deadline, attempt.looped.clone());
+    let (deadline, looped) = (attempt.deadline, attempt.looped.get_or_insert_default().clone());
     Ok(Step::Later(Box::pin(async move {
         let answered = async {
             let answered = call::make(&inner, ask, None).await.map_err(|error| {

@@ -67,11 +67,11 @@ pub(super) fn keep(attempt: &mut Attempt, request: &PlatformRequest) -> Result<P
     };
     let now = attempt.inner.now();
     let wait = Wait {
-        id: WaitId::from_text(format!("{}.w{}", attempt.run, attempt.waits)),
+        id: WaitId::from_text(format!("{}.w{}", attempt.record.id, attempt.waits)),
         app,
         by: attempt.target.name.clone(),
-        run: attempt.run.clone(),
-        trigger: attempt.trigger.clone(),
+        run: attempt.record.id.clone(),
+        trigger: attempt.record.trigger.clone(),
         cause: attempt.cause_of_children(),
         awaited,
         then,

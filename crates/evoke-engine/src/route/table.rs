@@ -34,10 +34,10 @@ struct Place {
 }
 
 struct RouteEntry {
-    methods: Vec<String>,
+    methods: Arc<[String]>,
     app: AppName,
     to: Destination,
-    pattern: String,
+    pattern: Arc<str>,
     params: Vec<String>,
     on_way: OnWay,
 }
@@ -151,7 +151,7 @@ impl RouteTable {
                 let methods = if methods.is_empty() { "*".to_owned() } else { methods.join(",") };
                 return Err(RouteTaken { route: format!("{methods} {route}"), owner: other.app.clone() });
             }
-            let (app, pattern) = (app.clone(), route.clone());
+            let (app, pattern, methods) = (app.clone(), route.as_str().into(), methods.into());
             place.entries.push(RouteEntry { methods, app, to, pattern, params, on_way });
         }
         Ok(())

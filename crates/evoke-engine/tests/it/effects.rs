@@ -1,6 +1,5 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use evoke_core::event::Event;
@@ -14,6 +13,7 @@ use evoke_core::time::Clock;
 use evoke_engine::call::{CallError, CallRequest};
 use http::Method;
 use parking_lot::Mutex;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::support::World;
 
@@ -254,24 +254,22 @@ async fn a_request_without_an_answer_publishes_nothing_of_what_it_returned() {
 async fn a_caller_that_left_before_the_answer_leaves_nothing_behind() {
     let world = World::new().await;
     world.deploy(&[("a", "")]).await;
-    let calling = world.engine.clone();
-    let request = world.request("a", "");
-    let call = Arc::new(Mutex::new(Some(Box::pin(async move { calling.call(request).await }))));
+    let call = Arc::new(Mutex::new(None::<AbortHandle>));
     let caller = call.clone();
     world.runtime.script("a", move |guest| {
         let caller = caller.clone();
         async move {
             guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "1").await;
+            caller.lock().take().expect("it calls").abort();
             guest.respond(200, "").await;
-            drop(caller.lock().take());
-            Ended::Returned { events: Vec::new() }
+            // Now the caller goes, and its answer is still on its way.
+            std::future::pending().await
         }
     });
-    let answered = std::future::poll_fn(|cx| match call.lock().as_mut() {
-        Some(call) => call.as_mut().poll(cx).map(drop),
-        None => Poll::Pending,
-    });
-    assert!(tokio::time::timeout(Duration::from_millis(5), answered).await.is_err());
+    let (engine, request) = (world.engine.clone(), world.request("a", ""));
+    let mut tasks = JoinSet::new();
+    *call.lock() = Some(tasks.spawn(async move { engine.call(request).await.map(drop) }));
+    assert!(tasks.join_next().await.unwrap().unwrap_err().is_cancelled());
     let run = loop {
         if let Some(run) = world.runs().await.pop() {
             break run;

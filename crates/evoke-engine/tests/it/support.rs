@@ -136,7 +136,7 @@ impl World {
     }
 
     pub async fn runs(&self) -> Vec<RunRecord> {
-        self.store.runs(&RunQuery { limit: 1_000, ..RunQuery::default() }).await.unwrap()
+        self.engine.runs(&RunQuery { limit: 1_000, ..RunQuery::default() }).await.unwrap()
     }
 
     /// The run's record once it is in a final state. Time passes meanwhile.

@@ -20,7 +20,8 @@ use crate::api::{
     CloudEvent, DelayedEventList, EventList, Explanation, Published, PublishedEvent, StoredEvent, Time,
 };
 use crate::body::whole;
-use crate::gateway::{Peer, Shared};
+use crate::client::Client;
+use crate::gateway::Shared;
 use crate::problem::{BODY_BYTES, Refusal, kind};
 
 /// Events that one request looks at, whatever it finds among them.
@@ -69,7 +70,7 @@ pub(super) async fn publish(
     let body = whole(&parts.headers, body, shared.cap(BODY_BYTES, limits.body_bytes)).await?;
     let incoming = binding::decode(&parts.headers, body, limits.publish_events)
         .map_err(|error| Refusal::new(kind::INVALID_EVENT, error.to_string()))?;
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let peer = parts.extensions.get::<Client>().map(|client| client.peer);
     let from = shared.engine.arrival(&parts.headers, peer);
     let events = match when {
         None => {

@@ -7,7 +7,7 @@ use axum::response::Response;
 use evoke_core::id::{AppName, FunctionName};
 use http::header::AUTHORIZATION;
 
-use super::extract::Segments;
+use super::extract::{Segments, invalid};
 use crate::api::{Later, VERSION_HEADER};
 use crate::call::{self, Callee};
 use crate::gateway::Shared;
@@ -71,6 +71,8 @@ async fn forward(
         shared.function(&app, &function)?;
     }
     let method = request.method().clone();
+    let path_and_query = path_and_query.parse();
+    let path_and_query = Some(path_and_query.map_err(|_| invalid("the path cannot stand in a URL"))?);
     let callee = Callee { app, function, version, params: Vec::new(), method, path_and_query };
     call::answer(shared, callee, request, Failures::Told, None).await
 }

@@ -15,9 +15,8 @@ use http::Request;
 use super::next::Following;
 use super::source::Source;
 use super::{BODY, Line};
-use crate::call::{authority, respond};
+use crate::call::{host, respond};
 use crate::client::Client;
-use crate::gateway::Peer;
 use crate::headers::strip;
 use crate::problem::{BODY_BYTES, Failures, Refusal};
 
@@ -32,21 +31,21 @@ pub(super) async fn answer(
     let shared = &line.shared;
     let (parts, body) = request.into_parts();
     let head = parts.clone();
-    let authority = authority(parts.version, &parts.uri, &parts.headers)?;
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let client = parts.extensions.get::<Client>();
-    let arrival = shared.engine.arrival(&parts.headers, peer);
+    let arrival = shared.engine.arrival(&parts.headers, client.map(|client| client.peer));
     let trigger =
         Trigger::Http { method: parts.method.as_str().to_owned(), path: parts.uri.path().to_owned() };
     let cap = shared.cap(BODY_BYTES, shared.engine.limits().body_bytes);
     let (source, body, mut pump) = Source::new(&parts.headers, body, cap).await?;
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let scheme = client.map_or("http", Client::scheme);
+    let uri = format!("{scheme}://{}{path}", host(&parts.uri, &parts.headers));
     let mut headers = parts.headers;
     strip(&mut headers);
     headers.remove(BODY);
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let request = runtime::Request {
         method: parts.method.clone(),
-        uri: format!("{}://{authority}{path}", client.map_or("http", Client::scheme)),
+        uri,
         headers,
         params: line.route.params.clone(),
         client: client.map(|client| client.address.to_string()),
@@ -83,6 +82,6 @@ pub(super) async fn answer(
 async fn is_empty(body: &mut Body) -> bool {
     match body {
         Body::Full(bytes) => bytes.is_empty(),
-        Body::Stream(_) => body.chunk().await.is_none(),
+        Body::Stream(_) | Body::Watched(_) => body.chunk().await.is_none(),
     }
 }

@@ -25,7 +25,6 @@ use super::{Crossing, SHADOW};
 use crate::api::{PROBLEM_HEADER, RUN_HEADER};
 use crate::client::Client;
 use crate::figures::{LeftOut, Sample};
-use crate::gateway::Peer;
 use crate::headers::take_respond_async;
 use crate::problem::Refusal;
 
@@ -80,16 +79,13 @@ impl Copying {
         for name in [IDEMPOTENCY_KEY, EXPECT, CONTENT_LENGTH] {
             headers.remove(name);
         }
-        let peer = parts.extensions.get::<Peer>().copied();
-        let arrival = shared.engine.arrival(&headers, peer.map(|peer| peer.0));
+        let client = parts.extensions.get::<Client>();
+        let arrival = shared.engine.arrival(&headers, client.map(|client| client.peer));
         let mut head = Request::new(()).into_parts().0;
         (head.method, head.uri, head.version) = (parts.method.clone(), parts.uri.clone(), parts.version);
         (head.headers, head.extensions) = (headers, Extensions::new());
         head.extensions.insert(Copied);
-        if let Some(peer) = peer {
-            head.extensions.insert(peer);
-        }
-        if let Some(client) = parts.extensions.get::<Client>() {
+        if let Some(client) = client {
             head.extensions.insert(client.clone());
         }
         let task = Task {
@@ -163,7 +159,9 @@ impl Task {
         self.crossing.name_variant(at, request.headers_mut());
         let began = Instant::now();
         let answer = self.crossing.way(at).go(0, request, Some(from));
-        let Ok(answer) = timeout_at(deadline, answer).await else {
+        // What it is answered because its time is over is late as well.
+        let answer = timeout_at(deadline, answer).await.ok().filter(|_| Instant::now() < deadline);
+        let Some(answer) = answer else {
             self.count_left_out(at, LeftOut::Late);
             return None;
         };

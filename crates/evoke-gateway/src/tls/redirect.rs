@@ -6,8 +6,8 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Request, StatusCode};
 
 use super::certificates::Certificates;
-use crate::call::authority;
 use crate::problem::{Refusal, kind};
+use crate::vet::authority;
 
 const WELL_KNOWN: &str = "/.well-known/acme-challenge/";
 
@@ -28,9 +28,10 @@ pub(crate) fn answer(
 
 fn location(request: &Request<HttpBody>, port: u16) -> Result<Response, Refusal> {
     let asked_for = authority(request.version(), request.uri(), request.headers())?;
+    let asked_for = asked_for.as_str();
     let host = match asked_for.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => &asked_for,
+        _ => asked_for,
     };
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());

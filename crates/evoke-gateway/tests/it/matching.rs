@@ -85,7 +85,7 @@ proptest! {
                 let path = format!("/{}", path.join("/"));
                 let found = world.engine.route("GET", &path).ok();
                 let found = found.map(|found| (found.pattern, found.params.into_iter().collect::<BTreeMap<_, _>>()));
-                let expected = reference(&taken, &path).map(|(route, params)| (route.to_owned(), params));
+                let expected = reference(&taken, &path).map(|(route, params)| (route.into(), params));
                 prop_assert_eq!(found, expected, "{} with {:?}", path, taken);
             }
             Ok(())
