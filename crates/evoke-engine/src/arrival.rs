@@ -6,7 +6,7 @@ use std::sync::Arc;
 use evoke_core::chain::{CDN_LOOP, Chain, Hop};
 use evoke_core::id::{Correlation, RunId};
 use evoke_core::record::Cause;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::Engine;
 use crate::engine::Inner;
@@ -14,7 +14,8 @@ use crate::rollout::Wish;
 use crate::trace::TraceParent;
 
 /// The header field of whoever wants to meet the same version each time: a user, a session.
-const VERSION_KEY: &str = "evoke-version-key";
+const VERSION_KEY: HeaderName = HeaderName::from_static("evoke-version-key");
+const HOPS: HeaderName = HeaderName::from_static(CDN_LOOP);
 /// Bytes of it at most; what is longer says nothing.
 const KEY_BYTES_MAX: usize = 256;
 
@@ -41,9 +42,9 @@ impl Arrival {
 impl Engine {
     /// Reads where a request came from. What breaks its specification says nothing.
     pub fn arrival(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Arrival {
-        let text = |name: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        let trace = text(TraceParent::NAME).next().and_then(TraceParent::parse);
-        let hop = text(CDN_LOOP).filter_map(|field| Hop::last(field, &self.0.name)).next_back();
+        let text = |name: HeaderName| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        let trace = text(TraceParent::FIELD).next().and_then(TraceParent::parse);
+        let hop = text(HOPS).filter_map(|field| Hop::last(field, &self.0.name)).next_back();
         let key = text(VERSION_KEY).next().filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX);
         let wish = key.map_or(Wish::Any, |key| Wish::SameAs(key.to_owned()));
         Arrival { trace, hop, peer, wish }

@@ -21,7 +21,7 @@ use evoke_core::usage::Usage;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,6 @@ use answer::Whole;
 pub(crate) use answer::{Caller, Head, NoAnswer, Remember, failure_of};
 pub(crate) use record::Taken;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static(TraceParent::NAME);
 /// Reports an instance may have on the way.
 const REPORTS: usize = 32;
 
@@ -337,7 +336,7 @@ impl Execution {
         let input = match input {
             Input::Request(mut request) => {
                 if let Ok(traceparent) = HeaderValue::try_from(TraceParent::header(&cause)) {
-                    request.headers.insert(TRACEPARENT, traceparent);
+                    request.headers.insert(TraceParent::FIELD, traceparent);
                 }
                 Input::Request(request)
             }

@@ -1,6 +1,7 @@
 //! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): the `traceparent` header.
 
 use evoke_core::record::Cause;
+use http::HeaderName;
 
 /// A parsed `traceparent`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct TraceParent {
 impl TraceParent {
     /// The header's name, and that of the attribute of the CloudEvents distributed tracing extension.
     pub const NAME: &str = "traceparent";
+    /// The same as a field's name.
+    pub const FIELD: HeaderName = HeaderName::from_static(Self::NAME);
 
     /// Reads a header value. `None` when it breaks the specification; the request is then treated as if it had none.
     pub fn parse(value: &str) -> Option<Self> {
@@ -35,7 +38,7 @@ impl TraceParent {
 
     /// The header value for whatever this cause leads to. Always marked as sampled: Evoke records every run.
     pub fn header(cause: &Cause) -> String {
-        format!("00-{}-{}-01", cause.trace_id, cause.span_id)
+        ["00-", &cause.trace_id, "-", &cause.span_id, "-01"].concat()
     }
 }
 

@@ -77,6 +77,9 @@ fn target<B>(request: &Request<B>) -> Result<(), Refusal> {
 
 /// RFC 9112, 3.2 and 3.2.2; RFC 9113, 8.3.1.
 fn host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
+    if request.uri().authority().is_none() && has_plain_host(request.headers()) {
+        return Ok(());
+    }
     let asked_for = authority(request.version(), request.uri(), request.headers())?;
     let asked_for = asked_for.as_str();
     let said = request.headers().get(HOST);
@@ -95,6 +98,18 @@ fn host<B>(request: &mut Request<B>) -> Result<(), Refusal> {
         request.headers_mut().insert(HOST, one);
     }
     Ok(())
+}
+
+/// Whether there is one host, of letters, digits, `-` and `.` without a port or with one: mostly, and then nothing else can be in it.
+fn has_plain_host(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let mut parts = host.as_bytes().splitn(2, |byte| *byte == b':');
+    let is_name = |name: &[u8]| {
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte))
+    };
+    let is_port = |port: &[u8]| std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+    parts.next().is_some_and(is_name) && parts.next().is_none_or(is_port)
 }
 
 /// What a request is addressed to, where that is said in one way and well.

@@ -36,3 +36,24 @@ async fn whole_body_is_one_chunk() {
     assert_eq!(body.chunk().await, Some(Ok("abc".into())));
     assert_eq!(body.chunk().await, None);
 }
+
+#[tokio::test]
+async fn only_a_reader_that_leaves_while_a_body_arrives_leaves_the_rest_to_somebody() {
+    let (left, mut rests) = mpsc::unbounded_channel();
+    let watched = |body: Body| {
+        let left = left.clone();
+        body.watched(move |rest| left.send(rest).unwrap())
+    };
+    // Read to its end, not read but all there, and not arriving at all.
+    let mut read = watched(streamed(vec![Ok("a".into())]));
+    while read.chunk().await.is_some() {}
+    drop((read, watched(streamed(vec![Ok("a".into())])), watched(Body::Full("a".into()))));
+    assert!(rests.try_recv().is_err());
+    let (to, from) = mpsc::channel(2);
+    let mut body = watched(Body::Stream(from));
+    to.try_send(Ok("a".into())).unwrap();
+    to.try_send(Ok("b".into())).unwrap();
+    assert_eq!(body.chunk().await, Some(Ok("a".into())));
+    drop(body);
+    assert_eq!(rests.try_recv().unwrap().recv().await, Some(Ok("b".into())));
+}

@@ -1,11 +1,11 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07): a structured-field string, and, as most clients send
 //! it, the bare characters.
 
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
 
 use crate::problem::{Refusal, kind};
 
-const FIELD: &str = "idempotency-key";
+const FIELD: HeaderName = HeaderName::from_static("idempotency-key");
 const CHARACTERS_MAX: usize = 255;
 
 /// The key, when there is one. `"k"` and `k` are the same key.

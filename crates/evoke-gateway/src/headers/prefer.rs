@@ -2,7 +2,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-const PREFER: &str = "prefer";
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// What was done about them.
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
