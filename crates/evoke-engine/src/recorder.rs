@@ -24,8 +24,9 @@ pub(crate) use budget::Lines;
 const WAITING_MAX: usize = 16_384;
 /// Of those, how many are written at once.
 const BATCH_MAX: usize = 1_024;
-/// How long the writer rests after a batch. Under load it would be woken for each call, and another thread with it.
-const REST: Duration = Duration::from_millis(2);
+/// How long the writer rests after a batch. Under load it would be woken for each call, and another thread with it. Who waits for what
+/// was recorded ends it, and the store keeps it longer than this before it writes.
+const REST: Duration = Duration::from_millis(10);
 /// Lines a follower may be behind before it misses some.
 const FOLLOWERS_LAG: usize = 4_096;
 

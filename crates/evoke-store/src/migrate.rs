@@ -7,6 +7,7 @@
 mod archive;
 mod deployments;
 mod queue_checksums;
+mod slices;
 mod usage;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -49,7 +50,8 @@ const MIGRATIONS: &[Migration] =
 const TO_3: &[Step] = {
     let [add, count] = archive::STEPS;
     let [add_usage, count_usage] = usage::STEPS;
-    &[deployments::STEP, add, count, add_usage, count_usage]
+    let [add_slices, find_slices] = slices::STEPS;
+    &[deployments::STEP, add, count, add_usage, count_usage, add_slices, find_slices]
 };
 
 /// The note of a migration under way.

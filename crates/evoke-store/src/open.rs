@@ -167,6 +167,10 @@ pub(crate) fn open(dir: &Path, options: &OpenOptions) -> Result<Opened, OpenErro
             return Err(OpenError::Corrupt { file, cause: "it is not a database of Evoke".to_owned() });
         }
     }
+    if !schema::is_as_expected(&writer).map_err(failed)? {
+        let cause = format!("its tables and indices are not those of format {}", schema::VERSION);
+        return Err(OpenError::Corrupt { file, cause });
+    }
     void_leases(&mut writer).map_err(|error| trouble(dir, &file, error))?;
     let counters = Counters::read(&writer).map_err(|error| trouble(dir, &file, error))?;
     let readers = (0..options.readers.max(1))

@@ -92,10 +92,15 @@ pub(crate) fn has_table(conn: &Connection, name: &str) -> rusqlite::Result<bool>
 
 /// What makes up the schema: type, name, table and definition of each table and index, the last without comments and
 /// space.
-pub(crate) type Shape = Vec<[String; 4]>;
+type Shape = Vec<[String; 4]>;
+
+/// Whether its tables and indices are those of this version: what was made by a version between two formats may have others.
+pub(crate) fn is_as_expected(conn: &Connection) -> rusqlite::Result<bool> {
+    Ok(shape(conn)? == expected_shape()?)
+}
 
 /// The schema of a database.
-pub(crate) fn shape(conn: &Connection) -> rusqlite::Result<Shape> {
+fn shape(conn: &Connection) -> rusqlite::Result<Shape> {
     let mut find = conn
         .prepare("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")?;
     let rows = find.query_map([], |row| {
@@ -107,7 +112,7 @@ pub(crate) fn shape(conn: &Connection) -> rusqlite::Result<Shape> {
 }
 
 /// The schema as it should be.
-pub(crate) fn expected_shape() -> rusqlite::Result<Shape> {
+fn expected_shape() -> rusqlite::Result<Shape> {
     let conn = Connection::open_in_memory()?;
     conn.execute_batch(TABLES)?;
     shape(&conn)

@@ -70,15 +70,23 @@ CREATE TABLE runs (
     queue INTEGER NOT NULL,
     state INTEGER NOT NULL,            -- 0 while in `pending`, which says whether it is leased
     seq INTEGER NOT NULL,              -- the position that caused it; 0 for a synchronous call
-    root TEXT NOT NULL,
+    root TEXT NOT NULL,                -- '' when the body has it; see table/slices.rs
     created_at INTEGER NOT NULL,
     ended_at INTEGER,
-    body BLOB NOT NULL,                -- JSON; where it differs from the columns, they are right
+    body BLOB NOT NULL,                -- the rest of its record; see table/runs/body.rs
     crc INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX runs_by_id ON runs (id);
-CREATE INDEX runs_by_queue ON runs (queue, state, id);
-CREATE INDEX runs_by_root ON runs (root, id);
+CREATE INDEX runs_open ON runs (queue, state, id) WHERE state NOT IN (2, 3);
+CREATE INDEX runs_by_root ON runs (root, id) WHERE root <> '';
+
+-- Where ended runs of a queue are among all, by what their ids begin with; see table/slices.rs.
+CREATE TABLE slices (
+    queue INTEGER NOT NULL,
+    state INTEGER NOT NULL,            -- 2 or 3
+    slice TEXT NOT NULL,
+    PRIMARY KEY (queue, state, slice)
+) WITHOUT ROWID;
 
 -- Invocations that are neither done nor given up.
 CREATE TABLE pending (

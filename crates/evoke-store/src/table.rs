@@ -13,6 +13,7 @@ pub(crate) mod queues;
 pub(crate) mod requests;
 pub(crate) mod runs;
 pub(crate) mod seen;
+pub(crate) mod slices;
 pub(crate) mod usage;
 
 use rusqlite::Row;

@@ -23,7 +23,7 @@ use crate::table::dead::Dead;
 use crate::table::log::Keys;
 use crate::table::pending::Pending;
 use crate::table::runs::{COMPLETED, DEAD, FAILED, QUEUED, Run};
-use crate::table::{self, Table, archive, logs, order, queues, usage};
+use crate::table::{self, Table, archive, logs, order, queues, slices, usage};
 use crate::trouble::Trouble;
 use crate::verify::{Report, objects, scan};
 
@@ -175,6 +175,7 @@ fn mend(conn: &Connection, report: &mut Report, now: Timestamp) -> Result<(), Tr
         report.damage("logs", None, format!("{lines} lines of functions whose names were lost"));
     }
     archive::recount(conn)?;
+    slices::rebuild(conn)?;
     logs::close_gaps(conn)?;
     usage::recount(conn)
 }

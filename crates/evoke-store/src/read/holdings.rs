@@ -10,11 +10,13 @@ use crate::table::{archive, entries};
 use crate::trouble::Trouble;
 
 pub(crate) fn of(conn: &Connection, app: &AppName) -> Result<Holdings, Trouble> {
-    let count = |of: &str| -> Result<u64, Trouble> {
-        let sql = format!("SELECT count(*) FROM queues q JOIN {of} WHERE q.app = ?1");
+    let look = |what: &str, of: &str| -> Result<u64, Trouble> {
+        let sql = format!("SELECT {what} FROM queues q JOIN {of} WHERE q.app = ?1");
         Ok(conn.prepare_cached(&sql)?.query_row([app.as_str()], |row| row.get(0).map(num))?)
     };
-    let in_state = |state: i64| count(&format!("runs t ON t.queue = q.id AND t.state = {state}"));
+    let open = "runs t ON t.queue = q.id AND t.state NOT IN (2, 3)";
+    let in_state = |state: i64| look("count(*)", &format!("{open} AND t.state = {state}"));
+    let ended = look("coalesce(sum(u.runs), 0)", "usage u ON u.queue = q.id")?;
     let (events, event_bytes) = archive::total(conn, app)?;
     let (entries, entry_bytes) = entries::total(conn, &format!("app/{app}/"))?;
     Ok(Holdings {
@@ -22,8 +24,8 @@ pub(crate) fn of(conn: &Connection, app: &AppName) -> Result<Holdings, Trouble> 
         event_bytes,
         pending: in_state(QUEUED)?,
         dead_letters: in_state(DEAD)?,
-        runs: count("runs t ON t.queue = q.id")?,
-        log_lines: count("logs t ON t.queue = q.id")?,
+        runs: look("count(*)", open)? + ended,
+        log_lines: look("count(*)", "logs t ON t.queue = q.id")?,
         entries,
         entry_bytes,
     })

@@ -12,14 +12,26 @@ use crate::number::{rows, time};
 use crate::table::pending::Pending;
 use crate::table::queues;
 use crate::table::runs::{self, QUEUED, Run};
+use crate::table::slices::{self, ended_runs};
 use crate::trouble::Trouble;
 
 const ALL: &str = "SELECT id, n FROM runs WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
-const OF_QUEUE: &str =
-    "SELECT id, n FROM runs WHERE queue = ?3 AND state = ?4 AND id < ?1 ORDER BY id DESC LIMIT ?2";
-const WAITING: &str = "SELECT r.id, r.n FROM runs r LEFT JOIN pending p ON p.n = r.n
-    WHERE r.queue = ?3 AND r.state = ?4 AND r.id < ?1 AND coalesce(p.token, 0) = 0 ORDER BY r.id DESC LIMIT ?2";
-const OF_ROOT: &str = "SELECT id, n FROM runs WHERE root = ?1 AND id < ?2 ORDER BY id DESC";
+const OPEN: &str = "SELECT id, n FROM runs INDEXED BY runs_open
+    WHERE queue = ?3 AND state = ?4 AND state NOT IN (2, 3) AND id < ?1 ORDER BY id DESC LIMIT ?2";
+const WAITING: &str = "SELECT r.id, r.n FROM runs r INDEXED BY runs_open LEFT JOIN pending p ON p.n = r.n
+    WHERE r.queue = ?3 AND r.state = ?4 AND r.state NOT IN (2, 3) AND r.id < ?1 AND coalesce(p.token, 0) = 0
+    ORDER BY r.id DESC LIMIT ?2";
+const ENDED: &str = ended_runs!(
+    "r.id, r.n",
+    "s.queue = ?3 AND s.state = ?4 AND s.slice <= substr(?1, 1, 13) AND r.id < ?1
+     ORDER BY s.slice DESC, r.id DESC LIMIT ?2"
+);
+const OF_ROOT: &str = "SELECT id, n FROM runs INDEXED BY runs_by_root
+    WHERE root = ?1 AND root <> '' AND id < ?2 ORDER BY id DESC";
+/// Those of a slice that have no root in their column, and the one that is wanted in their body.
+const OF_ROOT_IN_SLICE: &str = "SELECT id, n FROM runs INDEXED BY runs_by_id
+    WHERE id >= ?3 AND id < ?3 || char(1114111) AND id < ?2 AND root = ''
+    AND (id = ?1 OR instr(body, CAST(?1 AS BLOB)) > 0) ORDER BY id DESC";
 
 /// Sorts after every id.
 const NO_ID: &str = "\u{10ffff}";
@@ -41,7 +53,11 @@ pub(crate) fn numbers(conn: &Connection, query: &RunQuery) -> Result<Vec<i64>, T
     } else {
         for queue in queues::matching(conn, query.app.as_ref(), query.function.as_ref())? {
             for state in states(query) {
-                let sql = if query.state == Some(RunState::Queued) { WAITING } else { OF_QUEUE };
+                let sql = match query.state {
+                    Some(RunState::Queued) => WAITING,
+                    _ if runs::is_ended(state) => ENDED,
+                    _ => OPEN,
+                };
                 found.extend(collect(conn, sql, params![before, limit, queue, state])?);
             }
         }
@@ -60,7 +76,7 @@ fn few(conn: &Connection, query: &RunQuery) -> Result<Vec<i64>, Trouble> {
         (Some(id), _) => {
             runs::place(conn, id.as_str())?.map(|(n, ..)| (id.as_str().to_owned(), n)).into_iter().collect()
         }
-        (None, Some(root)) => collect(conn, OF_ROOT, params![root.as_str(), before(query)])?,
+        (None, Some(root)) => of_root(conn, root.as_str(), before(query))?,
         (None, None) => Vec::new(),
     };
     let mut wanted = Vec::new();
@@ -78,6 +94,16 @@ fn few(conn: &Connection, query: &RunQuery) -> Result<Vec<i64>, Trouble> {
         }
     }
     Ok(wanted)
+}
+
+/// Runs that may be of a root, newest first.
+fn of_root(conn: &Connection, root: &str, before: &str) -> Result<Vec<(String, i64)>, Trouble> {
+    let mut found = collect(conn, OF_ROOT, params![root, before])?;
+    if let Some(slice) = slices::of_root(root) {
+        found.extend(collect(conn, OF_ROOT_IN_SLICE, params![root, before, slice])?);
+        found.sort_unstable_by(|a, b| b.cmp(a));
+    }
+    Ok(found)
 }
 
 /// The leased ones: few, as each has an attempt under way.
@@ -120,4 +146,24 @@ fn collect(conn: &Connection, sql: &str, params: impl Params) -> Result<Vec<(Str
     let mut find = conn.prepare_cached(sql)?;
     let found = find.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn lists_are_read_in_their_order_and_no_further_than_wanted() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        schema::create(&mut conn).unwrap();
+        for sql in [ALL, OPEN, WAITING, ENDED, OF_ROOT, OF_ROOT_IN_SLICE] {
+            let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let nothing = vec![0; explain.parameter_count()];
+            let plan = explain.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap();
+            let plan: Vec<String> = plan.collect::<rusqlite::Result<_>>().unwrap();
+            let reads_all = |step: &String| step.contains("TEMP B-TREE") || step.starts_with("SCAN");
+            assert!(!plan.iter().any(reads_all), "{sql}: {plan:#?}");
+        }
+    }
 }

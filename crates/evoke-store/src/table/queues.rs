@@ -50,7 +50,8 @@ pub(crate) fn after(conn: &Connection, after: i64, limit: i64) -> Result<Vec<i64
 
 /// Whether anything refers to a queue.
 pub(crate) fn is_used(conn: &Connection, id: i64) -> Result<bool, Trouble> {
-    let find = "SELECT EXISTS (SELECT 1 FROM runs WHERE queue = ?1) OR EXISTS (SELECT 1 FROM pending WHERE queue = ?1)
+    let find = "SELECT EXISTS (SELECT 1 FROM runs WHERE queue = ?1 AND state NOT IN (2, 3))
+        OR EXISTS (SELECT 1 FROM slices WHERE queue = ?1) OR EXISTS (SELECT 1 FROM pending WHERE queue = ?1)
         OR EXISTS (SELECT 1 FROM logs WHERE queue = ?1)";
     Ok(conn.prepare_cached(find)?.query_row([id], |row| row.get(0))?)
 }

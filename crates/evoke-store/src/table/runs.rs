@@ -1,13 +1,16 @@
 //! `runs`: every run there is. Of one that is still in a queue, `pending` says how far it is.
 
+mod body;
+pub(crate) mod old;
+
 use evoke_core::id::{AppName, Correlation, FunctionName, RunId};
 use evoke_core::record::{RunRecord, RunState};
-use evoke_core::store::{Queue, Space};
+use evoke_core::store::Queue;
 use evoke_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, params};
 
 use super::order::{self, Key};
-use super::{Table, verify};
+use super::{Table, slices, verify};
 use crate::crc::Crc;
 use crate::number::{time, us};
 use crate::trouble::Trouble;
@@ -23,6 +26,9 @@ pub(crate) const TABLE: Table = Table {
     columns: "n, id, queue, state, seq, root, created_at, ended_at, body, crc",
     check: |row| Run::decode(row)?.record().map(drop),
 };
+
+/// `root` of a run that is found by it without an index: the body has it. See [`slices::has_root`].
+const IN_BODY: &str = "";
 
 /// `state` of a run in `pending`, and of one queued.
 pub(crate) const QUEUED: i64 = 0;
@@ -53,9 +59,6 @@ pub(crate) fn is_ended(code: i64) -> bool {
     matches!(code, COMPLETED | FAILED)
 }
 
-/// What the record of a call usually takes as JSON, with room to spare.
-const BODY_BYTES: usize = 1 << 10;
-
 /// A record, encoded on the caller's thread.
 pub(crate) struct Encoded {
     pub id: RunId,
@@ -66,7 +69,8 @@ pub(crate) struct Encoded {
     /// What it is kept in order by.
     pub key: Option<Key>,
     pub state: i64,
-    root: Correlation,
+    /// `None` when the body has it.
+    root: Option<Correlation>,
     created_at: i64,
     ended_at: Option<i64>,
     body: Vec<u8>,
@@ -74,18 +78,17 @@ pub(crate) struct Encoded {
 
 impl Encoded {
     pub fn new(run: &RunRecord) -> Self {
-        let mut body = Vec::with_capacity(BODY_BYTES);
-        serde_json::to_writer(&mut body, run).expect("a run record is JSON");
+        let in_body = slices::has_root(run.id.as_str(), run.cause.root.as_str());
         Self {
             id: run.id.clone(),
             queue: Queue::calls(run.app.clone(), run.function.clone()),
             waits_in: Queue::of(run),
             key: run.key.as_deref().map(order::key),
             state: code(run.state),
-            root: run.cause.root.clone(),
+            root: (!in_body).then(|| run.cause.root.clone()),
             created_at: us(run.created_at),
             ended_at: run.ended_at.map(us),
-            body,
+            body: body::encode(run, in_body),
         }
     }
 
@@ -96,23 +99,34 @@ impl Encoded {
 
     /// Adds the row it becomes.
     pub fn insert(&self, conn: &Connection, n: i64, queue: i64, seq: i64) -> Result<(), Trouble> {
-        self.put("INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)", conn, [n, queue, seq])?;
+        let mut insert =
+            conn.prepare_cached("INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+        self.put(&mut insert, [n, queue, seq])?;
         Ok(())
     }
 
-    /// The same, unless the run has a row already. Says whether it had none.
-    pub fn insert_new(&self, conn: &Connection, n: i64, queue: i64, seq: i64) -> Result<bool, Trouble> {
-        let sql =
-            "INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING";
-        Ok(self.put(sql, conn, [n, queue, seq])? > 0)
-    }
-
-    fn put(&self, sql: &str, conn: &Connection, [n, queue, seq]: [i64; 3]) -> Result<usize, Trouble> {
-        let (id, root, body) = (self.id.as_str(), self.root.as_str(), self.body.as_slice());
+    fn put(&self, insert: &mut CachedStatement<'_>, [n, queue, seq]: [i64; 3]) -> Result<usize, Trouble> {
+        let root = self.root.as_ref().map_or(IN_BODY, Correlation::as_str);
+        let (id, body) = (self.id.as_str(), self.body.as_slice());
         let Self { state, created_at, ended_at, .. } = *self;
         let crc = Columns { n, id, queue, state, seq, root, created_at, ended_at, body }.sum();
-        let row = params![n, id, queue, state, seq, root, created_at, ended_at, body, crc];
-        Ok(conn.prepare_cached(sql)?.execute(row)?)
+        Ok(insert.execute(params![n, id, queue, state, seq, root, created_at, ended_at, body, crc])?)
+    }
+}
+
+/// Adds runs that no row is known of: looked up once for many.
+pub(crate) struct AddNew<'c>(CachedStatement<'c>);
+
+impl<'c> AddNew<'c> {
+    pub fn prepare(conn: &'c Connection) -> Result<Self, Trouble> {
+        let sql =
+            "INSERT INTO runs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING";
+        Ok(Self(conn.prepare_cached(sql)?))
+    }
+
+    /// Adds the row of a run that is in no queue, unless it has one already. Says whether it had none.
+    pub fn add(&mut self, run: &Encoded, n: i64, queue: i64) -> Result<bool, Trouble> {
+        Ok(run.put(&mut self.0, [n, queue, 0])? > 0)
     }
 }
 
@@ -143,7 +157,7 @@ pub(crate) struct Run {
     pub queue: i64,
     pub state: i64,
     pub seq: i64,
-    pub root: String,
+    root: String,
     pub created_at: i64,
     pub ended_at: Option<i64>,
     pub body: Vec<u8>,
@@ -156,16 +170,19 @@ impl Run {
         Columns { n, id, queue, state, seq, root, created_at, ended_at, body }.sum()
     }
 
-    /// Writes what can change: the state and the body.
+    /// Writes what can change: all but who it is, and what caused it.
     pub fn update(&self, conn: &Connection) -> Result<(), Trouble> {
-        conn.prepare_cached("UPDATE runs SET state = ?2, ended_at = ?3, body = ?4, crc = ?5 WHERE n = ?1")?
-            .execute(params![self.n, self.state, self.ended_at, self.body, self.sum()])?;
+        let Self { n, state, created_at, ended_at, body, .. } = self;
+        let sql =
+            "UPDATE runs SET state = ?2, created_at = ?3, ended_at = ?4, body = ?5, crc = ?6 WHERE n = ?1";
+        conn.prepare_cached(sql)?.execute(params![n, state, created_at, ended_at, body, self.sum()])?;
         Ok(())
     }
 
     /// Takes over another record of the same run.
     pub fn replace(&mut self, with: &Encoded) {
         self.state = with.state;
+        self.created_at = with.created_at;
         self.ended_at = with.ended_at;
         self.body.clone_from(&with.body);
     }
@@ -183,14 +200,17 @@ impl Run {
         Ok(())
     }
 
-    /// The record, with what the columns know better than the body.
+    /// The record: what the columns say of it, and the body the rest.
     pub fn record(&self) -> Result<RunRecord, Trouble> {
         let unreadable = || Trouble::unreadable("runs", &self.id);
-        let mut record: RunRecord = serde_json::from_slice(&self.body).map_err(|_| unreadable())?;
-        record.state = state(self.state).ok_or_else(unreadable)?;
-        record.ended_at = self.ended_at.map(time);
-        record.due_at = None;
-        Ok(record)
+        let known = body::Known {
+            id: RunId::from_text(self.id.as_str()),
+            root: Some(self.root.as_str()).filter(|root| *root != IN_BODY),
+            state: state(self.state).ok_or_else(unreadable)?,
+            created_at: time(self.created_at),
+            ended_at: self.ended_at.map(time),
+        };
+        body::decode(&self.body, known).ok_or_else(unreadable)
     }
 
     /// Makes the body say what `change` makes of it.
@@ -222,38 +242,6 @@ fn one(conn: &Connection, sql: &str, params: impl Params) -> Result<Option<Run>,
     conn.prepare_cached(sql)?.query_row(params, |row| Ok(Run::decode(row))).optional()?.transpose()
 }
 
-/// Whether somebody may still ask for an ended run: by the `Idempotency-Key` of the call it is, or because it waits for an event.
-pub(crate) fn is_needed(conn: &Connection, n: i64, forgotten_before: i64) -> Result<bool, Trouble> {
-    let find = "SELECT EXISTS (SELECT 1 FROM runs r JOIN log l ON l.seq = r.seq
-            WHERE r.n = ?1 AND l.type IS NULL AND length(l.keys) > 0 AND l.accepted_at >= ?2)
-        OR EXISTS (SELECT 1 FROM runs r JOIN queues q ON q.id = r.queue JOIN entries e ON e.space = ?3
-            AND e.key >= q.app || '/' || r.id || '.w' AND e.key < q.app || '/' || r.id || '.x' WHERE r.n = ?1)";
-    let waits = Space::waits().0;
-    Ok(conn.prepare_cached(find)?.query_row(params![n, forgotten_before, waits], |row| row.get(0))?)
-}
-
-/// Ids, numbers and bytes of up to `limit` of the oldest runs of a function in a state.
-pub(crate) fn oldest(
-    conn: &Connection,
-    queue: i64,
-    state: i64,
-    limit: i64,
-) -> Result<Vec<(String, i64, i64)>, Trouble> {
-    let mut find = conn.prepare_cached(
-        "SELECT id, n, length(body) FROM runs WHERE queue = ?1 AND state = ?2 ORDER BY id LIMIT ?3",
-    )?;
-    let found = find.query_map([queue, state, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    Ok(found.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Numbers, states and bytes of up to `limit` runs of a function.
-pub(crate) fn of_queue(conn: &Connection, queue: i64, limit: i64) -> Result<Vec<(i64, i64, i64)>, Trouble> {
-    let mut find =
-        conn.prepare_cached("SELECT n, state, length(body) FROM runs WHERE queue = ?1 LIMIT ?2")?;
-    let found = find.query_map([queue, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    Ok(found.collect::<rusqlite::Result<_>>()?)
-}
-
 /// A run's number, state and position.
 pub(crate) fn place(conn: &Connection, id: &str) -> Result<Option<(i64, i64, i64)>, Trouble> {
     let mut find = conn.prepare_cached("SELECT n, state, seq FROM runs WHERE id = ?1")?;
@@ -266,30 +254,6 @@ pub(crate) fn overlay(record: &mut RunRecord, due_at: Timestamp, leased: bool) {
         record.run_again(None);
     } else {
         record.wait(due_at);
-    }
-}
-
-/// What sweeping needs of a row; it goes unverified, as it is only to be deleted.
-pub(crate) struct Old {
-    pub n: i64,
-    pub state: i64,
-    pub created_at: i64,
-    pub ended_at: Option<i64>,
-    pub queue: i64,
-    pub bytes: i64,
-}
-
-impl Old {
-    /// The `limit` oldest after `after`.
-    pub fn after(conn: &Connection, after: i64, limit: i64) -> Result<Vec<Self>, Trouble> {
-        let mut find = conn.prepare_cached(
-            "SELECT n, state, created_at, ended_at, queue, length(body) FROM runs WHERE n > ?1 ORDER BY n LIMIT ?2",
-        )?;
-        let rows = find.query_map([after, limit], |row| {
-            let (n, state, created_at, ended_at) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok(Self { n, state, created_at, ended_at, queue: row.get(4)?, bytes: row.get(5)? })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
 

@@ -90,9 +90,9 @@ pub(crate) fn structure(conn: &Connection, report: &mut Report) {
         }
         Err(error) => report.damage(PLACE, None, format!("the pages cannot be looked at: {error}")),
     }
-    match (schema::shape(conn), schema::expected_shape()) {
-        (Ok(found), Ok(expected)) if found == expected => {}
-        (Ok(_), Ok(_)) => report.damage(PLACE, None, "its tables and indices are not those of the format"),
-        (Err(error), _) | (_, Err(error)) => report.trouble(PLACE, Trouble::from(error)),
+    match schema::is_as_expected(conn) {
+        Ok(true) => {}
+        Ok(false) => report.damage(PLACE, None, "its tables and indices are not those of the format"),
+        Err(error) => report.trouble(PLACE, Trouble::from(error)),
     }
 }

@@ -143,6 +143,19 @@ const RULES: &[Rule] = &[
     },
     Rule {
         place: "runs",
+        what: "it is in no slice: the list of its function does not have it",
+        wrong: "SELECT id FROM runs r WHERE state IN (:completed, :failed) AND NOT EXISTS
+                (SELECT 1 FROM slices WHERE queue = r.queue AND state = r.state AND slice = substr(r.id, 1, 13))",
+    },
+    Rule {
+        place: "slices",
+        what: "no run is in it",
+        wrong: "SELECT queue || ' ' || state || ' ' || slice FROM slices s WHERE NOT EXISTS
+                (SELECT 1 FROM runs WHERE id >= s.slice AND id < s.slice || char(1114111)
+                 AND substr(id, 1, 13) = s.slice AND queue = s.queue AND state = s.state)",
+    },
+    Rule {
+        place: "runs",
         what: "it has no state",
         wrong: "SELECT id FROM runs WHERE state NOT BETWEEN 0 AND 4",
     },

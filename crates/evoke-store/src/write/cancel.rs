@@ -54,7 +54,7 @@ impl Work for Cancel {
         if let Some(key) = record.key.as_deref() {
             order::leave(tx, row.queue, &order::key(key), row.n)?;
         }
-        tx.count_ended(&run);
+        tx.count_ended(&run)?;
         run.update(tx.conn)?;
         Ok(Some(self.appends.iter().map(|item| item.run(tx)).collect::<Result<_, _>>()?))
     }

@@ -10,7 +10,7 @@ use crate::limit::{SWEEP_LOOKS, SWEEP_ROWS};
 use crate::number::rows;
 use crate::table::dead::Dead;
 use crate::table::pending::Pending;
-use crate::table::runs::{self, Run};
+use crate::table::runs::old::Old;
 use crate::table::{entries, log, logs, queues, requests};
 use crate::trouble::{Stop, Trouble};
 
@@ -54,14 +54,11 @@ impl Erase {
     fn runs(&self, tx: &mut Tx<'_>, queues: &[i64]) -> Result<bool, Trouble> {
         let mut budget = SWEEP_ROWS;
         for queue in queues {
-            for (n, state, bytes) in runs::of_queue(tx.conn, *queue, rows(budget))? {
-                Pending::delete_of(tx.conn, n)?;
-                Dead::delete_of(tx.conn, n)?;
-                requests::delete(tx.conn, n)?;
-                Run::delete(tx.conn, n)?;
-                if runs::is_ended(state) {
-                    tx.ended(*queue, -1, -bytes);
-                }
+            for run in Old::of_queue(tx.conn, *queue, rows(budget))? {
+                Pending::delete_of(tx.conn, run.n)?;
+                Dead::delete_of(tx.conn, run.n)?;
+                requests::delete(tx.conn, run.n)?;
+                tx.delete_run(&run)?;
                 budget -= 1;
             }
             if budget == 0 {

@@ -44,7 +44,7 @@ impl Purge {
         }
         run.change(|record| record.purge(self.now))?;
         run.update(tx.conn)?;
-        tx.count_ended(&run);
+        tx.count_ended(&run)?;
         Ok(true)
     }
 }

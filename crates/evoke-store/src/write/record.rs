@@ -10,7 +10,7 @@ use super::inbox::Inbox;
 use super::tx::Tx;
 use crate::number::rows;
 use crate::table::logs;
-use crate::table::runs::{Encoded, Run, is_ended};
+use crate::table::runs::{AddNew, Encoded, Run, is_ended};
 use crate::trouble::{Stop, Trouble};
 
 /// What `record` was given, encoded on the caller's thread.
@@ -48,8 +48,9 @@ impl Work for Record {
     const SYNCED: bool = false;
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<(), Stop> {
+        let mut new = AddNew::prepare(tx.conn)?;
         for run in &self.runs {
-            upsert(tx, run)?;
+            put(tx, &mut new, run)?;
         }
         for line in &self.logs {
             let queue = tx.queue(&Queue::calls(line.app.clone(), line.function.clone()))?;
@@ -72,11 +73,15 @@ impl Work for Flush {
 
 /// Adds or replaces the record of a run that is in no queue; one that is in a queue is left alone.
 pub(crate) fn upsert(tx: &mut Tx<'_>, record: &Encoded) -> Result<(), Trouble> {
+    put(tx, &mut AddNew::prepare(tx.conn)?, record)
+}
+
+fn put(tx: &mut Tx<'_>, new: &mut AddNew<'_>, record: &Encoded) -> Result<(), Trouble> {
     // Nearly all are new.
     let (n, queue) = (tx.counters.next(), tx.queue(&record.queue)?);
-    if record.insert_new(tx.conn, n, queue, 0)? {
+    if new.add(record, n, queue)? {
         if is_ended(record.state) {
-            tx.ended(queue, 1, rows(record.size()));
+            tx.ended(queue, record.state, record.id.as_str(), rows(record.size()))?;
         }
         return Ok(());
     }
@@ -85,9 +90,9 @@ pub(crate) fn upsert(tx: &mut Tx<'_>, record: &Encoded) -> Result<(), Trouble> {
         return Ok(());
     }
     if is_ended(run.state) {
-        tx.ended(run.queue, -1, -rows(run.body.len()));
+        tx.no_longer_ended(run.queue, run.state, &run.id, rows(run.body.len()));
     }
     run.replace(record);
-    tx.count_ended(&run);
-    run.update(tx.conn)
+    run.update(tx.conn)?;
+    tx.count_ended(&run)
 }

@@ -105,7 +105,7 @@ impl End {
         if let Some(key) = key.filter(|_| !waits) {
             order::leave(tx, row.queue, &key, row.n)?;
         }
-        tx.count_ended(&run);
+        tx.count_ended(&run)?;
         run.update(tx.conn)
     }
 }

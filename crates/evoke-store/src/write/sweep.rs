@@ -15,7 +15,7 @@ use super::tx::Tx;
 use crate::limit::SWEEP_ROWS;
 use crate::number::{int, rows, us};
 use crate::table::log::{Old, Which};
-use crate::table::runs::{self, Run};
+use crate::table::runs;
 use crate::table::usage::Usage;
 use crate::table::{entries, logs};
 use crate::trouble::{Stop, Trouble};
@@ -75,7 +75,7 @@ impl Sweep {
         let mut over = tx.counters.ended_runs - int(self.keep.runs_max);
         // What has just gone is counted in the next call.
         let mut over_bytes = if gone == 0 { bytes - int(self.keep.runs_bytes) } else { 0 };
-        let old = runs::Old::after(tx.conn, tx.memory.swept_runs, rows(SWEEP_ROWS))?;
+        let old = runs::old::Old::after(tx.conn, tx.memory.swept_runs, rows(SWEEP_ROWS))?;
         let mut through = old.len() < SWEEP_ROWS;
         for row in &old {
             let too_much = over > 0 || over_bytes > 0;
@@ -87,9 +87,8 @@ impl Sweep {
                 continue;
             }
             let aged = row.ended_at.is_some_and(|at| at < horizon);
-            if aged || too_much && !runs::is_needed(tx.conn, row.n, tx.counters.forgotten_before)? {
-                Run::delete(tx.conn, row.n)?;
-                tx.ended(row.queue, -1, -row.bytes);
+            if aged || too_much && !runs::old::is_needed(tx.conn, row.n, tx.counters.forgotten_before)? {
+                tx.delete_run(row)?;
                 over -= 1;
                 over_bytes -= row.bytes;
                 gone += 1;

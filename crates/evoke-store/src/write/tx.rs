@@ -1,6 +1,6 @@
 //! What a piece of work sees of its transaction.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use evoke_core::id::AppName;
 use evoke_core::manifest::TypePattern;
@@ -9,9 +9,10 @@ use rusqlite::Connection;
 
 use crate::number::{num, rows};
 use crate::table::counters::Counters;
+use crate::table::runs::old::Old;
 use crate::table::runs::{Run, is_ended};
 use crate::table::usage::{self, Usage};
-use crate::table::{archive, queues};
+use crate::table::{archive, queues, slices};
 use crate::trouble::Trouble;
 
 /// A transaction under way.
@@ -25,12 +26,16 @@ pub(crate) struct Tx<'w> {
     archived: BTreeMap<(String, String), (i64, i64)>,
     /// Ended runs and lines of each queue that came and went.
     used: BTreeMap<i64, Usage>,
+    /// Slices that ended runs of a queue and a state have left.
+    left: BTreeSet<(i64, i64, String)>,
 }
 
 /// What the writer remembers between transactions.
 #[derive(Default)]
 pub(crate) struct Memory {
     queues: HashMap<Queue, i64>,
+    /// The slice in which a run of a queue and a state ended last: it is noted.
+    slices: BTreeMap<(i64, i64), String>,
     /// Where the sweeps go on: of the places of calls in the log, of the events by their types and beyond bounds on bytes, of
     /// the runs and of the queues.
     pub swept_log: i64,
@@ -68,8 +73,8 @@ impl Memory {
 
 impl<'w> Tx<'w> {
     pub fn new(conn: &'w Connection, counters: Counters, memory: &'w mut Memory) -> Self {
-        let (touched, archived, used) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Self { conn, counters, before: counters, memory, touched, archived, used }
+        let (touched, archived, used, left) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { conn, counters, before: counters, memory, touched, archived, used, left }
     }
 
     /// A queue's number.
@@ -95,18 +100,44 @@ impl<'w> Tx<'w> {
         of_app.map(|(_, (_, bytes))| bytes).sum()
     }
 
-    /// Notes that runs of a queue ended, or that ended ones went (below 0), with their bytes.
-    pub fn ended(&mut self, queue: i64, runs: i64, run_bytes: i64) {
-        self.counters.ended_runs += runs;
-        let used = self.used.entry(queue).or_default();
-        *used = used.and(Usage { runs, run_bytes, ..Usage::default() });
+    /// Notes that a run has ended, in a state that is an end, with the bytes of its body.
+    pub fn ended(&mut self, queue: i64, state: i64, id: &str, bytes: i64) -> Result<(), Trouble> {
+        self.count_runs(queue, 1, bytes);
+        let slice = slices::of(id);
+        if self.memory.slices.get(&(queue, state)).is_none_or(|last| last != slice) {
+            slices::add(self.conn, queue, state, slice)?;
+            self.memory.slices.insert((queue, state), slice.to_owned());
+        }
+        Ok(())
     }
 
     /// Notes that a run has ended, if it has.
-    pub fn count_ended(&mut self, run: &Run) {
+    pub fn count_ended(&mut self, run: &Run) -> Result<(), Trouble> {
         if is_ended(run.state) {
-            self.ended(run.queue, 1, rows(run.body.len()));
+            self.ended(run.queue, run.state, &run.id, rows(run.body.len()))?;
         }
+        Ok(())
+    }
+
+    /// Notes that a run that had ended goes, or changes.
+    pub fn no_longer_ended(&mut self, queue: i64, state: i64, id: &str, bytes: i64) {
+        self.count_runs(queue, -1, -bytes);
+        self.left.insert((queue, state, slices::of(id).to_owned()));
+    }
+
+    /// Deletes a run.
+    pub fn delete_run(&mut self, old: &Old) -> Result<(), Trouble> {
+        Run::delete(self.conn, old.n)?;
+        if is_ended(old.state) {
+            self.no_longer_ended(old.queue, old.state, &old.id, old.bytes);
+        }
+        Ok(())
+    }
+
+    fn count_runs(&mut self, queue: i64, runs: i64, run_bytes: i64) {
+        self.counters.ended_runs += runs;
+        let used = self.used.entry(queue).or_default();
+        *used = used.and(Usage { runs, run_bytes, ..Usage::default() });
     }
 
     /// Notes that lines of a queue came or went, with their bytes.
@@ -143,6 +174,11 @@ impl<'w> Tx<'w> {
         for (queue, more) in &self.used {
             if *more != Usage::default() {
                 usage::add(self.conn, *queue, *more)?;
+            }
+        }
+        for (queue, state, slice) in &self.left {
+            if slices::forget_empty(self.conn, *queue, *state, slice)? {
+                self.memory.slices.remove(&(*queue, *state));
             }
         }
         if self.counters != self.before {

@@ -19,4 +19,5 @@ mod rubbish;
 mod salvage;
 mod sample;
 mod shrink;
+mod slices;
 mod write_error;

@@ -150,3 +150,19 @@ async fn a_store_whose_server_died_as_soon_as_it_was_made_is_sound() {
     assert_eq!(verify(left.path()).unwrap().findings, []);
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn tables_that_are_not_those_of_the_format_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    SqliteStore::open(dir.path(), OpenOptions::default()).unwrap().close().await.unwrap();
+    let conn = Connection::open(dir.path().join("evoke.db")).unwrap();
+    conn.execute_batch("DROP INDEX runs_open; CREATE INDEX runs_by_queue ON runs (queue, state, id)")
+        .unwrap();
+    drop(conn);
+    assert_eq!(
+        refusal(dir.path(), dir.path()),
+        "data_corrupt: DIR/evoke.db: its tables and indices are not those of format 3; restore the data directory from a \
+         copy, or use another directory"
+    );
+    assert!(!verify(dir.path()).unwrap().is_intact());
+}

@@ -201,7 +201,7 @@ impl Sweep {
         let mut run = Run::read(tx.conn, n)?;
         let record = run.change(|record| record.expire(self.now))?;
         run.update(tx.conn)?;
-        tx.count_ended(&run);
+        tx.count_ended(&run)?;
         if let Some(dead) = Dead::read(tx.conn, n)? {
             dead.delete(tx.conn)?;
             if dead.request {

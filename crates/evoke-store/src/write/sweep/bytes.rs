@@ -7,19 +7,17 @@ use crate::limit::SWEEP_ROWS;
 use crate::number::{int, rows};
 use crate::table::logs;
 use crate::table::queues;
-use crate::table::runs::{self, Run};
+use crate::table::runs;
+use crate::table::runs::old::Old;
 use crate::table::usage::Usage;
 use crate::trouble::Trouble;
 use crate::write::tx::Tx;
 
 /// One of the oldest of a queue.
-struct Old<K> {
+struct Aged<K, T> {
     /// Sorts by age.
     age: K,
-    queue: i64,
-    /// Its key in the table.
-    key: i64,
-    bytes: i64,
+    of: T,
 }
 
 impl Sweep {
@@ -35,19 +33,17 @@ impl Sweep {
             let mut lines = Vec::new();
             for queue in queues {
                 for state in [runs::COMPLETED, runs::FAILED] {
-                    let old = runs::oldest(tx.conn, queue, state, rows(each))?;
-                    let old = old.into_iter().map(|(age, key, bytes)| Old { age, queue, key, bytes });
-                    lines.push(old.collect());
+                    let old = Old::ended(tx.conn, queue, state, rows(each))?;
+                    lines.push(old.into_iter().map(|run| Aged { age: run.id.clone(), of: run }).collect());
                 }
             }
-            for Old { queue, key, bytes, .. } in merge(lines, each) {
+            for Aged { of: run, .. } in merge(lines, each) {
                 if over <= 0 {
                     break;
                 }
-                if !runs::is_needed(tx.conn, key, tx.counters.forgotten_before)? {
-                    Run::delete(tx.conn, key)?;
-                    tx.ended(queue, -1, -bytes);
-                    over -= bytes;
+                if !runs::old::is_needed(tx.conn, run.n, tx.counters.forgotten_before)? {
+                    tx.delete_run(&run)?;
+                    over -= run.bytes;
                     gone += 1;
                 }
             }
@@ -67,14 +63,13 @@ impl Sweep {
             let mut lines = Vec::new();
             for queue in queues {
                 let old = logs::oldest(tx.conn, queue, rows(each))?;
-                let old = old.into_iter().map(|line| Old { age: line.0, queue, key: line.0, bytes: line.1 });
-                lines.push(old.collect());
+                lines.push(old.into_iter().map(|line| Aged { age: line.0, of: (queue, line.1) }).collect());
             }
-            for Old { queue, key, bytes, .. } in merge(lines, each) {
+            for Aged { age: position, of: (queue, bytes) } in merge(lines, each) {
                 if over <= 0 {
                     break;
                 }
-                logs::blank(tx.conn, key)?;
+                logs::blank(tx.conn, position)?;
                 tx.line(queue, -1, -bytes);
                 over -= bytes;
                 gone += 1;
@@ -103,10 +98,10 @@ impl Sweep {
 }
 
 /// The lines, of which each has its `each` oldest, as one: as far as it is known what comes next.
-fn merge<K: Ord + Clone>(lines: Vec<Vec<Old<K>>>, each: usize) -> Vec<Old<K>> {
+fn merge<K: Ord + Clone, T>(lines: Vec<Vec<Aged<K, T>>>, each: usize) -> Vec<Aged<K, T>> {
     let cut = lines.iter().filter(|line| line.len() >= each);
     let known = cut.filter_map(|line| line.last()).map(|last| last.age.clone()).min();
-    let mut all: Vec<Old<K>> = lines.into_iter().flatten().collect();
+    let mut all: Vec<Aged<K, T>> = lines.into_iter().flatten().collect();
     all.retain(|one| known.as_ref().is_none_or(|known| one.age <= *known));
     all.sort_by(|a, b| a.age.cmp(&b.age));
     all
@@ -116,8 +111,8 @@ fn merge<K: Ord + Clone>(lines: Vec<Vec<Old<K>>>, each: usize) -> Vec<Old<K>> {
 mod tests {
     use super::*;
 
-    fn line(ages: &[i64]) -> Vec<Old<i64>> {
-        ages.iter().map(|age| Old { age: *age, queue: 0, key: *age, bytes: 1 }).collect()
+    fn line(ages: &[i64]) -> Vec<Aged<i64, ()>> {
+        ages.iter().map(|age| Aged { age: *age, of: () }).collect()
     }
 
     #[test]
