@@ -158,6 +158,7 @@ pub(crate) struct Run {
     pub state: i64,
     pub seq: i64,
     root: String,
+    has_other_root: bool,
     pub created_at: i64,
     pub ended_at: Option<i64>,
     pub body: Vec<u8>,
@@ -170,9 +171,12 @@ impl Run {
         Columns { n, id, queue, state, seq, root, created_at, ended_at, body }.sum()
     }
 
-    /// Writes what can change: all but who it is, and what caused it.
+    /// Writes what can change; its root only where it does, as that is in an index.
     pub fn update(&self, conn: &Connection) -> Result<(), Trouble> {
-        let Self { n, state, created_at, ended_at, body, .. } = self;
+        let Self { n, state, root, created_at, ended_at, body, .. } = self;
+        if self.has_other_root {
+            conn.prepare_cached("UPDATE runs SET root = ?2 WHERE n = ?1")?.execute(params![n, root])?;
+        }
         let sql =
             "UPDATE runs SET state = ?2, created_at = ?3, ended_at = ?4, body = ?5, crc = ?6 WHERE n = ?1";
         conn.prepare_cached(sql)?.execute(params![n, state, created_at, ended_at, body, self.sum()])?;
@@ -181,6 +185,11 @@ impl Run {
 
     /// Takes over another record of the same run.
     pub fn replace(&mut self, with: &Encoded) {
+        let root = with.root.as_ref().map_or(IN_BODY, Correlation::as_str);
+        if self.root != root {
+            root.clone_into(&mut self.root);
+            self.has_other_root = true;
+        }
         self.state = with.state;
         self.created_at = with.created_at;
         self.ended_at = with.ended_at;
@@ -229,6 +238,7 @@ impl Run {
             state: row.get(3)?,
             seq: row.get(4)?,
             root: row.get(5)?,
+            has_other_root: false,
             created_at: row.get(6)?,
             ended_at: row.get(7)?,
             body: row.get(8)?,

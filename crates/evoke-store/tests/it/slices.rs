@@ -138,6 +138,24 @@ async fn runs_of_a_root_are_found_wherever_they_are() {
 }
 
 #[tokio::test]
+async fn a_record_with_another_root_is_found_by_that_one_only() {
+    let (mut ids, calls) = (IdSource::seeded(5), calls(1, Duration::ZERO));
+    let (_dir, store) = filled(&calls).await;
+    let roots = [ids.event(START), "order 17".to_owned(), ids.event(START), calls[0].id.to_string()];
+    for root in &roots {
+        let mut run = calls[0].clone();
+        run.cause.root = Correlation::from_text(root.as_str());
+        store.record(vec![run], Vec::new()).await.unwrap();
+        for other in &roots {
+            let of = Some(Correlation::from_text(other.as_str()));
+            let found = store.runs(&RunQuery { root: of, limit: 9, ..RunQuery::default() }).await.unwrap();
+            assert_eq!(found.len(), usize::from(other == root), "{other} while it is {root}");
+        }
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_slice_that_is_missing_and_one_of_nothing_are_damage() {
     for (sql, found) in [
         (

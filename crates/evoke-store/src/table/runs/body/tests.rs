@@ -116,7 +116,6 @@ fn whatever_a_run_can_be_comes_back() {
         trace_id: String::new(),
         span_id: "é\0".to_owned(),
         shadow: true,
-        ..call().cause
     };
     let own = Cause { root: Correlation::from_text(call().id.as_str()), ..call().cause };
     comes_back(&RunRecord { cause: own, ..call() });
