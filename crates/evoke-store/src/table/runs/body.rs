@@ -12,7 +12,6 @@ use evoke_core::outcome::Outcome;
 use evoke_core::record::{AttemptRecord, Cause, RunRecord, RunState, Trigger};
 use evoke_core::time::Timestamp;
 use evoke_core::usage::Usage;
-use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 /// The number of [`Form`].
@@ -117,28 +116,7 @@ pub(super) fn encode(run: &RunRecord, with_root: bool) -> Vec<u8> {
     };
     let mut body = Vec::with_capacity(BYTES);
     body.push(FORM);
-    postcard::serialize_with_flavor(&form, Behind(body)).expect("memory takes any record")
-}
-
-/// Bytes that the form is added to.
-struct Behind(Vec<u8>);
-
-impl Flavor for Behind {
-    type Output = Vec<u8>;
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<Vec<u8>> {
-        Ok(self.0)
-    }
+    postcard::to_io(&form, body).expect("memory takes any record")
 }
 
 /// The record of a row; `None` when its body is not as one is written.
