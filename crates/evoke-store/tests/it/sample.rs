@@ -71,6 +71,10 @@ pub async fn check(dir: &Path) {
     assert_eq!(events.len() as u64, EVENTS + 1 + EVENTS / 2);
     let runs = store.runs(&RunQuery { limit, ..RunQuery::default() }).await.unwrap();
     assert_eq!(runs.len() as u64, EVENTS + 2 + EVENTS / 2 + 2);
+    for (state, count) in [(RunState::Completed, EVENTS / 2 + 1), (RunState::Failed, 1)] {
+        let of = RunQuery { function: "f".parse().ok(), state: Some(state), limit, ..RunQuery::default() };
+        assert_eq!(store.runs(&of).await.unwrap().len() as u64, count, "{state:?}");
+    }
     let dead = store.dead_letters(&DeadLetterQuery { limit, ..DeadLetterQuery::default() }).await.unwrap();
     assert_eq!(
         dead.iter().map(|dead| dead.reason.as_str()).collect::<Vec<_>>(),

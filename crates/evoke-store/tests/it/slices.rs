@@ -85,6 +85,8 @@ async fn many_runs_of_a_slice_are_one_entry_that_goes_with_the_last_of_them() {
     let all = RunQuery { limit: 1_000, ..RunQuery::default() };
     assert_eq!(store.runs(&all).await.unwrap().len(), 300);
     assert!(slices(dir.path()) <= 12, "three functions, two states, 3 ms: {}", slices(dir.path()));
+    // With a line the queue of the function stays, and its number.
+    store.record(Vec::new(), vec![line(1, FUNCTIONS[0], "hello", START)]).await.unwrap();
     let few = Retention { runs_max: 1, ..Retention::default() };
     while store.sweep(&few, START).await.unwrap() > 0 {}
     let left = store.runs(&all).await.unwrap();
