@@ -3,28 +3,25 @@
 use std::sync::atomic::AtomicBool;
 
 use evoke_core::event::{http as binding, json};
-use tokio::sync::Semaphore;
 use wasmtime_wasi_http::WasiBody;
 
-use evoke_worker::frame::Kind;
-use evoke_worker::frame::message::HeadersOut;
+use evoke_worker::frame::compact;
 
 use crate::body;
 use crate::failure::Failure;
 use crate::outbox::Outbox;
-use crate::wire::Response;
+use crate::tie::Tie;
 
 /// Of a response, as the host will check it.
 const RESPONSE_FIELDS: usize = 128;
 /// Events that one answer may carry.
 const EVENTS_MAX: usize = 1000;
 
-/// Sends the response of call `number`, its body as far as there is credit.
+/// Sends the response of a call, its body as far as there is credit.
 pub(crate) async fn hand_over(
     response: http::Response<WasiBody>,
-    credit: &Semaphore,
+    tie: &Tie,
     outbox: &Outbox,
-    number: u32,
     has_failed: &AtomicBool,
 ) -> Result<(), Failure> {
     let (head, body) = response.into_parts();
@@ -41,12 +38,11 @@ pub(crate) async fn hand_over(
         ));
     }
     let has_body = !http_body::Body::is_end_stream(&body);
-    let head = Response { status, headers: HeadersOut(&head.headers), body: has_body };
     outbox
-        .json(Kind::Response, number, &head)
+        .add(|to| compact::response(to, tie.call, status, &head.headers, has_body))
         .map_err(|cause| Failure::new("Error", format!("its response cannot be sent: {cause}")))?;
     if has_body {
-        let sent = body::send(body, credit, outbox, number, has_failed).await;
+        let sent = body::send(body, tie, outbox, has_failed).await;
         sent.map_err(|cause| Failure::new("Error", format!("it broke off its response: {cause}")))?;
     }
     Ok(())

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
-use tokio::sync::{Semaphore, mpsc};
+use futures_util::FutureExt as _;
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, Empty, Full};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use evoke_worker::frame::{CHUNK_BYTES, Kind, WINDOW_BYTES};
 
 use crate::outbox::Outbox;
+use crate::tie::Tie;
 
 /// What the host sends of a request's body.
 #[derive(Debug)]
@@ -24,8 +26,29 @@ pub(crate) enum Chunk {
     Aborted,
 }
 
-/// The request's body as the guest reads it. What it has read, the host may send again.
-pub(crate) struct Incoming {
+/// A request's body.
+pub(crate) enum Body {
+    /// It came whole.
+    Full(Bytes),
+    /// Its parts come here. The host's credit bounds what waits.
+    Chunks(mpsc::UnboundedReceiver<Chunk>),
+}
+
+impl Body {
+    /// As the guest of `call` reads it.
+    pub fn of_request(self, outbox: &Arc<Outbox>, call: u32) -> WasiBody {
+        match self {
+            Self::Full(bytes) if bytes.is_empty() => {
+                Empty::new().map_err(|never| match never {}).boxed_unsync()
+            }
+            Self::Full(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+            Self::Chunks(chunks) => Incoming::new(chunks, Arc::clone(outbox), call).boxed_unsync(),
+        }
+    }
+}
+
+/// The request's body as the guest reads it while it comes. What it has read, the host may send again.
+struct Incoming {
     chunks: mpsc::UnboundedReceiver<Chunk>,
     outbox: Arc<Outbox>,
     call: u32,
@@ -35,8 +58,7 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// The body of `call`. The host's credit bounds what waits in `chunks`.
-    pub fn new(chunks: mpsc::UnboundedReceiver<Chunk>, outbox: Arc<Outbox>, call: u32) -> Self {
+    fn new(chunks: mpsc::UnboundedReceiver<Chunk>, outbox: Arc<Outbox>, call: u32) -> Self {
         Self { chunks, outbox, call, read: 0, is_over: false }
     }
 
@@ -50,7 +72,7 @@ impl Incoming {
     }
 }
 
-impl Body for Incoming {
+impl http_body::Body for Incoming {
     type Data = Bytes;
     type Error = Error;
 
@@ -91,31 +113,46 @@ impl Body for Incoming {
 /// although for its reader it looks like one.
 pub(crate) async fn send(
     mut body: WasiBody,
-    credit: &Semaphore,
+    tie: &Tie,
     outbox: &Outbox,
-    call: u32,
     has_failed: &AtomicBool,
 ) -> Result<(), Error> {
-    while let Some(frame) = body.frame().await {
+    let is_whole = || {
+        if has_failed.load(Ordering::Relaxed) { Err(Error::HttpResponseIncomplete) } else { Ok(()) }
+    };
+    let mut next = body.frame().await;
+    while let Some(frame) = next {
         // Trailers have no place in the protocol.
-        let Ok(mut data) = frame?.into_data() else { continue };
+        let Ok(mut data) = frame?.into_data() else {
+            next = body.frame().await;
+            continue;
+        };
+        // Whether it is the last: known at once for most answers, which then end with it.
+        let following = body.frame().now_or_never();
+        let ends = matches!(following, Some(None)) && data.len() <= CHUNK_BYTES && is_whole().is_ok();
+        if ends && tie.credit.try_acquire_many(data.len() as u32).map(SemaphorePermit::forget).is_ok() {
+            outbox.frame(Kind::BodyEnd, tie.call, &[&data]);
+            return Ok(());
+        }
         while !data.is_empty() {
             let wanted = data.len().min(CHUNK_BYTES);
-            let Ok(permit) = credit.acquire().await else { return Ok(()) };
-            let more = credit.available_permits().min(wanted - 1);
+            let Ok(permit) = tie.credit.acquire().await else { return Ok(()) };
+            let more = tie.credit.available_permits().min(wanted - 1);
             let more = u32::try_from(more).unwrap_or(0);
-            let bytes = 1 + credit.try_acquire_many(more).map_or(0, |more_permits| {
+            let bytes = 1 + tie.credit.try_acquire_many(more).map_or(0, |more_permits| {
                 more_permits.forget();
                 more as usize
             });
             permit.forget();
-            outbox.frame(Kind::Body, call, &[&data.split_to(bytes)]);
+            outbox.frame(Kind::Body, tie.call, &[&data.split_to(bytes)]);
         }
+        next = match following {
+            Some(following) => following,
+            None => body.frame().await,
+        };
     }
-    if has_failed.load(Ordering::Relaxed) {
-        return Err(Error::HttpResponseIncomplete);
-    }
-    outbox.frame(Kind::BodyEnd, call, &[]);
+    is_whole()?;
+    outbox.frame(Kind::BodyEnd, tie.call, &[]);
     Ok(())
 }
 

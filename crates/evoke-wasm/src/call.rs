@@ -5,86 +5,55 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use evoke_core::usage::Usage;
 use evoke_worker::frame::Kind;
-use evoke_worker::frame::message;
+use evoke_worker::frame::compact::{self, Invocation};
 
 use crate::answer::{events, hand_over};
-use crate::body::{self, Chunk, Incoming};
+use crate::body::Body;
 use crate::eager::Eager;
 use crate::failure::Failure;
 use crate::function::Function;
-use crate::guest::{Guest, WaysOut};
+use crate::guest::Guest;
 use crate::instance::{Instance, Kept};
 use crate::meter::{Memory, Metered, Peak};
 use crate::outbox::Outbox;
 use crate::output::{Output, Stream};
 use crate::request::{Asked, request};
 use crate::ticker::Ticker;
-use crate::wire::{Done, Invoke};
-
-/// What the connection has of a call under way.
-pub(crate) struct Handle {
-    pub chunks: mpsc::UnboundedSender<Chunk>,
-    pub credit: Arc<Semaphore>,
-    pub ways_out: WaysOut,
-    pub cancel: CancellationToken,
-}
+use crate::tie::Tie;
 
 /// A call to make.
 pub(crate) struct Call {
-    number: u32,
-    function: Arc<Function>,
-    kept: Arc<Kept>,
-    outbox: Arc<Outbox>,
-    chunks: mpsc::UnboundedReceiver<Chunk>,
-    credit: Arc<Semaphore>,
-    ways_out: WaysOut,
-    cancel: CancellationToken,
+    pub function: Arc<Function>,
+    /// Where its connection has an instance between calls.
+    pub kept: Arc<Kept>,
+    pub outbox: Arc<Outbox>,
+    pub tie: Arc<Tie>,
+    /// Milliseconds since 1970.
+    pub deadline_ms: u64,
 }
 
 impl Call {
-    /// Call `number` of `function`. `kept` is where its connection has an instance between calls.
-    pub fn new(
-        number: u32,
-        function: Arc<Function>,
-        kept: Arc<Kept>,
-        outbox: Arc<Outbox>,
-        ways_out: WaysOut,
-    ) -> (Self, Handle) {
-        let (to, chunks) = mpsc::unbounded_channel();
-        let credit = Arc::new(body::window());
-        let cancel = CancellationToken::new();
-        let handle = Handle {
-            chunks: to,
-            credit: Arc::clone(&credit),
-            ways_out: ways_out.clone(),
-            cancel: cancel.clone(),
-        };
-        (Self { number, function, kept, outbox, chunks, credit, ways_out, cancel }, handle)
-    }
-
-    /// Makes it, and says how it ended. `invoke` is the payload of its `INVOKE`.
-    pub async fn run(self, invoke: Bytes, ticker: Ticker) {
+    /// Makes it, and says how it ended.
+    pub async fn run(self, input: Invocation, body: Body, ticker: Ticker) {
         let _ticking = ticker.run();
-        let (number, outbox, ways_out) = (self.number, Arc::clone(&self.outbox), self.ways_out.clone());
+        let (outbox, number) = (&self.outbox, self.tie.call);
         let kept = self.kept.take();
         let lines = self.function.init.limits.log_line_bytes;
-        let fresh = |stream| Output::new(stream, number, Arc::clone(&outbox), lines);
+        let fresh = |stream| Output::new(stream, number, Arc::clone(outbox), lines);
         let output =
             kept.as_ref().map_or_else(|| [Stream::Stdout, Stream::Stderr].map(fresh), Instance::output);
         let mut usage = Usage::default();
-        let ended = self.make(&invoke, kept, output.clone(), &mut usage).await;
+        let ended = self.make(input, body, kept, output.clone(), &mut usage).await;
         output.iter().for_each(Output::finish);
-        ways_out.end();
+        self.tie.end();
         let failure = match ended {
-            Ok(events) => match outbox.json(Kind::Done, number, &Done { events, usage }) {
+            Ok(events) => match outbox.add(|to| compact::done(to, number, &events, usage)) {
                 Ok(()) => return,
                 Err(cause) => Failure::new("Error", format!("its events cannot be sent: {cause}")),
             },
@@ -96,19 +65,15 @@ impl Call {
     }
 
     async fn make(
-        self,
-        invoke: &[u8],
+        &self,
+        input: Invocation,
+        body: Body,
         instance: Option<Instance>,
         output: [Output; 2],
         usage: &mut Usage,
     ) -> Result<Vec<serde_json::Value>, Failure> {
-        let Self { number, function, kept, outbox, chunks, credit, ways_out, cancel } = self;
-        let invoke: Invoke<'_> =
-            message::parse(Kind::Invoke, invoke).map_err(|cause| Failure::new("Error", cause.to_string()))?;
-        ways_out.outgoing.mark(&invoke);
-        let left = left_until(invoke.deadline_ms);
-        let incoming = Incoming::new(chunks, Arc::clone(&outbox), number);
-        let (request, asked) = request(&function.init.function, invoke, incoming)?;
+        let Self { function, kept, outbox, tie, deadline_ms } = self;
+        let (request, asked) = request(&function.init.function, input, body, outbox, tie.call)?;
         let keeps = function.init.reuse;
 
         let peak = Peak::default();
@@ -119,7 +84,7 @@ impl Call {
         let run = async {
             let mut instance = match instance {
                 Some(mut instance) => {
-                    instance.begin(number, ways_out, peak.clone());
+                    instance.begin(Arc::clone(tie), peak.clone());
                     instance
                 }
                 None => {
@@ -128,7 +93,7 @@ impl Call {
                         &function.init.variables,
                         function.config(),
                         output,
-                        ways_out,
+                        Arc::clone(tie),
                         Memory::new(memory_bytes, peak.clone()),
                     );
                     match function.instantiate(guest).await {
@@ -152,9 +117,7 @@ impl Call {
                 Err(_) => return Err(None),
             };
             match asked {
-                Asked::Response => {
-                    hand_over(response, &credit, &outbox, number, &has_failed).await.map(|()| Vec::new())
-                }
+                Asked::Response => hand_over(response, tie, outbox, &has_failed).await.map(|()| Vec::new()),
                 Asked::Events => events(response, limit).await,
             }
             .map_err(Some)
@@ -193,8 +156,8 @@ impl Call {
                 // First: most calls are over before a clock has to be set for them, which wakes the thread that keeps it.
                 biased;
                 ended = metered => ended,
-                () = cancel.cancelled() => Err(Failure::cancelled()),
-                () = tokio::time::sleep(left + LATE) => Err(Failure::cancelled()),
+                () = tie.cancelled.notified() => Err(Failure::cancelled()),
+                () = too_late(*deadline_ms) => Err(Failure::cancelled()),
             }
         };
         usage.cpu_us = Some(cpu_ns / 1000);
@@ -216,8 +179,9 @@ impl Drop for Over<'_> {
 /// the handler.
 const LATE: Duration = Duration::from_secs(1);
 
-fn left_until(deadline_ms: u64) -> Duration {
+/// Waits until it is [`LATE`].
+async fn too_late(deadline_ms: u64) {
     let now = clock_gettime(ClockId::Realtime);
     let now_ms = now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000;
-    Duration::from_millis(deadline_ms.saturating_sub(now_ms))
+    tokio::time::sleep(Duration::from_millis(deadline_ms.saturating_sub(now_ms)) + LATE).await;
 }

@@ -13,29 +13,32 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::io::AsyncWrite as _;
-use tokio::net::UnixStream;
-use tokio_util::io::poll_read_buf;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use evoke_worker::frame::message::{self, PROTOCOL};
+use evoke_core::usage::Usage;
+use evoke_worker::Socket;
+use evoke_worker::frame::compact::{Invocation, Invoked};
+use evoke_worker::frame::message::{self, HeaderBounds, PROTOCOL};
 use evoke_worker::frame::{Decoder, Encoder, Frame, Kind};
 
-use crate::body::Chunk;
-use crate::call::{Call, Handle};
+use crate::body::{Body, Chunk};
+use crate::call::Call;
+use crate::failure::Failure;
 use crate::function::{Components, Function, Worlds};
-use crate::guest::WaysOut;
 use crate::instance::Kept;
 use crate::outbox::Outbox;
-use crate::outgoing::{Network, Outgoing};
-use crate::platform::Platform;
+use crate::outgoing::Network;
 use crate::pool::Pool;
 use crate::process::RUNTIME;
 use crate::ticker::Ticker;
+use crate::tie::Tie;
 use crate::wire::{Error, Init, Ready};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
+/// Of a request. The host has checked it against smaller ones.
+const REQUEST_HEADERS: HeaderBounds = HeaderBounds { fields: 1024, bytes: 1 << 20 };
 
 /// What all functions of the process share.
 pub(crate) struct Process {
@@ -49,31 +52,47 @@ pub(crate) struct Process {
 /// One function's side of the protocol.
 struct Connection {
     process: Arc<Process>,
-    socket: UnixStream,
+    socket: Socket,
     decoder: Decoder,
     function: Option<Arc<Function>>,
+    common: Arc<Common>,
     kept: Arc<Kept>,
-    pool: Arc<Pool>,
-    outbox: Arc<Outbox>,
     /// On their way out of the outbox.
     leaving: Encoder,
+    /// Calls that were not over at once.
     calls: HashMap<u32, Handle>,
     running: FuturesUnordered<Running>,
+}
+
+/// What all calls of a connection share.
+pub(crate) struct Common {
+    pub outbox: Arc<Outbox>,
+    /// Its connections to other servers.
+    pub pool: Pool,
+    pub network: Arc<Network>,
+}
+
+/// What the connection has of a call.
+struct Handle {
+    tie: Arc<Tie>,
+    /// Where parts of its request's body go, if there are any to come.
+    chunks: Option<mpsc::UnboundedSender<Chunk>>,
 }
 
 /// A call; its number when it is over.
 type Running = Pin<Box<dyn Future<Output = u32> + Send>>;
 
 /// Serves a function until the host closes its socket. Its calls end with it.
-pub(crate) async fn serve(socket: UnixStream, process: Arc<Process>) {
+pub(crate) async fn serve(socket: Socket, process: Arc<Process>) {
+    let network = Arc::clone(&process.network);
+    let common = Common { outbox: Arc::default(), pool: Pool::default(), network };
     let mut connection = Connection {
         process,
         socket,
         decoder: Decoder::default(),
         function: None,
+        common: Arc::new(common),
         kept: Arc::default(),
-        pool: Arc::default(),
-        outbox: Arc::default(),
         leaving: Encoder::default(),
         calls: HashMap::new(),
         running: FuturesUnordered::new(),
@@ -86,13 +105,15 @@ impl Connection {
     /// Until the host has closed its end.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            self.outbox.attend();
+            self.common.outbox.attend();
             let has_read = match self.poll_read(cx)? {
                 Poll::Ready(false) => return Poll::Ready(Ok(())),
                 Poll::Ready(true) => true,
                 Poll::Pending => false,
             };
-            while let Poll::Ready(Some(number)) = self.running.poll_next_unpin(cx) {
+            while !self.running.is_empty()
+                && let Poll::Ready(Some(number)) = self.running.poll_next_unpin(cx)
+            {
                 self.calls.remove(&number);
             }
             // When it is pending, either all is written, or the socket says when there is room.
@@ -106,14 +127,19 @@ impl Connection {
     /// Reads once, and takes what came. False at the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let space = self.decoder.space(READ_BYTES);
-        if ready!(poll_read_buf(Pin::new(&mut self.socket), cx, space))? == 0 {
+        if ready!(self.socket.poll_read(cx, space))? == 0 {
             return Poll::Ready(Ok(false));
         }
-        while let Some(frame) = self.decoder.take().map_err(io::Error::other)? {
+        let mut next = self.decoder.take().map_err(io::Error::other)?;
+        while let Some(frame) = next {
             if frame.kind == Kind::Stop {
                 return Poll::Ready(Ok(false));
             }
-            self.take(frame).map_err(io::Error::other)?;
+            let left = self.take(frame, cx).map_err(io::Error::other)?;
+            next = match left {
+                Some(left) => Some(left),
+                None => self.decoder.take().map_err(io::Error::other)?,
+            };
         }
         Poll::Ready(Ok(true))
     }
@@ -122,42 +148,30 @@ impl Connection {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<std::convert::Infallible>> {
         loop {
             while !self.leaving.unwritten().is_empty() {
-                let socket = Pin::new(&mut self.socket);
-                let written = ready!(socket.poll_write(cx, self.leaving.unwritten()))?;
+                let written = ready!(self.socket.poll_write(cx, self.leaving.unwritten()))?;
                 self.leaving.advance(written);
-                self.outbox.has_emptied();
+                self.common.outbox.has_emptied();
             }
-            if !self.outbox.take(&mut self.leaving, cx) {
+            if !self.common.outbox.take(&mut self.leaving, cx) {
                 return Poll::Pending;
             }
         }
     }
 
-    fn take(&mut self, frame: Frame) -> Result<(), String> {
+    /// Takes a frame, and perhaps those behind it; one that it took too many is handed back.
+    fn take(&mut self, frame: Frame, cx: &mut Context<'_>) -> Result<Option<Frame>, String> {
         let Frame { kind, call, payload } = frame;
         match kind {
-            Kind::Init => return self.init(&payload),
-            Kind::Invoke => return self.invoke(call, payload),
-            _ => {}
-        }
-        // Frames of calls that are over may still arrive.
-        let Some(handle) = self.calls.get(&call) else { return Ok(()) };
-        match kind {
-            Kind::Body => drop(handle.chunks.send(Chunk::Part(payload))),
-            Kind::BodyEnd => drop(handle.chunks.send(Chunk::Last(payload))),
-            Kind::BodyAbort => drop(handle.chunks.send(Chunk::Aborted)),
-            Kind::Credit => {
-                handle.credit.add_permits(message::credit(&payload).map_err(|cause| cause.to_string())?);
+            Kind::Init => self.init(&payload)?,
+            Kind::Invoke => return self.invoke(call, payload, cx),
+            // Frames of calls that are over may still arrive.
+            _ => {
+                if let Some(handle) = self.calls.get(&call) {
+                    handle.take(kind, payload)?;
+                }
             }
-            Kind::Cancel => handle.cancel.cancel(),
-            Kind::Answer => handle.ways_out.platform.answer(payload),
-            Kind::Connected => {
-                let (number, word) = message::numbered(kind, &payload).map_err(|cause| cause.to_string())?;
-                handle.ways_out.outgoing.connected(number, word);
-            }
-            other => return Err(format!("{other:?} frame from the host")),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn init(&mut self, payload: &[u8]) -> Result<(), String> {
@@ -166,32 +180,91 @@ impl Connection {
             Ok(function) => {
                 let contract = function.contract().name();
                 self.function = Some(Arc::new(function));
-                self.outbox.json(Kind::Ready, 0, &Ready { protocol: PROTOCOL, runtime: RUNTIME, contract })
+                self.common.outbox.json(
+                    Kind::Ready,
+                    0,
+                    &Ready { protocol: PROTOCOL, runtime: RUNTIME, contract },
+                )
             }
             Err(cause) => {
                 let message = cause.to_string();
                 let error =
                     Error { ty: "LoadError", message: &message, stack: None, code: None, usage: None };
-                self.outbox.json(Kind::InitError, 0, &error)
+                self.common.outbox.json(Kind::InitError, 0, &error)
             }
         }
     }
 
-    fn invoke(&mut self, number: u32, payload: Bytes) -> Result<(), String> {
+    /// Begins a call. Most are over at once, and are never among those that wait.
+    fn invoke(&mut self, number: u32, payload: Bytes, cx: &mut Context<'_>) -> Result<Option<Frame>, String> {
         let Some(function) = &self.function else { return Err("a call before READY".to_owned()) };
-        let (outbox, pool) = (Arc::clone(&self.outbox), Arc::clone(&self.pool));
-        let platform = Arc::new(Platform::new(number, Arc::clone(&outbox)));
-        let network = Arc::clone(&self.process.network);
-        let outgoing = Arc::new(Outgoing::new(number, network, Arc::clone(&outbox), pool));
-        let ways_out = WaysOut { platform, outgoing };
-        let (call, handle) =
-            Call::new(number, Arc::clone(function), Arc::clone(&self.kept), outbox, ways_out);
-        self.calls.insert(number, handle);
+        let Invoked { deadline_ms, marks, input } = match Invoked::read(payload, REQUEST_HEADERS) {
+            Ok(invoked) => invoked,
+            Err(cause) => {
+                let failure = Failure::new("Error", format!("the request cannot be made: {cause}"));
+                self.common.outbox.json(Kind::Error, number, &failure.payload(Usage::default()))?;
+                return Ok(None);
+            }
+        };
+        let (mut body, mut chunks, mut left) = (Body::Full(Bytes::new()), None, None);
+        if matches!(input, Invocation::Request { body: true, .. }) {
+            // A small body has come along as a whole: no need for a channel.
+            match self.decoder.take().map_err(|cause| cause.to_string())? {
+                Some(frame) if frame.kind == Kind::BodyEnd && frame.call == number => {
+                    body = Body::Full(frame.payload);
+                }
+                next => {
+                    let (to, from) = mpsc::unbounded_channel();
+                    (body, chunks, left) = (Body::Chunks(from), Some(to), next);
+                }
+            }
+        }
+        let tie = Arc::new(Tie::new(number, &self.common, marks));
+        let call = Call {
+            function: Arc::clone(function),
+            kept: Arc::clone(&self.kept),
+            outbox: Arc::clone(&self.common.outbox),
+            tie: Arc::clone(&tie),
+            deadline_ms,
+        };
         let ticker = self.process.ticker.clone();
-        self.running.push(Box::pin(async move {
-            call.run(payload, ticker).await;
+        let mut call: Running = Box::pin(async move {
+            call.run(input, body, ticker).await;
             number
-        }));
+        });
+        if call.as_mut().poll(cx).is_pending() {
+            self.calls.insert(number, Handle { tie, chunks });
+            self.running.push(call);
+        }
+        Ok(left)
+    }
+}
+
+impl Handle {
+    /// Takes a frame of its call.
+    fn take(&self, kind: Kind, payload: Bytes) -> Result<(), String> {
+        match kind {
+            Kind::Body => self.chunk(Chunk::Part(payload)),
+            Kind::BodyEnd => self.chunk(Chunk::Last(payload)),
+            Kind::BodyAbort => self.chunk(Chunk::Aborted),
+            Kind::Credit => {
+                self.tie.credit.add_permits(message::credit(&payload).map_err(|cause| cause.to_string())?);
+            }
+            Kind::Cancel => self.tie.cancelled.notify_one(),
+            Kind::Answer => self.tie.platform.answer(payload),
+            Kind::Connected => {
+                let (number, word) = message::numbered(kind, &payload).map_err(|cause| cause.to_string())?;
+                self.tie.outgoing.connected(number, word);
+            }
+            other => return Err(format!("{other:?} frame from the host")),
+        }
         Ok(())
+    }
+
+    fn chunk(&self, chunk: Chunk) {
+        if let Some(chunks) = &self.chunks {
+            // A guest that does not read any more does not need it.
+            let _ = chunks.send(chunk);
+        }
     }
 }

@@ -10,9 +10,9 @@ use wasmtime_wasi_http::{
 };
 
 use crate::meter::{Memory, Peak};
-use crate::outgoing::Outgoing;
 use crate::output::Output;
-use crate::platform::{self, Platform};
+use crate::platform;
+use crate::tie::Tie;
 
 /// Handles to the host's resources (streams, requests, bodies …) that one instance may have.
 const RESOURCES_MAX: usize = 4096;
@@ -38,7 +38,7 @@ impl Guest {
         variables: &[(String, String)],
         config: Arc<WasiConfigVariables>,
         output: [Output; 2],
-        ways_out: WaysOut,
+        tie: Arc<Tie>,
         memory: Memory,
     ) -> Self {
         let [stdout, stderr] = output.clone();
@@ -49,13 +49,13 @@ impl Guest {
         http.set_field_size_limit(FIELDS_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        Self { wasi: wasi.build(), http, table, ways_out, output, config, memory }
+        Self { wasi: wasi.build(), http, table, ways_out: WaysOut(tie), output, config, memory }
     }
 
     /// Another call begins in the same instance.
-    pub fn begin(&mut self, call: u32, ways_out: WaysOut, peak: Peak) {
-        self.output.iter().for_each(|output| output.begin(call));
-        self.ways_out = ways_out;
+    pub fn begin(&mut self, tie: Arc<Tie>, peak: Peak) {
+        self.output.iter().for_each(|output| output.begin(tie.call));
+        self.ways_out = WaysOut(tie);
         self.memory.begin(peak);
     }
 
@@ -64,9 +64,9 @@ impl Guest {
         &mut self.table
     }
 
-    /// Where platform requests of the current call go.
-    pub fn platform(&self) -> Arc<Platform> {
-        Arc::clone(&self.ways_out.platform)
+    /// The current call.
+    pub fn tie(&self) -> Arc<Tie> {
+        Arc::clone(&self.ways_out.0)
     }
 
     /// For `wasi:config`.
@@ -98,19 +98,7 @@ impl WasiHttpView for Guest {
 }
 
 /// Where outgoing requests of a call go.
-#[derive(Clone)]
-pub(crate) struct WaysOut {
-    pub platform: Arc<Platform>,
-    pub outgoing: Arc<Outgoing>,
-}
-
-impl WaysOut {
-    /// The call is over: nothing goes out in its name any more.
-    pub fn end(&self) {
-        self.platform.end();
-        self.outgoing.end();
-    }
-}
+pub(crate) struct WaysOut(pub Arc<Tie>);
 
 /// A response, and what becomes of its connection.
 type Answered = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
@@ -122,12 +110,12 @@ impl WasiHttpHooks for WaysOut {
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Answered, Error>> + Send> {
-        let Self { platform, outgoing } = self.clone();
+        let tie = Arc::clone(&self.0);
         Box::new(async move {
             let response = if request.uri().host() == Some(platform::HOST) {
-                platform.send(request).await?
+                tie.platform.send(request).await?
             } else {
-                outgoing.send(request, options).await?
+                tie.outgoing.send(request, options).await?
             };
             let done: Box<dyn Future<Output = Result<(), Error>> + Send> =
                 Box::new(std::future::ready(Ok(())));

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
 
 use crate::failure::Failure;
-use crate::guest::{Guest, WaysOut};
+use crate::guest::Guest;
 use crate::meter::Peak;
 use crate::output::Output;
+use crate::tie::Tie;
 
 /// Calls that one instance serves at most, and how old it may become: what leaks in a guest does so within bounds.
 const CALLS_MAX: u32 = 1000;
@@ -64,8 +66,8 @@ impl Instance {
     }
 
     /// Another call begins.
-    pub fn begin(&mut self, call: u32, ways_out: WaysOut, peak: Peak) {
-        self.store.data_mut().begin(call, ways_out, peak);
+    pub fn begin(&mut self, tie: Arc<Tie>, peak: Peak) {
+        self.store.data_mut().begin(tie, peak);
     }
 
     /// Its standard output and error.

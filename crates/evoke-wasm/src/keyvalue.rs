@@ -12,7 +12,8 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType};
 
 use crate::guest::Guest;
-use crate::platform::{HOST, Platform};
+use crate::platform::HOST;
+use crate::tie::Tie;
 
 /// Entries of one page of keys.
 const PAGE: u32 = 1000;
@@ -138,15 +139,15 @@ fn is_namespace(name: &str) -> bool {
 
 /// The keys of a namespace.
 struct State {
-    platform: Arc<Platform>,
+    tie: Arc<Tie>,
     namespace: String,
 }
 
 impl State {
     fn of(mut store: Store<'_>, bucket: &Handle) -> wasmtime::Result<Self> {
         let guest = store.data_mut();
-        let platform = guest.platform();
-        Ok(Self { platform, namespace: guest.table().get(bucket)?.namespace.clone() })
+        let tie = guest.tie();
+        Ok(Self { tie, namespace: guest.table().get(bucket)?.namespace.clone() })
     }
 
     /// The value and its revision.
@@ -249,7 +250,7 @@ impl State {
         let request = Request::builder().method(method).uri(format!("http://{HOST}{path}")).body(body);
         let mut request = request.map_err(|cause| Error::Other(cause.to_string()))?;
         *request.headers_mut() = headers;
-        self.platform.ask(request).await.map_err(|cause| Error::Other(cause.to_string()))
+        self.tie.platform.ask(request).await.map_err(|cause| Error::Other(cause.to_string()))
     }
 }
 

@@ -32,6 +32,7 @@ mod preload;
 mod process;
 mod request;
 mod ticker;
+mod tie;
 mod tls;
 mod trim;
 mod wire;

@@ -29,17 +29,18 @@ struct State {
 impl Outbox {
     /// Adds a frame whose payload is these parts, one after the other. They must be within the bounds of its kind.
     pub fn frame(&self, kind: Kind, call: u32, parts: &[&[u8]]) {
-        let mut state = self.state.lock();
-        state.waiting.parts(kind, call, parts);
-        let writer = state.writer.take();
-        drop(state);
-        writer.into_iter().for_each(Waker::wake);
+        self.add(|to| to.parts(kind, call, parts));
     }
 
     /// Adds a frame whose payload is JSON. The error says why it cannot be sent.
     pub fn json<T: Serialize>(&self, kind: Kind, call: u32, payload: &T) -> Result<(), String> {
+        self.add(|to| to.json(kind, call, payload)).map_err(|cause| cause.to_string())
+    }
+
+    /// Adds what `write` writes.
+    pub fn add<T>(&self, write: impl FnOnce(&mut Encoder) -> T) -> T {
         let mut state = self.state.lock();
-        let added = state.waiting.json(kind, call, payload).map_err(|cause| cause.to_string());
+        let added = write(&mut state.waiting);
         let writer = state.writer.take();
         drop(state);
         writer.into_iter().for_each(Waker::wake);

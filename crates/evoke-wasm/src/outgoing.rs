@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Scheme;
@@ -20,13 +20,12 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
+use evoke_worker::frame::compact::Marks;
 use evoke_worker::frame::{CONNECTS_IN_FLIGHT, Kind};
 
+use crate::connection::Common;
 use crate::lent::Lent;
-use crate::outbox::Outbox;
-use crate::pool::Pool;
 use crate::tls::Tls;
-use crate::wire::Invoke;
 
 /// Bytes of the head of an answer.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -45,28 +44,17 @@ pub(crate) struct Network {
 /// The outgoing requests of one call.
 pub(crate) struct Outgoing {
     call: u32,
-    network: Arc<Network>,
-    outbox: Arc<Outbox>,
-    pool: Arc<Pool>,
-    marks: OnceLock<[(HeaderName, HeaderValue); 2]>,
+    common: Arc<Common>,
+    /// Whose requests they are.
+    marks: Option<Marks>,
     /// Connections that were asked for; nothing once the call is over.
     asked: Mutex<Option<HashMap<u64, oneshot::Sender<Box<str>>>>>,
 }
 
 impl Outgoing {
-    /// Of `call`. Connections are kept in `pool` for the next.
-    pub fn new(call: u32, network: Arc<Network>, outbox: Arc<Outbox>, pool: Arc<Pool>) -> Self {
-        Self { call, network, outbox, pool, marks: OnceLock::new(), asked: Mutex::new(Some(HashMap::new())) }
-    }
-
-    /// Whose requests they are.
-    pub fn mark(&self, invoke: &Invoke<'_>) {
-        let Some(hops) = &invoke.hops else { return };
-        let trace = format!("00-{}-{}-01", invoke.cause.trace_id, invoke.cause.span_id);
-        let value = |text: &str| HeaderValue::from_str(text).ok();
-        if let (Some(trace), Some(hops)) = (value(&trace), value(hops)) {
-            let _ = self.marks.set([(TRACEPARENT, trace), (CDN_LOOP, hops)]);
-        }
+    /// Of `call`, marked with `marks`. Connections are kept for the next call.
+    pub fn new(call: u32, common: Arc<Common>, marks: Option<Marks>) -> Self {
+        Self { call, common, marks, asked: Mutex::new(Some(HashMap::new())) }
     }
 
     /// The host has said what became of a connection: nothing, when it is on its way, or a word.
@@ -95,11 +83,11 @@ impl Outgoing {
         let authority = uri.authority().map_or("", http::uri::Authority::as_str);
         let host = HeaderValue::from_str(authority).map_err(|_| Error::HttpRequestUriInvalid)?;
         request.headers_mut().insert(header::HOST, host);
-        for (name, value) in self.marks.get().into_iter().flatten() {
-            request.headers_mut().insert(name, value.clone());
+        for (name, value) in self.marks.as_ref().and_then(fields).into_iter().flatten() {
+            request.headers_mut().insert(name, value);
         }
         let patience = |wanted: Option<Duration>| wanted.unwrap_or(PATIENCE);
-        let mut sender = match self.pool.take(is_secure, &to) {
+        let mut sender = match self.common.pool.take(is_secure, &to) {
             Some(sender) => sender,
             None => {
                 let connect = self.connect(is_secure, uri.host().unwrap_or_default(), &to);
@@ -110,12 +98,12 @@ impl Outgoing {
         let limit = patience(options.and_then(|options| options.first_byte_timeout));
         let answer = tokio::time::timeout(limit, sender.send_request(request)).await;
         let response = answer.map_err(|_| Error::HttpResponseTimeout)??;
-        self.pool.put(is_secure, to, sender);
+        self.common.pool.put(is_secure, to, sender);
         Ok(response.map(|body| body.map_err(Error::from).boxed_unsync()))
     }
 
     async fn connect(&self, is_secure: bool, host: &str, to: &str) -> Result<SendRequest<WasiBody>, Error> {
-        let mut awaited = self.network.lent.expect();
+        let mut awaited = self.common.network.lent.expect();
         let (answer, answered) = oneshot::channel();
         {
             let mut asked = self.asked.lock();
@@ -125,7 +113,11 @@ impl Outgoing {
             }
             asked.insert(awaited.number, answer);
             // Under the lock, so that it leaves before the end of the call or not at all.
-            self.outbox.frame(Kind::Connect, self.call, &[&awaited.number.to_le_bytes(), to.as_bytes()]);
+            self.common.outbox.frame(
+                Kind::Connect,
+                self.call,
+                &[&awaited.number.to_le_bytes(), to.as_bytes()],
+            );
         }
         match &*answered.await.map_err(|_| Error::ConnectionTerminated)? {
             "" => {}
@@ -141,7 +133,7 @@ impl Outgoing {
         let socket = UnixStream::from_std(socket).map_err(Error::Connect)?;
         if is_secure {
             let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            self.handshake(self.network.tls.connect(host, socket).await.map_err(Error::Tls)?).await
+            self.handshake(self.common.network.tls.connect(host, socket).await.map_err(Error::Tls)?).await
         } else {
             self.handshake(socket).await
         }
@@ -154,10 +146,17 @@ impl Outgoing {
         let (sender, connection) =
             Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(socket)).await?;
         // It ends with its function's socket. Whoever uses it sees its errors.
-        let connection = self.pool.ended().run_until_cancelled_owned(connection);
-        self.network.tasks.spawn(async move { drop(connection.await) });
+        let connection = self.common.pool.ended().run_until_cancelled_owned(connection);
+        self.common.network.tasks.spawn(async move { drop(connection.await) });
         Ok(sender)
     }
+}
+
+/// What tells whose request it is.
+fn fields(Marks { trace_id, span_id, hops }: &Marks) -> Option<[(HeaderName, HeaderValue); 2]> {
+    let trace = [b"00-", &**trace_id, b"-", span_id, b"-01"].concat();
+    let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).ok();
+    Some([(TRACEPARENT, value(&trace)?), (CDN_LOOP, value(hops)?)])
 }
 
 /// Whether it is secure, and host and port.

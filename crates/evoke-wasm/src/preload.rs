@@ -13,17 +13,18 @@ use wasmtime::component::{Component, Instance, Lift, WasmList};
 use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
+use crate::connection::Common;
 use crate::engine::{self, Tasks};
 use crate::failure::Failure;
 use crate::function;
-use crate::guest::{Guest, WaysOut};
+use crate::guest::Guest;
 use crate::lent::Lent;
 use crate::meter::{Memory, Peak};
 use crate::outbox::Outbox;
-use crate::outgoing::{Network, Outgoing};
+use crate::outgoing::Network;
 use crate::output::{Output, Stream};
-use crate::platform::Platform;
 use crate::pool::Pool;
+use crate::tie::Tie;
 use crate::tls::Tls;
 
 /// The export that is called.
@@ -95,16 +96,14 @@ async fn preload(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
 /// What it has of a host: a clock, random numbers, output that nobody reads, and nothing that leads out.
 fn guest() -> Guest {
     let outbox = Arc::<Outbox>::default();
-    let platform = Arc::new(Platform::new(0, Arc::clone(&outbox)));
     let network = Network { lent: Lent::default(), tls: Tls::new(&[]), tasks: TaskTracker::new() };
-    let pool = Arc::<Pool>::default();
-    let outgoing = Arc::new(Outgoing::new(0, Arc::new(network), Arc::clone(&outbox), pool));
-    let ways_out = WaysOut { platform, outgoing };
-    ways_out.end();
+    let common = Common { outbox: Arc::clone(&outbox), pool: Pool::default(), network: Arc::new(network) };
+    let tie = Tie::new(0, &Arc::new(common), None);
+    tie.end();
     let output = [Stream::Stdout, Stream::Stderr]
         .map(|stream| Output::new(stream, 0, Arc::clone(&outbox), LINE_BYTES));
     let memory = Memory::new(MEMORY_BYTES, Peak::default());
-    Guest::new(&[], Arc::<WasiConfigVariables>::default(), output, ways_out, memory)
+    Guest::new(&[], Arc::<WasiConfigVariables>::default(), output, Arc::new(tie), memory)
 }
 
 /// The instance, from which its memories and globals are read by functions that were added to it.

@@ -13,6 +13,7 @@ use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio_util::task::TaskTracker;
 
+use evoke_worker::Socket;
 use evoke_worker::frame::message::{self, PROTOCOL};
 use evoke_worker::frame::{Decoder, Encoder, Kind};
 
@@ -74,9 +75,7 @@ async fn serve(mut channel: UnixStream) -> io::Result<()> {
                 (Kind::Open, Some(process)) => {
                     let socket = inbox.sockets.pop_front();
                     let socket = socket.ok_or_else(|| io::Error::other("OPEN without a socket"))?;
-                    let socket = StdUnixStream::from(socket);
-                    socket.set_nonblocking(true)?;
-                    let served = connection::serve(UnixStream::from_std(socket)?, Arc::clone(process));
+                    let served = connection::serve(Socket::new(socket)?, Arc::clone(process));
                     process.tasks.spawn(served);
                 }
                 (Kind::Lend, Some(process)) => {

@@ -1,9 +1,7 @@
-//! The worker's half of the payloads (`docs/reference/worker-protocol.md`): what it reads, and what it writes.
-
-use std::borrow::Cow;
+//! The worker's half of the payloads in JSON (`docs/reference/worker-protocol.md`): what it reads, and what it writes. Heads of calls are
+//! in [`compact`](evoke_worker::frame::compact).
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use evoke_core::usage::Usage;
 use evoke_worker::frame::message::{Headers, HeadersOut};
@@ -64,58 +62,6 @@ pub(crate) struct Error<'a> {
     pub stack: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'a str>,
-}
-
-/// Payload of `INVOKE`.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Invoke<'a> {
-    /// Milliseconds since 1970.
-    pub deadline_ms: u64,
-    #[serde(borrow, default)]
-    pub cause: Cause<'a>,
-    /// `CDN-Loop` of the requests it sends, if it may send any.
-    #[serde(borrow, default)]
-    pub hops: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    pub request: Option<Request<'a>>,
-    #[serde(default)]
-    pub event: Option<Value>,
-}
-
-/// What is known of who caused a call.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Cause<'a> {
-    #[serde(borrow, default)]
-    pub trace_id: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub span_id: Cow<'a, str>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Request<'a> {
-    #[serde(borrow)]
-    pub method: Cow<'a, str>,
-    #[serde(borrow)]
-    pub uri: Cow<'a, str>,
-    #[serde(borrow)]
-    pub headers: Headers<'a>,
-    pub body: bool,
-}
-
-/// Payload of `RESPONSE`.
-#[derive(Debug, Serialize)]
-pub(crate) struct Response<'a> {
-    pub status: u16,
-    pub headers: HeadersOut<'a>,
-    pub body: bool,
-}
-
-/// Payload of `DONE`.
-#[derive(Debug, Serialize)]
-pub(crate) struct Done {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub events: Vec<Value>,
-    pub usage: Usage,
 }
 
 /// The head of a platform request.

@@ -1,10 +1,14 @@
 //! The frames between host and worker: kinds, bounds, reading, writing. `docs/reference/worker-protocol.md` is the
 //! description; [`message`] has the payloads.
 
+pub mod compact;
+mod form;
 pub mod message;
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Serialize;
+
+pub use form::Form;
 
 /// Bytes before each payload: length, call, kind.
 pub const HEADER_BYTES: usize = 9;
@@ -228,14 +232,27 @@ impl Encoder {
 
     /// Adds a frame whose payload is JSON. An error leaves the frames before it as they were.
     pub fn json<T: Serialize>(&mut self, kind: Kind, call: u32, payload: &T) -> Result<(), FrameError> {
+        self.with(kind, call, |to| {
+            serde_json::to_writer(to, payload)
+                .map_err(|cause| FrameError::Malformed { kind, message: cause.to_string() })
+        })
+    }
+
+    /// Adds a frame whose payload `write` appends. An error, or a payload above the bound of its kind, leaves the frames before it as
+    /// they were.
+    pub(crate) fn with(
+        &mut self,
+        kind: Kind,
+        call: u32,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), FrameError>,
+    ) -> Result<(), FrameError> {
         let start = self.buffer.len();
         self.header(kind, call, 0);
-        let written = serde_json::to_writer(&mut self.buffer, payload);
+        let written = write(&mut self.buffer);
         let bytes = self.buffer.len() - start - HEADER_BYTES;
         let result = match written {
-            Err(cause) => Err(FrameError::Malformed { kind, message: cause.to_string() }),
             Ok(()) if bytes > kind.payload_max() => Err(FrameError::TooLarge { kind, bytes }),
-            Ok(()) => Ok(()),
+            result => result,
         };
         match result {
             Ok(()) => self.buffer[start..start + 4].copy_from_slice(&length(bytes)),

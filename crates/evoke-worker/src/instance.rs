@@ -1,6 +1,7 @@
 //! One instance: a child process with one function loaded, which runs one call at a time, or several where the function says
 //! so and can ([`lane`], [`hub`]).
 
+mod alarm;
 mod between;
 pub(crate) mod early;
 mod exchange;
@@ -26,10 +27,11 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::frame::message::{self, HeaderBounds};
-use crate::frame::{FrameError, Kind};
+use crate::frame::{Form, FrameError, Kind};
 use crate::launcher::Process;
 use crate::meter::Meter;
 
+use alarm::Alarm;
 use exchange::{Exchange, Metering, Over};
 use link::Link;
 use output::Output;
@@ -49,7 +51,7 @@ pub(crate) struct ProcessInstance {
     body: Option<Parts>,
     between: Between,
     source: String,
-    bounds: Bounds,
+    terms: Terms,
     /// Lines written before the first call.
     early: Vec<(LogStream, String)>,
     last_call: u32,
@@ -71,11 +73,13 @@ pub(crate) struct Parts {
     pub(crate) process: Process,
     pub(crate) link: Link,
     pub(crate) output: Output,
+    pub(crate) alarm: Alarm,
 }
 
-/// The bounds of [`evoke_core::limits::Limits`] that matter during a call.
+/// What is the same for all calls: how the worker writes heads, and the bounds of [`evoke_core::limits::Limits`] that matter during a call.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
+struct Terms {
+    form: Form,
     headers: HeaderBounds,
     log_line_bytes: usize,
     publish_events: usize,
@@ -112,7 +116,7 @@ impl Instance for ProcessInstance {
         parts.output.begin_call();
         let early = std::mem::take(&mut self.early);
         let metering = Metering::of(self.meter.as_deref());
-        let exchange = Exchange::new(self.last_call, call, parts, metering, self.bounds, &self.source, early);
+        let exchange = Exchange::new(self.last_call, call, parts, metering, self.terms, &self.source, early);
         let Over { ended, is_usable, usage } = exchange.run().await;
         self.usage = usage;
         // What is behind the end of this call must not be held against the next.
@@ -129,7 +133,7 @@ impl Instance for ProcessInstance {
     }
 
     async fn gone(&mut self) {
-        let Some(Parts { process, link, output }) = &mut self.body else { return };
+        let Some(Parts { process, link, output, .. }) = &mut self.body else { return };
         loop {
             tokio::select! {
                 _ = process.exited() => return,
@@ -177,7 +181,7 @@ impl Drop for ProcessInstance {
 }
 
 async fn stop(parts: Parts) {
-    let Parts { mut process, mut link, mut output } = parts;
+    let Parts { mut process, mut link, mut output, .. } = parts;
     link.encoder.frame(Kind::Stop, 0, &[]);
     let stopped = async {
         loop {

@@ -37,6 +37,7 @@ mod provided;
 mod runtime;
 pub mod sandbox;
 pub mod shim;
+mod socket;
 mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -47,5 +48,6 @@ pub use egress::{Dialler, Resolver};
 pub use interpreter::Language;
 pub use launcher::main as launcher_main;
 pub use runtime::{Options, ProcessRuntime, StartError, WasmCommands, open_files};
+pub use socket::Socket;
 pub use sys::channel;
 pub use wasm::CompileBounds;

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::egress;
+use crate::frame::Form;
 use crate::instance::{self, Loaded, ProcessInstance, Setup};
 use crate::interpreter::Language;
 use crate::launcher::{Ends, Launcher, Process};
@@ -314,6 +315,7 @@ impl ProcessRuntime {
             variables: None,
             egress: None,
             shared_egress: None,
+            form: Form::Json,
             lending: None,
             source: &place.source,
             root: &place.root,

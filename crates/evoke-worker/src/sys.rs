@@ -9,8 +9,11 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use bytes::{BufMut as _, BytesMut};
+use rustix::net::RecvFlags;
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// The file descriptor at which an instance finds its end of the socket.
@@ -27,8 +30,21 @@ pub fn channel() -> OwnedFd {
 
 /// Registers a non-blocking socket or pipe with the runtime's poller.
 pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    watch_for(fd, Interest::READABLE | Interest::WRITABLE)
+}
+
+/// The same, to be told of one thing only.
+pub(crate) fn watch_for(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the value owns the open descriptor, gives out the same one each time, and is not replaced while registered.
-    Ok(unsafe { AsyncFd::register(fd) }?)
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+/// Appends what a socket has received, as far as there is capacity for it, without waiting; 0 bytes at its end.
+pub(crate) fn receive(socket: BorrowedFd<'_>, to: &mut BytesMut) -> io::Result<usize> {
+    let (_, bytes) = rustix::net::recv(socket, to.spare_capacity_mut(), RecvFlags::DONTWAIT)?;
+    // SAFETY: the kernel has written so many bytes behind those there were; without MSG_TRUNC it counts no others.
+    unsafe { to.advance_mut(bytes) };
+    Ok(bytes)
 }
 
 /// Makes this process deaf to the signals of [`IGNORED`]. [`heed_group_signals`] undoes it.

@@ -31,6 +31,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::frame::Form;
 use crate::gauge::{Counters, Reading};
 use crate::instance::{self, Loaded, Setup};
 use crate::launcher::{Exit, Obituary, Process};
@@ -93,12 +94,14 @@ async fn play(script: &Script) -> Verdict {
     // A signal to something that is no process goes nowhere.
     let (process, obituary) = Process::whole(0, nothing.into(), Counters::default());
     let called = Arc::new(Notify::new());
+    let form = if script.conditions.compact { Form::Compact } else { Form::Json };
     let worker = Worker {
         socket: Some(UnixStream::from_std(theirs).expect("a socket can be watched")),
         stdio: [written_out, written_err]
             .map(|pipe| pipe::Sender::from_owned_fd(pipe.into()).expect("a pipe can be watched")),
         obituary,
         called: Arc::clone(&called),
+        form,
         asked: 0,
     };
     let limits = Limits::default();
@@ -111,6 +114,7 @@ async fn play(script: &Script) -> Verdict {
         variables: None,
         egress: None,
         shared_egress: None,
+        form,
         lending: None,
         source: "/bundle/main.py",
         root: "/bundle",
@@ -208,6 +212,7 @@ struct Worker {
     obituary: Obituary,
     /// It has been started, and is about to be called.
     called: Arc<Notify>,
+    form: Form,
     /// Platform requests so far.
     asked: u32,
 }
@@ -256,7 +261,7 @@ impl Worker {
             }
             said => {
                 let Some(socket) = &mut self.socket else { return Ok(()) };
-                let (bytes, times) = said.wire(&mut self.asked);
+                let (bytes, times) = said.wire(self.form, &mut self.asked);
                 for _ in 0..times {
                     socket.write_all(&bytes).await?;
                 }

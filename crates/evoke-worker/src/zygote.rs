@@ -292,7 +292,7 @@ impl Own {
             let (idle_at, in_use) = (self.used + self.idle, self.in_use());
             let may_fork_ahead = self.fork_ahead && wanted && self.ahead.is_none() && inbox.is_empty();
             let ahead_at = self.ahead_at;
-            let Parts { process, link, output } = &mut self.parts;
+            let Parts { process, link, output, .. } = &mut self.parts;
             let step = tokio::select! {
                 Some(number) = self.deaths.next() => self.bury(number).await,
                 order = inbox.recv(), if wanted => match order {

@@ -8,7 +8,13 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use evoke_worker::frame::{Decoder, Encoder, Frame, Kind, WINDOW_BYTES};
+use evoke_core::chain::Chain;
+use evoke_core::event::json as events;
+use evoke_core::id::Correlation;
+use evoke_core::record::Cause;
+use evoke_worker::frame::message::{EventsOut, HeaderBounds, HeadersOut, Invoke, InvokeRequest};
+use evoke_worker::frame::{Decoder, Encoder, Form, Frame, Kind, WINDOW_BYTES};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 
@@ -16,6 +22,9 @@ use crate::guests::guest;
 
 /// How long the tests wait for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Of a response.
+const HEADERS: HeaderBounds = HeaderBounds { fields: 128, bytes: 64 << 10 };
 
 /// A worker and its own socket.
 pub struct Worker {
@@ -132,24 +141,50 @@ impl Function {
 
     /// An event, to its end.
     pub fn event(&mut self, event: &Value) -> Said {
-        let invoke = json!({ "deadline_ms": deadline(PATIENCE), "event": event });
-        let call = self.invoke(&invoke);
+        let event = events::parse_value(event.clone()).unwrap();
+        let call = self.invoke(PATIENCE, None, Some(EventsOut::One(&event)));
         self.finish(call)
     }
 
     /// Starts a request. `body` says whether parts of one will follow.
     pub fn start(&mut self, path: &str, body: bool, time: Duration) -> u32 {
         let uri = format!("http://shop.example{path}");
-        self.invoke(&json!({
-            "deadline_ms": deadline(time),
-            "request": { "method": if body { "POST" } else { "GET" }, "uri": uri,
-                         "headers": [["x-test", "1"]], "params": [], "client": null, "body": body },
-        }))
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static("x-test"), HeaderValue::from_static("1"))]);
+        let request = InvokeRequest {
+            method: if body { "POST" } else { "GET" },
+            uri: &uri,
+            headers: HeadersOut(&headers),
+            params: &[],
+            client: None,
+            body,
+            next: false,
+        };
+        self.invoke(time, Some(request), None)
     }
 
-    fn invoke(&mut self, invoke: &Value) -> u32 {
+    fn invoke(
+        &mut self,
+        time: Duration,
+        request: Option<InvokeRequest<'_>>,
+        event: Option<EventsOut<'_>>,
+    ) -> u32 {
         self.last_call += 1;
-        self.socket.send(Kind::Invoke, self.last_call, invoke);
+        let cause = Cause {
+            root: Correlation::from_text("corr_01"),
+            parent: None,
+            depth: 0,
+            chain: Chain::default(),
+            version: None,
+            trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+            span_id: "b7ad6b7169203331".to_owned(),
+            shadow: false,
+        };
+        let (deadline_ms, cause) = (deadline(time), &cause);
+        let invoke = Invoke { run: "run_01", attempt: 1, deadline_ms, cause, hops: None, request, event };
+        let mut encoder = Encoder::default();
+        Form::Compact.invoke(&mut encoder, self.last_call, &invoke).unwrap();
+        self.socket.stream.write_all(encoder.unwritten()).unwrap();
         self.last_call
     }
 
@@ -176,13 +211,13 @@ impl Function {
         let value = || serde_json::from_slice::<Value>(&frame.payload).unwrap();
         match frame.kind {
             Kind::Response => {
-                let head = value();
-                said.status = head["status"].as_u64();
-                said.body_ended = head["body"] == false;
-                let pair = |pair: &Value| {
-                    (pair[0].as_str().unwrap().to_owned(), pair[1].as_str().unwrap().to_owned())
+                let head = Form::Compact.response(&frame.payload, HEADERS).unwrap();
+                said.status = Some(head.status.as_u16().into());
+                said.body_ended = !head.body;
+                let pair = |(name, value): (&HeaderName, &HeaderValue)| {
+                    (name.to_string(), value.to_str().unwrap().to_owned())
                 };
-                said.headers = head["headers"].as_array().unwrap().iter().map(pair).collect();
+                said.headers = head.headers.iter().map(pair).collect();
             }
             Kind::Body | Kind::BodyEnd => {
                 said.body.extend_from_slice(&frame.payload);
@@ -207,7 +242,12 @@ impl Function {
                 self.socket.frame(Kind::Answer, frame.call, &payload);
             }
             Kind::Done => {
-                said.done = Some(value());
+                let done = Form::Compact.done(&frame.payload).unwrap();
+                let mut value = json!({ "usage": done.usage });
+                if !done.events.is_empty() {
+                    value["events"] = done.events.into();
+                }
+                said.done = Some(value);
                 return true;
             }
             Kind::Error => {

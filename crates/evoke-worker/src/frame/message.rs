@@ -8,9 +8,10 @@ use bytes::{Buf, Bytes};
 use evoke_core::event::Event;
 use evoke_core::record::{Cause, LogStream};
 use evoke_core::usage::Usage;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
+pub(super) use head::Fields;
 pub use head::{HOP_BY_HOP, HeaderBounds, Headers, HeadersOut, header_map, latin1};
 
 use super::{FrameError, Kind};
@@ -160,16 +161,32 @@ pub enum EventsOut<'a> {
     Several(&'a [Event]),
 }
 
-/// Payload of `RESPONSE`.
-#[derive(Debug, Deserialize)]
-pub struct ResponseHead<'a> {
+/// Payload of `RESPONSE`, checked.
+#[derive(Debug)]
+pub struct ResponseHead {
     /// 200 to 599.
-    pub status: u16,
-    /// Header fields.
-    #[serde(borrow)]
-    pub headers: Headers<'a>,
+    pub status: StatusCode,
+    /// Header fields, without those that belong to a connection.
+    pub headers: HeaderMap,
     /// Whether `BODY` frames follow.
     pub body: bool,
+}
+
+/// The same in JSON.
+#[derive(Debug, Deserialize)]
+struct ResponseJson<'a> {
+    status: u16,
+    #[serde(borrow)]
+    headers: Headers<'a>,
+    body: bool,
+}
+
+impl ResponseHead {
+    /// Reads the JSON payload.
+    pub(super) fn parse(payload: &[u8], bounds: HeaderBounds) -> Result<Self, FrameError> {
+        let ResponseJson { status: number, headers, body } = parse(Kind::Response, payload)?;
+        Ok(Self { status: status(number)?, headers: headers.check(Kind::Response, bounds)?, body })
+    }
 }
 
 /// Payload of `DONE`.
@@ -300,7 +317,7 @@ impl Platform {
 }
 
 /// Checks the status of a response.
-pub fn status(number: u16) -> Result<StatusCode, FrameError> {
+pub(super) fn status(number: u16) -> Result<StatusCode, FrameError> {
     match StatusCode::from_u16(number) {
         Ok(status) if (200..600).contains(&number) => Ok(status),
         _ => Err(FrameError::Malformed {

@@ -19,13 +19,13 @@ use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Input, Report, Response};
 use evoke_core::usage::Usage;
 use http::{Method, StatusCode, header};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFuture;
 
 use super::hub::Entry;
 use super::reports::Reports;
-use super::{Bounds, EXIT, Parts, returned, verdict};
-use crate::frame::message::{self, CallError, Done, Platform};
+use super::{EXIT, Parts, Terms, returned, verdict};
+use crate::frame::message::{self, CallError, Platform, ResponseHead};
 use crate::frame::{Frame, FrameError, Kind, UNREAD_BYTES, UNREAD_BYTES_MAX};
 use crate::logs;
 use crate::meter::{Meter, Metered};
@@ -50,7 +50,7 @@ pub(super) struct Exchange<'a> {
     /// It can be known by the connections of its process.
     _running: Option<Running>,
     parts: &'a mut Parts,
-    bounds: Bounds,
+    terms: Terms,
     /// The `source` of returned events that name none.
     source: &'a str,
     reports: Reports,
@@ -126,7 +126,7 @@ impl<'a> Exchange<'a> {
         mut call: Call,
         parts: &'a mut Parts,
         metering: Metering<'a>,
-        bounds: Bounds,
+        terms: Terms,
         source: &'a str,
         early: Vec<(LogStream, String)>,
     ) -> Self {
@@ -139,7 +139,7 @@ impl<'a> Exchange<'a> {
             call,
             _running,
             parts,
-            bounds,
+            terms,
             source,
             reports,
             upload,
@@ -157,11 +157,11 @@ impl<'a> Exchange<'a> {
         call: Call,
         parts: &'a mut Parts,
         metering: Metering<'a>,
-        bounds: Bounds,
+        terms: Terms,
         source: &'a str,
         early: Vec<(LogStream, String)>,
     ) -> Self {
-        let alone = Self::new(entry.id, call, parts, metering, bounds, source, early);
+        let alone = Self::new(entry.id, call, parts, metering, terms, source, early);
         Self { among: Some(entry), ..alone }
     }
 
@@ -188,7 +188,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn converse(&mut self) -> Result<(Ended, bool), FrameError> {
-        let mut timer = pin!(tokio::time::sleep_until(self.call.deadline));
+        let mut until = self.call.deadline;
         let cancel = self.call.cancel.clone();
         let mut cancelled = pin!(cancel.cancelled());
         // Set once the worker has been told that nobody waits any more.
@@ -211,17 +211,17 @@ impl<'a> Exchange<'a> {
                     });
                 }
             }
-            match self.turn(timer.as_mut(), cancelled.as_mut(), forced.is_none()).await {
+            match self.turn(until, cancelled.as_mut(), forced.is_none()).await {
                 Turn::Time => match forced {
                     Some(ended) => return Ok(self.end_by_force(ended).await),
                     None => {
                         forced = Some(Ended::TimedOut);
-                        self.tell_cancelled("deadline", timer.as_mut());
+                        until = self.tell_cancelled("deadline");
                     }
                 },
                 Turn::Cancelled => {
                     forced = Some(Ended::Cancelled);
-                    self.tell_cancelled("cancelled", timer.as_mut());
+                    until = self.tell_cancelled("cancelled");
                 }
                 Turn::Link(Ok(())) => {}
                 Turn::Link(Err(cause)) => {
@@ -241,18 +241,19 @@ impl<'a> Exchange<'a> {
     /// Waits for whichever can go on first.
     async fn turn(
         &mut self,
-        timer: Pin<&mut Sleep>,
+        until: Instant,
         cancelled: Pin<&mut WaitForCancellationFuture<'_>>,
         may_cancel: bool,
     ) -> Turn {
         let Self { parts, reports, upload, download, answers, connects, end, .. } = self;
-        let Parts { link, output, .. } = &mut **parts;
+        let Parts { link, output, alarm, .. } = &mut **parts;
+        link.write_now();
         let unread = link.unwritten_bytes();
         let listening = reports.is_empty() && end.is_none() && !link.is_closed() && unread < UNREAD_BYTES_MAX;
         let mut lines = Vec::new();
         let turn = tokio::select! {
             biased;
-            () = timer => Turn::Time,
+            () = alarm.reached(until) => Turn::Time,
             () = cancelled, if may_cancel => Turn::Cancelled,
             () = reports.room(), if !reports.is_empty() => Turn::RoomForReport,
             () = download.room(), if download.has_pending() => Turn::RoomForBody,
@@ -288,21 +289,20 @@ impl<'a> Exchange<'a> {
         match kind {
             Kind::Log => {
                 let (stream, line) = message::log(payload)?;
-                let line = logs::clean(line.as_bytes(), self.bounds.log_line_bytes);
+                let line = logs::clean(line.as_bytes(), self.terms.log_line_bytes);
                 self.parts.output.note(stream, &line);
                 self.reports.push(Report::Log { stream, line });
             }
             Kind::Response => {
-                let head: message::ResponseHead<'_> = message::parse(kind, payload)?;
-                let status = message::status(head.status)?;
-                let mut headers = head.headers.check(kind, self.bounds.headers)?;
+                let ResponseHead { status, mut headers, body } =
+                    self.terms.form.response(payload, self.terms.headers)?;
                 // Only where no body follows may a function say how long it would be. Elsewhere it is counted.
                 if !(self.is_head_request() || status == StatusCode::NOT_MODIFIED) {
                     headers.remove(header::CONTENT_LENGTH);
                 }
                 // A small answer has arrived as a whole: no need for a channel.
-                let next = if head.body { self.parts.link.frame()? } else { None };
-                let (body, left) = self.download.begin(call, head.body, next)?;
+                let next = if body { self.parts.link.frame()? } else { None };
+                let (body, left) = self.download.begin(call, body, next)?;
                 self.reports.push(Report::Response(Response { status, headers, body }));
                 if let Some(frame) = left {
                     self.take(frame)?;
@@ -315,15 +315,15 @@ impl<'a> Exchange<'a> {
             }
             Kind::Platform => {
                 let platform = Platform::parse(payload.clone())?;
-                let report = self.answers.ask(platform, self.bounds.headers)?;
+                let report = self.answers.ask(platform, self.terms.headers)?;
                 self.reports.push(report);
             }
             Kind::Connect => self.connects.ask(payload, self.parts.output.lends())?,
             Kind::Done => {
                 self.download.check_done(call)?;
-                let done: Done = message::parse(kind, payload)?;
+                let done = self.terms.form.done(payload)?;
                 self.metering.told(done.usage);
-                let (call, limit) = (&self.call, self.bounds.publish_events);
+                let (call, limit) = (&self.call, self.terms.publish_events);
                 let returned = returned::read(done.events, &call.input, &call.run, self.source, limit);
                 self.end = Some(match returned {
                     Ok(returned) => End::Done(returned),
@@ -373,10 +373,10 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn tell_cancelled(&mut self, why: &str, mut timer: Pin<&mut Sleep>) {
-        let grace = if self.among.is_some() { GRACE_AMONG } else { GRACE };
-        timer.as_mut().reset(Instant::now() + grace);
+    /// Tells the worker that nobody waits any more. It has until then.
+    fn tell_cancelled(&mut self, why: &str) -> Instant {
         self.parts.link.encoder.frame(Kind::Cancel, self.id, why.as_bytes());
+        Instant::now() + if self.among.is_some() { GRACE_AMONG } else { GRACE }
     }
 
     /// Its last frame has come.

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use super::alarm::Alarm;
 use super::link::Link;
 use super::output::Output;
 use super::{Between, EXIT, Parts, stop};
@@ -76,6 +77,7 @@ impl Hub {
             process,
             link: Link::lane(frames, self.to_process.clone()),
             output: Output::passed_on(lines, None),
+            alarm: Alarm::default(),
         }
     }
 
@@ -166,7 +168,7 @@ impl Own {
             if self.parts.link.is_closed() {
                 return Ok(false);
             }
-            let Parts { process, link, output } = &mut self.parts;
+            let Parts { process, link, output, .. } = &mut self.parts;
             let room = link.unwritten_bytes() < UNREAD_BYTES_MAX;
             let mut lines = Vec::new();
             tokio::select! {

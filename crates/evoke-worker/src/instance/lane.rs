@@ -10,7 +10,7 @@ use evoke_core::usage::Usage;
 
 use super::exchange::{Exchange, Metering, Over};
 use super::hub::Hub;
-use super::{Bounds, Parts, ProcessInstance};
+use super::{Parts, ProcessInstance, Terms};
 use crate::launcher::Process;
 use crate::meter::Meter;
 
@@ -22,7 +22,7 @@ pub(super) struct Lane {
     parts: Parts,
     function: String,
     source: String,
-    bounds: Bounds,
+    terms: Terms,
     early: Vec<(LogStream, String)>,
     /// Not in the middle of a call.
     idle: bool,
@@ -46,7 +46,7 @@ impl Lane {
             parts: hub.lane(process),
             function: instance.between.function().to_owned(),
             source: instance.source.clone(),
-            bounds: instance.bounds,
+            terms: instance.terms,
             early: Vec::new(),
             idle: true,
             meter: instance.meter.clone(),
@@ -74,7 +74,7 @@ impl Instance for Lane {
         let early = std::mem::take(&mut self.early);
         let metering = Metering::of(self.meter.as_deref());
         let exchange =
-            Exchange::among(entry, call, &mut self.parts, metering, self.bounds, &self.source, early);
+            Exchange::among(entry, call, &mut self.parts, metering, self.terms, &self.source, early);
         let Over { ended, is_usable, usage } = exchange.run().await;
         (self.idle, self.usage) = (is_usable, usage);
         ended

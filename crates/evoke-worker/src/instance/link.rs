@@ -1,15 +1,17 @@
 //! The host's end of the socket to one worker.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::task::Poll;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::frame::{Decoder, Encoder, Frame, FrameError};
+use crate::socket::Socket;
 
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 64 << 10;
@@ -27,7 +29,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 enum Carrier {
     Socket {
-        stream: UnixStream,
+        socket: Socket,
         decoder: Decoder,
     },
     /// Of one call among several: the hub has the socket.
@@ -40,9 +42,7 @@ enum Carrier {
 
 impl Link {
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        let socket = std::os::unix::net::UnixStream::from(socket);
-        socket.set_nonblocking(true)?;
-        let carrier = Carrier::Socket { stream: UnixStream::from_std(socket)?, decoder: Decoder::default() };
+        let carrier = Carrier::Socket { socket: Socket::new(socket)?, decoder: Decoder::default() };
         Ok(Self { carrier, encoder: Encoder::default(), closed: false })
     }
 
@@ -77,8 +77,8 @@ impl Link {
     /// Waits until something has been read, or the socket closed. Safe to drop and call again.
     pub(crate) async fn read(&mut self) -> io::Result<()> {
         match &mut self.carrier {
-            Carrier::Socket { stream, decoder } => {
-                let read = stream.read_buf(decoder.space(READ_BYTES)).await;
+            Carrier::Socket { socket, decoder } => {
+                let read = poll_fn(|cx| socket.poll_read(cx, decoder.space(READ_BYTES))).await;
                 self.note(read)
             }
             Carrier::Lane { next, frames, .. } => {
@@ -92,8 +92,8 @@ impl Link {
     /// Waits until some of what is to be written has been. Safe to drop and call again.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         match &mut self.carrier {
-            Carrier::Socket { stream, .. } => {
-                let written = stream.write(self.encoder.unwritten()).await?;
+            Carrier::Socket { socket, .. } => {
+                let written = poll_fn(|cx| socket.poll_write(cx, self.encoder.unwritten())).await?;
                 self.encoder.advance(written);
             }
             Carrier::Lane { to_hub, .. } => {
@@ -104,6 +104,24 @@ impl Link {
         Ok(())
     }
 
+    /// Writes what there is room for now.
+    pub(crate) fn write_now(&mut self) {
+        if !self.has_unwritten() {
+            return;
+        }
+        match &mut self.carrier {
+            Carrier::Socket { socket, .. } => match socket.try_write(self.encoder.unwritten()) {
+                Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
+                written => wrote(&mut self.encoder, written),
+            },
+            Carrier::Lane { to_hub, .. } => match to_hub.try_reserve() {
+                Ok(room) => room.send(self.encoder.take()),
+                Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Closed(())) => drop(self.encoder.take()),
+            },
+        }
+    }
+
     /// Waits until something has been written (if there is something to write) or, with `reading`, read. Safe to drop
     /// and call again.
     pub(crate) async fn turn(&mut self, reading: bool) -> io::Result<()> {
@@ -112,16 +130,18 @@ impl Link {
         }
         let reading = reading && !self.closed;
         match &mut self.carrier {
-            Carrier::Socket { stream, decoder } => {
-                let (mut reader, mut writer) = stream.split();
-                tokio::select! {
-                    biased;
-                    written = writer.write(self.encoder.unwritten()) => match written {
-                        Ok(bytes) => self.encoder.advance(bytes),
-                        // The worker is gone; what it still sent before that is to be read.
-                        Err(_) => self.encoder.advance(self.encoder.unwritten().len()),
-                    },
-                    read = reader.read_buf(decoder.space(READ_BYTES)), if reading => return self.note(read),
+            Carrier::Socket { socket, decoder } => {
+                let encoder = &mut self.encoder;
+                let read = poll_fn(|cx| match socket.poll_write(cx, encoder.unwritten()) {
+                    Poll::Ready(written) => {
+                        wrote(encoder, written);
+                        Poll::Ready(None)
+                    }
+                    Poll::Pending if reading => socket.poll_read(cx, decoder.space(READ_BYTES)).map(Some),
+                    Poll::Pending => Poll::Pending,
+                });
+                if let Some(read) = read.await {
+                    return self.note(read);
                 }
             }
             Carrier::Lane { next, frames, to_hub } => tokio::select! {
@@ -141,20 +161,20 @@ impl Link {
 
     /// Waits until all that is to be written has been, with these descriptors beside its first byte. Not safe to drop.
     pub(crate) async fn flush_with(&mut self, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let Carrier::Socket { stream, .. } = &self.carrier else {
+        let Carrier::Socket { socket, .. } = &mut self.carrier else {
             return Err(io::Error::other("a lane cannot carry file descriptors"));
         };
         let bytes = self.encoder.unwritten();
-        let send = || {
+        let send = |socket: BorrowedFd<'_>| {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             if !control.push(SendAncillaryMessage::ScmRights(fds)) {
                 return Err(io::Error::other("too many file descriptors for one message"));
             }
-            let bytes = [IoSlice::new(bytes)];
-            Ok(rustix::net::sendmsg(stream, &bytes, &mut control, SendFlags::NOSIGNAL)?)
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            Ok(rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)?)
         };
-        let written = stream.async_io(Interest::WRITABLE, send).await?;
+        let written = poll_fn(|cx| socket.poll_send(cx, send)).await?;
         self.encoder.advance(written);
         while self.has_unwritten() {
             self.flush().await?;
@@ -175,4 +195,10 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// Takes note of what was written.
+fn wrote(encoder: &mut Encoder, written: io::Result<usize>) {
+    // After an error the worker is gone; what it still sent before that is to be read.
+    encoder.advance(written.unwrap_or(encoder.unwritten().len()));
 }

@@ -10,13 +10,14 @@ use evoke_core::usage::Usage;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use super::alarm::Alarm;
 use super::early::{self, Early, with_refusals};
 use super::link::Link;
 use super::output::Output;
-use super::{Between, Bounds, EXIT, Parts, ProcessInstance, verdict};
+use super::{Between, EXIT, Parts, ProcessInstance, Terms, verdict};
 use crate::egress::Egress;
 use crate::frame::message::{self, HeaderBounds, Init, InitError, InitLimits, PROTOCOL, Ready};
-use crate::frame::{FrameError, Kind, PLATFORM_IN_FLIGHT};
+use crate::frame::{Form, FrameError, Kind, PLATFORM_IN_FLIGHT};
 use crate::launcher::Process;
 use crate::meter::Meter;
 use crate::wasm::Lending;
@@ -36,6 +37,8 @@ pub(crate) struct Setup<'a> {
     pub egress: Option<Egress>,
     /// The same of a process that was forked: its network is that of its zygote.
     pub shared_egress: Option<Arc<parking_lot::Mutex<Egress>>>,
+    /// How it writes the heads of calls.
+    pub form: Form,
     /// Of a component, which has no network: who makes its connections.
     pub lending: Option<Lending>,
     /// The file to load and the folder of the app, absolute.
@@ -71,6 +74,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         variables,
         egress,
         shared_egress,
+        form,
         lending,
         source,
         root,
@@ -83,7 +87,6 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
     let io = |cause: std::io::Error| {
         Failure::new(FailureCode::InitError, format!("its process cannot be reached: {cause}"))
     };
-    let is_guest = lending.is_some();
     let mut parts = Parts {
         process,
         link: Link::new(channel).map_err(io)?,
@@ -91,6 +94,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
             .map_err(io)?
             .sharing(shared_egress)
             .lending(lending),
+        alarm: Alarm::default(),
     };
     let init = Init {
         protocol: PROTOCOL,
@@ -138,12 +142,14 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         let message = format!("it is to run {wanted} calls at once, and says that it runs {can}");
         return Err(verdict::violation(&FrameError::Malformed { kind: Kind::Ready, message }));
     }
-    let meter = (!is_guest).then(|| Arc::new(Meter::new(parts.process.gauge())));
+    // Of components their process tells what they use.
+    let meter = (form == Form::Json).then(|| Arc::new(Meter::new(parts.process.gauge())));
     Ok(Loaded::Instance(Box::new(ProcessInstance {
         body: Some(parts),
         between: Between::new(spec.function.to_string()),
         source: format!("/{}/{}", spec.app, spec.function),
-        bounds: Bounds {
+        terms: Terms {
+            form,
             headers: HeaderBounds { fields: limits.headers, bytes: limits.header_bytes },
             log_line_bytes: limits.log_line_bytes,
             publish_events: limits.publish_events,
@@ -162,7 +168,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
 async fn load(parts: &mut Parts, early: &mut Early) -> Result<Ready, Failure> {
     let mut keep = |stream, line| early::keep(early, stream, line);
     loop {
-        let Parts { process, link, output } = &mut *parts;
+        let Parts { process, link, output, .. } = &mut *parts;
         while let Some(frame) = link.frame().map_err(|cause| verdict::violation(&cause))? {
             match (frame.kind, frame.call) {
                 (Kind::Ready, 0) => {

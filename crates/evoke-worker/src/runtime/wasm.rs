@@ -12,6 +12,7 @@ use super::command::API;
 use super::place::Place;
 use super::{ProcessRuntime, init_error};
 use crate::egress::Egress;
+use crate::frame::Form;
 use crate::instance::{self, Loaded, Setup};
 use crate::launcher::Launcher;
 use crate::prepare::find_entry;
@@ -71,6 +72,7 @@ impl ProcessRuntime {
             variables: Some(own.chain(spec.env.iter().cloned()).collect()),
             egress: Some(egress),
             shared_egress: None,
+            form: Form::Compact,
             lending: Some(Lending::new(lender, worker)),
             source: &compiled.to_string_lossy(),
             root: &place.root,

@@ -2,8 +2,11 @@
 //!
 //! Any bytes are a script. The first is the conditions, then come steps: a number that says which, then what it needs.
 
-use crate::frame::Kind;
+use evoke_core::usage::Usage;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use crate::frame::message::PROTOCOL;
+use crate::frame::{Encoder, Form, FrameError, HEADER_BYTES, Kind, compact};
 
 /// Steps of one script.
 const STEPS_MAX: usize = 512;
@@ -28,6 +31,8 @@ pub struct Conditions {
     pub stays: bool,
     /// It is to be a zygote.
     pub zygote: bool,
+    /// Heads are in the compact form, as the process of components writes them.
+    pub compact: bool,
     /// It does not wait between its first step and the call.
     pub hasty: bool,
     /// Who reads the response.
@@ -167,18 +172,17 @@ impl Good {
     ];
 
     /// Kind, call and payload. `nth` tells repeated platform requests apart.
-    fn parts(self, nth: u32) -> (Kind, u32, Vec<u8>) {
+    fn parts(self, form: Form, nth: u32) -> (Kind, u32, Vec<u8>) {
         let json = |kind, value: serde_json::Value| (kind, 1, value.to_string().into_bytes());
         let start = |kind, value: serde_json::Value| (kind, 0, value.to_string().into_bytes());
         let ready = |zygote: bool| serde_json::json!({ "protocol": PROTOCOL, "runtime": "script", "contract": "web", "zygote": zygote });
-        let head = |body: bool| serde_json::json!({ "status": 200, "headers": [["a", "b"]], "body": body });
         let error = |fatal: bool| serde_json::json!({ "type": "E", "message": "m", "fatal": fatal });
         match self {
             Self::Ready => start(Kind::Ready, ready(false)),
             Self::Zygote => start(Kind::Ready, ready(true)),
             Self::InitError => start(Kind::InitError, error(true)),
-            Self::Response => json(Kind::Response, head(false)),
-            Self::ResponseWithBody => json(Kind::Response, head(true)),
+            Self::Response => (Kind::Response, 1, response(form, false)),
+            Self::ResponseWithBody => (Kind::Response, 1, response(form, true)),
             Self::Body => (Kind::Body, 1, vec![b'b'; 64 << 10]),
             Self::BodyEnd => (Kind::BodyEnd, 1, b"end".to_vec()),
             Self::Log => (Kind::Log, 1, b"\x01a line".to_vec()),
@@ -190,29 +194,58 @@ impl Good {
                 (Kind::Platform, 1, payload)
             }
             Self::Credit => (Kind::Credit, 1, (64_u32 << 10).to_le_bytes().to_vec()),
-            Self::Done => json(Kind::Done, serde_json::json!({})),
-            Self::DoneWithEvent => json(Kind::Done, serde_json::json!({ "events": [{ "type": "t" }] })),
+            Self::Done => (Kind::Done, 1, done(form, &[])),
+            Self::DoneWithEvent => (Kind::Done, 1, done(form, &[serde_json::json!({ "type": "t" })])),
             Self::Error => json(Kind::Error, error(false)),
             Self::FatalError => json(Kind::Error, error(true)),
         }
     }
 }
 
+fn response(form: Form, body: bool) -> Vec<u8> {
+    match form {
+        Form::Json => {
+            let head = serde_json::json!({ "status": 200, "headers": [["a", "b"]], "body": body });
+            head.to_string().into_bytes()
+        }
+        Form::Compact => {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static("a"), HeaderValue::from_static("b"))]);
+            payload(|to| compact::response(to, 1, 200, &headers, body))
+        }
+    }
+}
+
+fn done(form: Form, events: &[serde_json::Value]) -> Vec<u8> {
+    match form {
+        Form::Json if events.is_empty() => b"{}".to_vec(),
+        Form::Json => serde_json::json!({ "events": events }).to_string().into_bytes(),
+        Form::Compact => payload(|to| compact::done(to, 1, events, Usage::default())),
+    }
+}
+
+/// Of the one frame that `write` adds.
+fn payload(write: impl FnOnce(&mut Encoder) -> Result<(), FrameError>) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    write(&mut encoder).expect("a small frame");
+    encoder.unwritten()[HEADER_BYTES..].to_vec()
+}
+
 impl Step {
     /// What it puts on the socket, and how often. `asked` counts platform requests, which have numbers.
-    pub(super) fn wire(&self, asked: &mut u32) -> (Vec<u8>, u8) {
+    pub(super) fn wire(&self, form: Form, asked: &mut u32) -> (Vec<u8>, u8) {
         match self {
             Self::Good { frame: Good::Platform, times } => {
                 let mut all = Vec::new();
                 for _ in 0..*times {
-                    let (kind, call, payload) = Good::Platform.parts(*asked);
+                    let (kind, call, payload) = Good::Platform.parts(form, *asked);
                     all.extend(on_wire(kind as u8, call, &payload));
                     *asked += 1;
                 }
                 (all, 1)
             }
             Self::Good { frame, times } => {
-                let (kind, call, payload) = frame.parts(0);
+                let (kind, call, payload) = frame.parts(form, 0);
                 (on_wire(kind as u8, call, &payload), *times)
             }
             Self::Frame { kind, call, payload } => (on_wire(*kind, *call, payload), 1),
@@ -247,6 +280,7 @@ impl Script {
             stays: flags & 4 != 0,
             zygote: flags & 8 != 0,
             hasty: flags & 32 != 0,
+            compact: flags & 64 != 0,
             reader: [Reader::Reads, Reader::Stuck, Reader::Gone][usize::from(more & 15) % 3],
             platform: [Ask::Answered, Ask::AnsweredAtLength, Ask::Ignored, Ask::KeptWaiting]
                 [usize::from(more >> 4) % 4],

@@ -1,8 +1,9 @@
 //! The codec: what goes in comes out, in whatever pieces it arrives; any bytes at all are an answer and not a panic.
 
 use bytes::{BufMut, Bytes};
-use evoke_worker::frame::message::{self, HeaderBounds, Platform, ResponseHead};
-use evoke_worker::frame::{Decoder, Encoder, Frame, FrameError, HEADER_BYTES, Kind};
+use evoke_worker::frame::compact::Invoked;
+use evoke_worker::frame::message::{self, HeaderBounds, Platform};
+use evoke_worker::frame::{Decoder, Encoder, Form, Frame, FrameError, HEADER_BYTES, Kind};
 use proptest::prelude::*;
 
 fn kinds() -> impl Strategy<Value = Kind> {
@@ -55,18 +56,21 @@ proptest! {
         let bounds = HeaderBounds { fields: 4, bytes: 100 };
         let _ = message::credit(&payload);
         let _ = message::log(&payload);
-        if let Ok(head) = message::parse::<ResponseHead<'_>>(kind, &payload) {
-            let _ = head.headers.check(kind, bounds);
+        let payload = Bytes::from(payload);
+        for form in [Form::Json, Form::Compact] {
+            let _ = form.response(&payload, bounds);
+            let _ = form.done(&payload);
         }
-        let _ = Platform::parse(payload.into());
+        let _ = Invoked::read(payload.clone(), bounds);
+        let _ = message::numbered(kind, &payload);
+        let _ = Platform::parse(payload);
     }
 
     #[test]
     fn any_header_text_is_a_map_or_an_error(fields in prop::collection::vec((".{0,20}", ".{0,20}"), 0..6)) {
         let head = serde_json::json!({ "status": 200, "headers": fields, "body": false }).to_string();
-        let head: ResponseHead<'_> = message::parse(Kind::Response, head.as_bytes()).unwrap();
-        let checked = head.headers.check(Kind::Response, HeaderBounds { fields: 4, bytes: 100 });
-        prop_assert!(checked.is_err() || checked.is_ok_and(|map| map.len() <= 4));
+        let head = Form::Json.response(&head.into(), HeaderBounds { fields: 4, bytes: 100 });
+        prop_assert!(head.is_err() || head.is_ok_and(|head| head.headers.len() <= 4));
     }
 }
 
@@ -77,16 +81,15 @@ fn header_values_are_bytes_both_ways() {
     map.insert("x-latin", http::HeaderValue::from_bytes(&bytes).unwrap());
     let text =
         serde_json::json!({ "status": 200, "headers": message::HeadersOut(&map), "body": false }).to_string();
-    let head: ResponseHead<'_> = message::parse(Kind::Response, text.as_bytes()).unwrap();
-    assert_eq!(head.headers.check(Kind::Response, HeaderBounds { fields: 4, bytes: 100 }).unwrap(), map);
+    let head = Form::Json.response(&text.into(), HeaderBounds { fields: 4, bytes: 100 }).unwrap();
+    assert_eq!(head.headers, map);
 }
 
 #[test]
 fn fields_of_the_connection_are_dropped() {
     let text = r#"{ "status": 200, "body": false, "headers": [["Connection", "close"], ["transfer-encoding", "chunked"], ["x-a", "b"]] }"#;
-    let head: ResponseHead<'_> = message::parse(Kind::Response, text.as_bytes()).unwrap();
-    let map = head.headers.check(Kind::Response, HeaderBounds { fields: 4, bytes: 100 }).unwrap();
-    assert_eq!(map.len(), 1);
+    let head = Form::Json.response(&text.into(), HeaderBounds { fields: 4, bytes: 100 }).unwrap();
+    assert_eq!(head.headers.len(), 1);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod contracts;
 mod egress;
 mod ends;
 mod failures;
+mod forms;
 mod frames;
 mod hostile;
 mod isolation;

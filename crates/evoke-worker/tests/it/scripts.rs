@@ -112,11 +112,12 @@ proptest! {
     #[test]
     fn a_call_by_the_rules_returns_whatever_else_is_going_on(
         upload in any::<bool>(),
+        compact in any::<bool>(),
         lines in 0..50_u8,
         requests in 0..64_u8,
         chunks in 0..4_u8,
     ) {
-        let conditions = Conditions { upload, ..Conditions::default() };
+        let conditions = Conditions { upload, compact, ..Conditions::default() };
         let repeated = [(Good::Log, lines), (Good::Platform, requests)];
         let mut steps: Vec<_> = repeated.into_iter().map(|(frame, times)| Step::Good { frame, times }).collect();
         steps.extend([good(Good::ResponseWithBody), Step::Good { frame: Good::Body, times: chunks }]);

@@ -1,4 +1,4 @@
-//! Header fields as `[["name", "value"], …]`, where each character of a value is one byte.
+//! Header fields: checked, and as `[["name", "value"], …]`, where each character of a value is one byte.
 
 use std::borrow::Cow;
 
@@ -60,32 +60,78 @@ pub const HOP_BY_HOP: [HeaderName; 6] = [
 impl Headers<'_> {
     /// Checks them, and drops those that belong to a connection.
     pub fn check(&self, kind: Kind, bounds: HeaderBounds) -> Result<HeaderMap, FrameError> {
-        let fields: Vec<(&str, &str)> = self.0.iter().map(|(name, value)| (&*name.0, &*value.0)).collect();
-        header_map(&fields, bounds).map_err(|message| FrameError::Malformed { kind, message })
+        let fields = self.0.iter().map(|(name, value)| (&*name.0, &*value.0));
+        map_of(fields, bounds).map_err(|message| FrameError::Malformed { kind, message })
     }
 }
 
 /// Header fields of a function's answer, without those that belong to a connection. The error says which rule they break.
 pub fn header_map(fields: &[(&str, &str)], bounds: HeaderBounds) -> Result<HeaderMap, String> {
-    let (count, limit) = (fields.len(), bounds.fields);
-    if count > limit {
-        return Err(format!("{count} header fields are above the limit of {limit}"));
-    }
-    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if bytes > bounds.bytes {
-        return Err(format!("{bytes} bytes of header fields are above the limit of {}", bounds.bytes));
-    }
-    let mut map = HeaderMap::with_capacity(count);
+    map_of(fields.iter().copied(), bounds)
+}
+
+fn map_of<'a>(
+    fields: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+    bounds: HeaderBounds,
+) -> Result<HeaderMap, String> {
+    let mut map = Fields::new(fields.len(), bounds)?;
     for (name, value) in fields {
-        let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| format!("{:?} is not the name of a header field", cut(name)))?;
-        let value = from_latin1(value)
-            .ok_or_else(|| format!("header field {name} has a value that HTTP does not allow"))?;
-        if !HOP_BY_HOP.contains(&name) {
-            map.append(name, value);
-        }
+        map.add(name.as_bytes(), value.len(), || from_latin1(value))?;
     }
-    Ok(map)
+    Ok(map.map())
+}
+
+/// Header fields that are being checked, whatever form they came in.
+#[derive(Debug)]
+pub(in crate::frame) struct Fields {
+    map: HeaderMap,
+    count: usize,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Fields {
+    /// So many, within these bounds. The errors say which rule is broken.
+    pub fn new(count: usize, bounds: HeaderBounds) -> Result<Self, String> {
+        let limit = bounds.fields;
+        if count > limit {
+            return Err(format!("{count} header fields are above the limit of {limit}"));
+        }
+        Ok(Self { map: HeaderMap::with_capacity(count), count, bytes: 0, bytes_max: bounds.bytes })
+    }
+
+    /// How many there are going to be.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// One whose value has `value_bytes`; `value` is nothing where HTTP does not allow it. Those that belong to a connection are dropped.
+    pub fn add(
+        &mut self,
+        name: &[u8],
+        value_bytes: usize,
+        value: impl FnOnce() -> Option<HeaderValue>,
+    ) -> Result<(), String> {
+        self.bytes += name.len() + value_bytes;
+        if self.bytes > self.bytes_max {
+            let (bytes, limit) = (self.bytes, self.bytes_max);
+            return Err(format!("{bytes} bytes of header fields are above the limit of {limit}"));
+        }
+        let name = HeaderName::from_bytes(name).map_err(|_| {
+            format!("{:?} is not the name of a header field", cut(&String::from_utf8_lossy(name)))
+        })?;
+        let value =
+            value().ok_or_else(|| format!("header field {name} has a value that HTTP does not allow"))?;
+        if !HOP_BY_HOP.contains(&name) {
+            self.map.append(name, value);
+        }
+        Ok(())
+    }
+
+    /// All of them.
+    pub fn map(self) -> HeaderMap {
+        self.map
+    }
 }
 
 fn from_latin1(text: &str) -> Option<HeaderValue> {

@@ -17,7 +17,8 @@ use crate::instance::problem::{NOBODY, problem};
 /// The requests that have not been answered.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    open: FuturesUnordered<Open>,
+    /// Made for the first one: most calls ask nothing.
+    open: Option<FuturesUnordered<Open>>,
     bytes: usize,
 }
 
@@ -37,23 +38,24 @@ pub(super) struct Answered {
 
 impl Answers {
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+        self.open.as_ref().is_none_or(FuturesUnordered::is_empty)
     }
 
     /// Turns a frame into a report for whoever answers.
     pub(super) fn ask(&mut self, platform: Platform, bounds: HeaderBounds) -> Result<Report, FrameError> {
         let malformed = |message: String| FrameError::Malformed { kind: Kind::Platform, message };
         let Platform { request, head, body } = platform;
-        if self.open.len() >= PLATFORM_IN_FLIGHT {
+        let open = self.open.get_or_insert_default();
+        if open.len() >= PLATFORM_IN_FLIGHT {
             return Err(malformed(format!("{PLATFORM_IN_FLIGHT} requests are under way already")));
         }
         let bytes = body.len();
-        if self.bytes + bytes > PLATFORM_BYTES_IN_FLIGHT && !self.open.is_empty() {
+        if self.bytes + bytes > PLATFORM_BYTES_IN_FLIGHT && !open.is_empty() {
             return Err(malformed(format!(
                 "the requests under way have more than {PLATFORM_BYTES_IN_FLIGHT} bytes"
             )));
         }
-        if self.open.iter().any(|open| open.request == request) {
+        if open.iter().any(|open| open.request == request) {
             return Err(malformed(format!("request number {request} is under way already")));
         }
         let head: PlatformHead<'_> = message::parse(Kind::Platform, &head)?;
@@ -66,14 +68,18 @@ impl Answers {
         let headers = head.headers.check(Kind::Platform, bounds)?;
         let (answer, answered) = oneshot::channel();
         self.bytes += bytes;
-        self.open.push(Open { request, bytes, answer: answered });
+        open.push(Open { request, bytes, answer: answered });
         let request = PlatformRequest { method, path: head.path.into_owned(), headers, body };
         Ok(Report::Platform { request, answer })
     }
 
     /// The next answer. Safe to drop and call again. Waits for ever when nothing was asked.
     pub(super) async fn next(&mut self) -> Answered {
-        match self.open.next().await {
+        let answered = match &mut self.open {
+            Some(open) => open.next().await,
+            None => None,
+        };
+        match answered {
             Some((answered, bytes)) => {
                 self.bytes -= bytes;
                 answered

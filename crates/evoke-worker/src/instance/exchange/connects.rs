@@ -9,9 +9,9 @@ use crate::frame::message;
 use crate::frame::{CONNECTS_IN_FLIGHT, Encoder, FrameError, Kind};
 use crate::wasm::Lending;
 
-/// Those that are not there yet.
+/// Those that are not there yet. Made for the first one.
 #[derive(Default)]
-pub(super) struct Connects(FuturesUnordered<Connecting>);
+pub(super) struct Connects(Option<FuturesUnordered<Connecting>>);
 
 type Connecting = Pin<Box<dyn Future<Output = Connected> + Send>>;
 
@@ -24,18 +24,19 @@ pub(super) struct Connected {
 
 impl Connects {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.as_ref().is_none_or(FuturesUnordered::is_empty)
     }
 
     /// Begins to make the connection that a frame asks for. A worker that may not ask is told so.
     pub(super) fn ask(&mut self, payload: &[u8], lending: Option<&Lending>) -> Result<(), FrameError> {
         let (number, to) = message::numbered(Kind::Connect, payload)?;
-        if self.0.len() >= CONNECTS_IN_FLIGHT {
+        let connecting = self.0.get_or_insert_default();
+        if connecting.len() >= CONNECTS_IN_FLIGHT {
             let message = format!("{CONNECTS_IN_FLIGHT} connections are being made already");
             return Err(FrameError::Malformed { kind: Kind::Connect, message });
         }
         let (lending, to) = (lending.cloned(), to.to_owned());
-        self.0.push(Box::pin(async move {
+        connecting.push(Box::pin(async move {
             let word = match lending {
                 Some(lending) => lending.lend(number, to).await,
                 None => "denied",
@@ -47,7 +48,11 @@ impl Connects {
 
     /// The next one. Safe to drop and call again. Waits for ever when nothing was asked.
     pub(super) async fn next(&mut self) -> Connected {
-        match self.0.next().await {
+        let connected = match &mut self.0 {
+            Some(connecting) => connecting.next().await,
+            None => None,
+        };
+        match connected {
             Some(connected) => connected,
             None => std::future::pending().await,
         }
@@ -56,7 +61,7 @@ impl Connects {
 
 impl std::fmt::Debug for Connects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Connects").field(&self.0.len()).finish()
+        f.debug_tuple("Connects").field(&self.0.as_ref().map(FuturesUnordered::len)).finish()
     }
 }
 

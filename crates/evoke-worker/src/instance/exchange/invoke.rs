@@ -8,7 +8,7 @@ use super::Exchange;
 use super::download::Download;
 use super::upload::Upload;
 use crate::frame::message::{EventsOut, HeadersOut, Invoke, InvokeRequest};
-use crate::frame::{CHUNK_BYTES, FrameError, Kind};
+use crate::frame::{CHUNK_BYTES, FrameError};
 
 /// Takes the request's body out of the call, and says what kind of answer is due.
 pub(super) fn split(call: &mut Call) -> (Upload, Download) {
@@ -46,7 +46,7 @@ impl Exchange<'_> {
             }
         }
         let encoder = &mut self.parts.link.encoder;
-        encoder.json(Kind::Invoke, self.id, &invoke)?;
+        self.terms.form.invoke(encoder, self.id, &invoke)?;
         // A small body goes along in the same write.
         self.upload.send_whole(CHUNK_BYTES, self.id, encoder);
         Ok(())
