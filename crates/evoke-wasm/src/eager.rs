@@ -55,8 +55,7 @@ impl<F: Future + Unpin> Future for Eager<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let Self { inner, nudge, waker } = self.get_mut();
-        // Most are done at the first step, and need no clock.
-        let mut begun = None;
+        let begun = Instant::now();
         loop {
             // Whoever wakes it from here on need not tell the task: it is looked at below.
             nudge.task.take();
@@ -71,7 +70,7 @@ impl<F: Future + Unpin> Future for Eager<F> {
                     return Poll::Pending;
                 }
             }
-            if begun.get_or_insert_with(Instant::now).elapsed() >= TURN {
+            if begun.elapsed() >= TURN {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

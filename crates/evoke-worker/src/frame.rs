@@ -3,6 +3,7 @@
 
 pub mod compact;
 mod form;
+mod json;
 pub mod message;
 
 use bytes::{Buf, Bytes, BytesMut};

@@ -25,6 +25,8 @@ pub struct Socket {
 impl Socket {
     /// Takes charge of one end. Only within a runtime.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        // Whoever has a copy of it, and watches that, relies on this.
+        rustix::io::ioctl_fionbio(&fd, true)?;
         Ok(Self { fd: sys::watch_for(fd, Interest::READABLE)?, room: None })
     }
 

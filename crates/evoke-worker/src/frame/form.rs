@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::message::{self, Done, HeaderBounds, Invoke, ResponseHead};
-use super::{Encoder, FrameError, Kind, compact};
+use super::{Encoder, FrameError, Kind, compact, json};
 
 /// How a worker reads `INVOKE`, and writes `RESPONSE` and `DONE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl Form {
     /// Adds `INVOKE`. An error leaves the frames before it as they were.
     pub fn invoke(self, encoder: &mut Encoder, call: u32, invoke: &Invoke<'_>) -> Result<(), FrameError> {
         match self {
-            Self::Json => encoder.json(Kind::Invoke, call, invoke),
+            Self::Json => json::invoke(encoder, call, invoke),
             Self::Compact => compact::invoke(encoder, call, invoke),
         }
     }

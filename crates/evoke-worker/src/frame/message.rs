@@ -109,8 +109,8 @@ pub struct InitError {
     pub line: Option<u32>,
 }
 
-/// Payload of `INVOKE`.
-#[derive(Debug, Serialize)]
+/// Payload of `INVOKE`. How it is written: [`Form::invoke`](super::Form::invoke). What is `None` or false by itself is left out in JSON, but `client`.
+#[derive(Debug)]
 pub struct Invoke<'a> {
     /// Which run.
     pub run: &'a str,
@@ -121,18 +121,15 @@ pub struct Invoke<'a> {
     /// Who caused it.
     pub cause: &'a Cause,
     /// `CDN-Loop` of the requests it sends, if it may send any.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub hops: Option<&'a str>,
     /// The request, for a request.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<InvokeRequest<'a>>,
     /// The event in JSON format, for an event.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<EventsOut<'a>>,
 }
 
 /// The head of a request.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct InvokeRequest<'a> {
     /// Method.
     pub method: &'a str,
@@ -147,7 +144,6 @@ pub struct InvokeRequest<'a> {
     /// Whether `BODY` frames follow.
     pub body: bool,
     /// Whether the function is a decorator here, which may ask for what is next.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub next: bool,
 }
 

@@ -109,12 +109,46 @@ proptest! {
     }
 }
 
+proptest! {
+    /// What needs escapes and what does not, in any place.
+    #[test]
+    fn an_interpreter_is_told_the_same_in_json(
+        headers in headers(), uri in ".{0,20}", client in any::<Option<String>>(), hops in any::<Option<String>>(),
+        params in prop::collection::vec((".{0,5}", ".{0,5}"), 0..3), body in any::<bool>(), next in any::<bool>(),
+    ) {
+        let (cause, client) = (cause(), client.as_deref());
+        let fields = HeadersOut(&headers);
+        let request = InvokeRequest { method: "GET", uri: &uri, headers: fields, params: &params, client, body, next };
+        let (request, hops) = (Some(request), hops.as_deref());
+        let invoke = Invoke { run: "run_01", attempt: 2, deadline_ms: 7, cause: &cause, hops, request, event: None };
+        let payload = payload(|to| Form::Json.invoke(to, 1, &invoke));
+        let mut expected = serde_json::json!({
+            "run": "run_01", "attempt": 2, "deadline_ms": 7, "cause": cause,
+            "request": { "method": "GET", "uri": uri, "headers": fields, "params": params, "client": client, "body": body },
+        });
+        if let Some(hops) = hops {
+            expected["hops"] = hops.into();
+        }
+        if next {
+            expected["request"]["next"] = true.into();
+        }
+        prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&payload).unwrap(), expected);
+    }
+}
+
 #[test]
 fn an_event_is_read_as_it_was_written() {
     let (event, cause) = (Event::new("evt_1", "/shop", "purchase_complete"), cause());
     let read = Invoked::read(invoke(&cause, None, Some(EventsOut::One(&event))), BOUNDS).unwrap();
     let Invocation::Event(json) = read.input else { panic!("it was an event") };
     assert_eq!(json, serde_json::to_vec(&event).unwrap());
+
+    let (hops, event) = (None, Some(EventsOut::One(&event)));
+    let invoke = Invoke { run: "r", attempt: 1, deadline_ms: 7, cause: &cause, hops, request: None, event };
+    let payload = payload(|to| Form::Json.invoke(to, 1, &invoke));
+    let expected =
+        serde_json::json!({ "run": "r", "attempt": 1, "deadline_ms": 7, "cause": cause, "event": event });
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&payload).unwrap(), expected);
 }
 
 #[test]
