@@ -94,7 +94,7 @@ async fn preload(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
 }
 
 /// What it has of a host: a clock, random numbers, output that nobody reads, and nothing that leads out.
-fn guest() -> Guest {
+pub(crate) fn guest() -> Guest {
     let outbox = Arc::<Outbox>::default();
     let network = Network { lent: Lent::default(), tls: Tls::new(&[]), tasks: TaskTracker::new() };
     let common = Common { outbox: Arc::clone(&outbox), pool: Pool::default(), network: Arc::new(network) };

@@ -1,8 +1,5 @@
 //! Components as `wit-component` makes them, small.
 
-use std::sync::Arc;
-
-use tokio_util::task::TaskTracker;
 use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Store};
@@ -10,14 +7,8 @@ use wasmtime::{Engine, Store};
 use super::trimmed;
 use crate::engine::{self, Tasks};
 use crate::function::linker;
-use crate::guest::{Guest, WaysOut};
-use crate::lent::Lent;
-use crate::meter::{Memory, Peak};
-use crate::outbox::Outbox;
-use crate::outgoing::{Network, Outgoing};
-use crate::output::{Output, Stream};
-use crate::platform::Platform;
-use crate::tls::Tls;
+use crate::guest::Guest;
+use crate::preload::guest;
 
 /// A component whose module imports: random bytes and an environment by a shim, for they need its memory; whether a socket listens,
 /// directly; its address, by the shim; and dropping a socket.
@@ -153,22 +144,6 @@ impl Running {
 
 fn at_once<T>(done: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(done)
-}
-
-fn guest() -> Guest {
-    let outbox = Arc::<Outbox>::default();
-    let platform = Arc::new(Platform::new(0, Arc::clone(&outbox)));
-    let network = Network { lent: Lent::default(), tls: Tls::new(&[]), tasks: TaskTracker::new() };
-    let outgoing = Arc::new(Outgoing::new(0, Arc::new(network), Arc::clone(&outbox), Arc::default()));
-    let output =
-        [Stream::Stdout, Stream::Stderr].map(|stream| Output::new(stream, 0, Arc::clone(&outbox), 1024));
-    Guest::new(
-        &[],
-        Arc::default(),
-        output,
-        WaysOut { platform, outgoing },
-        Memory::new(1 << 20, Peak::default()),
-    )
 }
 
 #[test]
