@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use evoke_worker::Socket;
 use evoke_worker::frame::message::{self, PROTOCOL};
 use evoke_worker::frame::{Decoder, Encoder, Kind};
+use evoke_worker::make_room_for_open_files;
 
 use crate::connection::{self, Process};
 use crate::function::{Components, Worlds};
@@ -31,6 +32,8 @@ pub(crate) const RUNTIME: &str = "wasmtime 48";
 /// Turns of its scheduler after which a thread looks for what has arrived. Guests that compute give up their turn once
 /// a tick, so with the usual 61 the host's words would wait for half a second.
 const TURNS: u32 = 8;
+/// Files that it opens without a pause; the sandbox allows no more.
+const OPEN_FILES: u64 = 1024;
 /// Sockets in one message.
 const SOCKETS: usize = 4;
 
@@ -46,6 +49,7 @@ pub fn main(channel: OwnedFd) -> ExitCode {
 }
 
 fn run(channel: OwnedFd) -> io::Result<()> {
+    make_room_for_open_files(&channel, OPEN_FILES);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .event_interval(TURNS)

@@ -47,7 +47,9 @@ mod zygote;
 pub use egress::{Dialler, Resolver};
 pub use interpreter::Language;
 pub use launcher::main as launcher_main;
-pub use runtime::{Options, ProcessRuntime, StartError, WasmCommands, open_files};
+pub use runtime::{
+    Options, ProcessRuntime, StartError, WasmCommands, allow_open_files, make_room_for_open_files, open_files,
+};
 pub use socket::Socket;
 pub use sys::channel;
 pub use wasm::CompileBounds;

@@ -52,7 +52,7 @@ use spawn::Spawned;
 use wasm::Wasm;
 
 pub(crate) use folders::on_disk_thread;
-pub use open_files::open_files;
+pub use open_files::{allow_open_files, make_room_for_open_files, open_files};
 pub use options::{Options, StartError, WasmCommands};
 
 /// What an instance is to be made of.

@@ -33,6 +33,9 @@ use crate::cli::{Cli, Command, WorkerVerb};
 use crate::exit::{Error, Exit};
 use crate::output::Format;
 
+/// Connections and instances that a server comes to have without a pause for them; 128 KiB of the kernel's memory.
+const OPEN_FILES: u64 = 16_384;
+
 /// A call takes dozens of small pieces of memory, mostly given back on the thread that asked: a tenth to a sixth of its instructions less than with
 /// the one of the C library (`docs/decisions/0043`).
 #[global_allocator]
@@ -53,6 +56,10 @@ fn main() -> ExitCode {
             WorkerVerb::Wasm => evoke_wasm::worker_main(evoke_worker::channel()),
             WorkerVerb::Compile { source } => evoke_wasm::compile_main(source, evoke_worker::channel()),
         };
+    }
+    if let Command::Serve(_) | Command::Dev(_) = &cli.command {
+        evoke_worker::allow_open_files();
+        evoke_worker::make_room_for_open_files(std::io::stdin(), OPEN_FILES);
     }
     let format = if cli.json { Format::Json } else { Format::Text };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
