@@ -144,18 +144,24 @@ impl Function {
 
     /// A fresh instance.
     pub async fn instantiate(&self, guest: Guest) -> Result<Instance, Failure> {
-        let mut store = Store::new(&self.component.engine, guest);
-        store.limiter(|guest| &mut guest.memory);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.set_max_component_handles(HANDLES_MAX);
-        store.set_epoch_deadline(1);
-        // Whoever waits for the call sees to its end in between.
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        let mut store = store(&self.component.engine, guest);
         match self.component.pre.instantiate_async(&mut store).await {
             Ok(proxy) => Ok(Instance::new(store, proxy)),
             Err(error) => Err(Failure::of(&error, &store.data().memory)),
         }
     }
+}
+
+/// Where an instance lives, with its bounds.
+fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
+    let mut store = Store::new(engine, guest);
+    store.limiter(|guest| &mut guest.memory);
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_max_component_handles(HANDLES_MAX);
+    store.set_epoch_deadline(1);
+    // Whoever waits for the call sees to its end in between.
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+    store
 }
 
 /// Everything a component may import.
@@ -203,4 +209,69 @@ fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the host names only files that it wrote itself, from what its own compiler gave it, in a folder that no guest can
     // write to; and it replaces them whole, so that nothing changes under the mapping.
     unsafe { Component::deserialize_file(engine, path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preload::guest;
+
+    /// What becomes of a component's `run` with this number.
+    fn run(component: &str, number: u32) -> wasmtime::Result<u32> {
+        let engine = engine::running(Tasks::One, 1)?;
+        let component = Component::from_binary(&engine, &wat::parse_str(component).unwrap())?;
+        let mut store = store(&engine, guest());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let instance = linker(&engine, Tasks::One)?.instantiate_async(&mut store, &component).await?;
+            let run = instance.get_typed_func::<(u32,), (u32,)>(&mut store, "run")?;
+            run.call_async(&mut store, (number,)).await.map(|(done,)| done)
+        })
+    }
+
+    #[test]
+    fn handles_to_resources_of_its_own_have_a_bound() {
+        let hoards = r#"(component
+            (type $thing (resource (rep i32)))
+            (core func $new (canon resource.new $thing))
+            (core module $hoard
+                (import "" "new" (func $new (param i32) (result i32)))
+                (func (export "run") (param $wanted i32) (result i32)
+                    (local $made i32)
+                    (loop $more
+                        (drop (call $new (i32.const 7)))
+                        (local.set $made (i32.add (local.get $made) (i32.const 1)))
+                        (br_if $more (i32.lt_u (local.get $made) (local.get $wanted))))
+                    (local.get $made)))
+            (core instance $things (export "new" (func $new)))
+            (core instance $hoard (instantiate $hoard (with "" (instance $things))))
+            (func (export "run") (param "wanted" u32) (result u32) (canon lift (core func $hoard "run"))))"#;
+        assert_eq!(run(hoards, 60_000).unwrap(), 60_000);
+        assert!(run(hoards, 70_000).is_err());
+    }
+
+    #[test]
+    fn what_a_host_function_copies_out_of_a_guest_has_a_bound() {
+        let asks = r#"(component
+            (import "wasi:config/store@0.2.0-rc.1" (instance $config
+                (type $error' (variant (case "upstream" string) (case "io" string)))
+                (export "error" (type $error (eq $error')))
+                (export "get" (func (param "key" string) (result (result (option string) (error $error)))))))
+            (core module $memory
+                (memory (export "memory") 500)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64)))
+            (core instance $memory (instantiate $memory))
+            (core func $get (canon lower (func $config "get")
+                (memory $memory "memory") (realloc (func $memory "realloc"))))
+            (core module $asks
+                (import "" "get" (func $get (param i32 i32 i32)))
+                (func (export "run") (param $bytes i32) (result i32)
+                    (call $get (i32.const 1024) (local.get $bytes) (i32.const 0))
+                    (local.get $bytes)))
+            (core instance $from (export "get" (func $get)))
+            (core instance $asks (instantiate $asks (with "" (instance $from))))
+            (func (export "run") (param "bytes" u32) (result u32) (canon lift (core func $asks "run"))))"#;
+        assert_eq!(run(asks, 1 << 20).unwrap(), 1 << 20);
+        assert!(run(asks, 20 << 20).is_err());
+    }
 }

@@ -187,7 +187,10 @@ async fn stop(parts: Parts) {
         loop {
             tokio::select! {
                 _ = process.exited() => return,
-                _ = link.flush(), if link.has_unwritten() => {}
+                flushed = link.flush(), if link.has_unwritten() => if flushed.is_err() {
+                    // It has closed its end already, and hears nothing more.
+                    drop(link.encoder.take());
+                },
                 () = output.read(|_, _| {}) => {}
             }
         }

@@ -234,6 +234,39 @@ fn what_looks_otherwise_is_left_alone() {
 }
 
 #[test]
+fn a_table_that_another_module_has_too_is_left_alone() {
+    let shared = SHIMMED.replace(
+        "(core instance $to-fill",
+        r#"(core module $other (import "" "table" (table 1 funcref)))
+        (core instance $for-other (export "table" (table $imports)))
+        (core instance (instantiate $other (with "" (instance $for-other))))
+        (core instance $to-fill"#,
+    );
+    let left = imports(&trimmed(&component(&shared)).unwrap());
+    assert_eq!(left[0], ["get-random-bytes", "get-random-u64"], "it may be filled by another");
+}
+
+#[test]
+fn a_module_with_two_instances_is_left_alone() {
+    // What is never called for one of them is a function of another module for the other.
+    let twice = r#"(component
+        (import "wasi:cli/terminal-input@0.2.0" (instance $terminal
+            (export "terminal-input" (type (sub resource)))))
+        (alias export $terminal "terminal-input" (type $input))
+        (core func $drop (canon resource.drop $input))
+        (core module $main (import "" "drop" (func $drop (param i32))) (func (export "run") (call $drop (i32.const 1))))
+        (core module $other (func (export "drop") (param i32)))
+        (core instance $never (export "drop" (func $drop)))
+        (core instance $other (instantiate $other))
+        (core instance (instantiate $main (with "" (instance $never))))
+        (core instance (instantiate $main (with "" (instance $other)))))"#;
+    assert!(trimmed(&component(twice)).is_none());
+    let last = twice.rfind("(core instance").unwrap();
+    let once = format!("{})", &twice[..last]);
+    assert!(imports(&trimmed(&component(&once)).unwrap())[0].is_empty());
+}
+
+#[test]
 fn no_file_makes_it_panic() {
     let whole = component(SHIMMED);
     for at in 8..whole.len() {
