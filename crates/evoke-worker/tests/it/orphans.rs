@@ -132,6 +132,27 @@ async fn an_instance_that_is_killed_takes_its_descendants_along_and_no_others() 
     assert!(two.instance.is_usable());
 }
 
+/// Hears nothing any more, says what is left to say, and stays.
+const DEAF: &str = "
+import os, socket, threading, time
+def handler(event, context):
+    socket.socket(fileno=os.dup(3)).shutdown(socket.SHUT_RD)
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+    os._exit = lambda code: time.sleep(1000)
+    return [os.readlink('/proc/self/ns/pid'), os.getpid()]
+";
+
+/// With one thread: whoever tells it again and again to stop keeps everybody else from noticing that it has.
+#[tokio::test]
+async fn an_instance_that_hears_nothing_any_more_is_ended_all_the_same() {
+    let host = Host::start().await;
+    let mut guest = host.guest(&[("main.py", DEAF)]).await;
+    let told = guest.get("/").await.answer().json();
+    let (namespace, pid) = (told[0].as_str().unwrap().to_owned(), told[1].as_i64().unwrap() as i32);
+    drop(guest);
+    until(|| !lives(&namespace, pid)).await;
+}
+
 #[tokio::test]
 async fn an_instance_that_timed_out_takes_its_descendants_along() {
     let host = Host::start().await;
