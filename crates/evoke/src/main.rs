@@ -36,11 +36,6 @@ use crate::output::Format;
 /// Connections and instances that a server comes to have without a pause for them; 128 KiB of the kernel's memory.
 const OPEN_FILES: u64 = 16_384;
 
-/// A call takes dozens of small pieces of memory, mostly given back on the thread that asked: a tenth to a sixth of its instructions less than with
-/// the one of the C library (`docs/decisions/0043`).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
