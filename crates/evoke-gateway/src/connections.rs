@@ -2,7 +2,6 @@
 //!
 //! A client that holds connections and says nothing costs the others nothing: when all places are taken, the connection that
 //! has been without a request for longest makes room. Only where each has a request under way do further ones wait.
-
 //!
 //! Nobody keeps a clock for itself: one loop for the listener ([`Connections::look_after`]) tells each connection when it has been
 //! silent or idle for too long, and all of them when the server stops. What a connection is told is one word, which it looks at
