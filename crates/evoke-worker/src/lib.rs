@@ -20,6 +20,7 @@
 //! # Ok(()) }
 //! ```
 
+mod aside;
 mod egress;
 pub mod frame;
 mod function_url;

@@ -30,9 +30,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::aside::on_disk_thread;
 use crate::interpreter::{Interpreter, Language};
 use crate::launcher::Launcher;
-use crate::runtime::on_disk_thread;
 pub(crate) use cache::Pin;
 use cache::{Cache, Unfinished};
 pub(crate) use environment::of_this_process;
@@ -222,5 +222,5 @@ fn failure(file: &str, message: impl Into<String>) -> InstallError {
 }
 
 async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    crate::runtime::on_disk_thread(work).await
+    on_disk_thread(work).await
 }

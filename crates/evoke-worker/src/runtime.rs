@@ -31,6 +31,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::aside::on_disk_thread;
 use crate::egress;
 use crate::frame::Form;
 use crate::instance::{self, Loaded, ProcessInstance, Setup};
@@ -51,7 +52,6 @@ use programs::Programs;
 use spawn::Spawned;
 use wasm::Wasm;
 
-pub(crate) use folders::on_disk_thread;
 pub use open_files::{allow_open_files, make_room_for_open_files, open_files};
 pub use options::{Options, StartError, WasmCommands};
 

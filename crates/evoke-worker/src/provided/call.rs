@@ -85,8 +85,7 @@ pub(super) async fn run(
         Ok(body) => body,
         Err(ended) => return (ended, true),
     };
-    let stage = Stage::Waiting(invocation::of(&call, &body, identity));
-    drop(body);
+    let stage = Stage::Waiting(invocation::of(&mut call, body, identity).await);
     let reports = Reports::new(call.up.clone(), early);
     Running { call, parts, identity, bounds, metered, reports, stage }.run().await
 }

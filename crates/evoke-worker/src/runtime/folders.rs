@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use evoke_core::limits::Limits;
 use evoke_core::outcome::Failure;
-use tokio::sync::oneshot;
 
 use super::init_error;
 use crate::prepare::Bundles;
@@ -59,12 +58,4 @@ pub(super) fn make_folders(dir: &Path, limits: Limits) -> std::io::Result<(PathB
 
 fn scratch(dir: &Path) -> PathBuf {
     dir.join("scratch")
-}
-
-/// Runs `work`, which blocks on the disk, on a thread of its own, and waits for it.
-pub(crate) async fn on_disk_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, result) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("evoke-bundles".to_owned());
-    thread.spawn(move || _ = done.send(work())).expect("a thread can be started");
-    result.await.expect("the thread sends its result")
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use evoke_core::runtime::{InstallError, PrepareError, Prepared, PreparedBundle, Progress};
 
 use super::ProcessRuntime;
-use super::folders::on_disk_thread;
+use crate::aside::on_disk_thread;
 use crate::packages::{self, Means, Wish};
 
 impl ProcessRuntime {

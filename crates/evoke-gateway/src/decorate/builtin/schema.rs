@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body as HttpBody;
+use bytes::Bytes;
 use evoke_core::decorator::Schema as Declared;
 use evoke_core::id::FunctionName;
 use evoke_engine::schema::{CheckError, Complaint, Schema};
@@ -45,8 +46,6 @@ pub(super) async fn check<'a>(
             return Err(Refusal::new(kind::UNSUPPORTED_MEDIA_TYPE, detail));
         }
     };
-    let value: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::new(kind::INVALID_REQUEST, format!("the body is no JSON: {error}")))?;
     let schema = shared
         .schemas
         .of(&shared.engine, (&line.route.app, name), declared, || {
@@ -55,7 +54,8 @@ pub(super) async fn check<'a>(
         .as_ref()
         .clone()
         .map_err(|error| internal(format!("the schema of decorator {name}: {error}")))?;
-    let complaints = match complaints(shared, schema, value, bytes.len()).await? {
+    let no_json = |error| Refusal::new(kind::INVALID_REQUEST, format!("the body is no JSON: {error}"));
+    let complaints = match complaints(shared, schema, bytes.clone()).await?.map_err(no_json)? {
         Ok(complaints) => complaints,
         Err(error) => {
             let refusal = Refusal::new(kind::TOO_LARGE, format!("the body, by decorator {name}: {error}"));
@@ -74,21 +74,24 @@ pub(super) async fn check<'a>(
     Err(Refusal::new(kind::INVALID_BODY, detail).errors(complaints.into_iter().map(item).collect()))
 }
 
-async fn complaints(
-    shared: &Shared,
-    schema: Arc<Schema>,
-    value: Value,
-    bytes: usize,
-) -> Result<Result<Vec<Complaint>, CheckError>, Refusal> {
-    if bytes <= AT_ONCE_BYTES {
-        return Ok(schema.check(&value, bytes));
+/// What a body is found to be: no JSON, too much to check, or with these complaints.
+type Checked = serde_json::Result<Result<Vec<Complaint>, CheckError>>;
+
+async fn complaints(shared: &Shared, schema: Arc<Schema>, body: Bytes) -> Result<Checked, Refusal> {
+    let is_short = body.len() <= AT_ONCE_BYTES;
+    let check = move || {
+        let value: Value = serde_json::from_slice(&body)?;
+        Ok(schema.check(&value, body.len()))
+    };
+    if is_short {
+        return Ok(check());
     }
     let place = shared.checks.acquire().await.map_err(|_| internal("no more checks"))?;
     let (tell, told) = oneshot::channel();
     std::thread::Builder::new()
         .name("evoke-schema".to_owned())
         .stack_size(STACK_BYTES)
-        .spawn(move || tell.send(schema.check(&value, bytes)))
+        .spawn(move || tell.send(check()))
         .map_err(|error| internal(format!("a thread to check a body: {error}")))?;
     let complaints = told.await.map_err(|_| internal("checking a body failed"));
     drop(place);

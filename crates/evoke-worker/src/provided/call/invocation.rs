@@ -1,23 +1,41 @@
 //! What a call looks like to the one who asked for the next invocation.
 
+use std::mem;
+
 use bytes::Bytes;
+use evoke_core::body::Body;
 use evoke_core::record::Cause;
-use evoke_core::runtime::{Call, Input};
+use evoke_core::runtime::{Call, Input, Request};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::super::Identity;
 use super::super::ask::{Invocation, Of};
 use super::super::http::INVOCATION_ID;
+use crate::aside::aside;
 use crate::function_url::{Invoked, payload};
 
-/// The invocation: an event in CloudEvents' JSON format, or a request as a function URL has it. `body` is all of the request's.
-pub(super) fn of(call: &Call, body: &[u8], identity: &Identity) -> Invocation {
-    let payload = match &call.input {
+/// The invocation: an event in CloudEvents' JSON format, or a request as a function URL has it, of which the call keeps the method only.
+/// `body` is all of the request's.
+pub(super) async fn of(call: &mut Call, body: Bytes, identity: &Identity) -> Invocation {
+    let at = super::now(call);
+    let payload = match &mut call.input {
         Input::Event(event) => serde_json::to_vec(event).expect("an event is JSON"),
         Input::Events(events) => serde_json::to_vec(events).expect("events are JSON"),
         Input::Request(request) => {
-            let (function, run) = (identity.function.as_str(), call.run.as_str());
-            payload(request, body, Invoked { function, run, at: super::now(call) })
+            let request = Request {
+                method: request.method.clone(),
+                uri: mem::take(&mut request.uri),
+                headers: mem::take(&mut request.headers),
+                params: mem::take(&mut request.params),
+                client: request.client.take(),
+                body: Body::empty(),
+            };
+            let (function, run) = (identity.function.clone(), call.run.clone());
+            let bytes = body.len();
+            let payload = move || {
+                payload(&request, &body, Invoked { function: function.as_str(), run: run.as_str(), at })
+            };
+            aside(bytes, payload).await
         }
     };
     let mut headers = HeaderMap::with_capacity(9);

@@ -12,6 +12,7 @@ use super::super::ask::{self, Ask, Chunk, Of, Poll};
 use super::super::error::GuestError;
 use super::super::reply::Reply;
 use super::{End, Over, Running, Stage, invocation};
+use crate::aside::aside;
 use crate::function_url::{self, Prelude, Split};
 use crate::instance::problem::problem;
 use crate::instance::returned;
@@ -140,7 +141,7 @@ impl Running<'_, '_> {
             Some(Chunk::End(error)) => {
                 let end = match error {
                     Some(error) => End::Failed(error.into_failure(FailureCode::FunctionError)),
-                    None => self.concluded(&mut answering),
+                    None => self.concluded(&mut answering).await,
                 };
                 if let End::Failed(failure) = &end {
                     answering.abort(&failure.message);
@@ -177,7 +178,7 @@ impl Running<'_, '_> {
     }
 
     /// What an answer means now that all of it is there.
-    fn concluded(&mut self, answering: &mut Answering) -> End {
+    async fn concluded(&mut self, answering: &mut Answering) -> End {
         let said = match &mut answering.form {
             Form::Whole(all) => std::mem::take(all).freeze(),
             Form::Stream(_) => return End::Done(returned::Returned::default()),
@@ -194,7 +195,9 @@ impl Running<'_, '_> {
                 })
             }
             Input::Request(_) => {
-                function_url::answer(said, self.bounds.headers).map_err(wrong).map(|answer| {
+                let bounds = self.bounds.headers;
+                let answer = aside(said.len(), move || function_url::answer(said, bounds)).await;
+                answer.map_err(wrong).map(|answer| {
                     let function_url::Answer { status, headers, body } = answer;
                     let is_head = self.is_head_request();
                     let headers = answering::counted_here(headers, status, is_head);
