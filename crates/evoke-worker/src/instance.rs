@@ -76,6 +76,16 @@ pub(crate) struct Parts {
     pub(crate) alarm: Alarm,
 }
 
+impl Parts {
+    /// What a call waits for is watched by the runtime it is made in, from now on.
+    fn settle(&mut self) {
+        if self.link.settle() {
+            // It would go off on the clock of the other one.
+            self.alarm = Alarm::default();
+        }
+    }
+}
+
 /// What is the same for all calls: how the worker writes heads, and the bounds of [`evoke_core::limits::Limits`] that matter during a call.
 #[derive(Debug, Clone, Copy)]
 struct Terms {
@@ -111,6 +121,7 @@ impl Instance for ProcessInstance {
         self.usage = Usage::default();
         // Call 0 is the connection itself.
         self.last_call = self.last_call.checked_add(1).unwrap_or(1);
+        parts.settle();
         parts.output.drain(|stream, line| self.between.line(stream, &line));
         parts.output.finish(|stream, line| self.between.line(stream, &line));
         parts.output.begin_call();

@@ -2,22 +2,29 @@
 //!
 //! It is watched for what comes in only. Whoever watches a unix socket for room as well is woken whenever the other side has read what
 //! was written, once a call, although there was room all the time. Where there is none it is watched for that too, until there is.
+//!
+//! The runtime that watches it is the one whose thread is woken. Who goes on with it on another has it watched there
+//! ([`Socket::settle`]); otherwise each answer would wake one thread only for it to wake the next.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use rustix::net::{SendFlags, send};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::{self, Handle};
 
 use crate::sys;
 
 /// A connected unix stream socket.
 #[derive(Debug)]
 pub struct Socket {
-    fd: AsyncFd<OwnedFd>,
+    fd: AsyncFd<Arc<OwnedFd>>,
+    /// Which watches it.
+    runtime: runtime::Id,
     /// While there is no room.
     room: Option<AsyncFd<OwnedFd>>,
 }
@@ -27,7 +34,20 @@ impl Socket {
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         // Whoever has a copy of it, and watches that, relies on this.
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Self { fd: sys::watch_for(fd, Interest::READABLE)?, room: None })
+        let runtime = Handle::current().id();
+        Ok(Self { fd: sys::watch_shared(Arc::new(fd), Interest::READABLE)?, runtime, room: None })
+    }
+
+    /// Has it watched by the runtime this is called in, if that is another. On an error it stays where it was, and works as well, only
+    /// slower. Whether it was moved.
+    pub fn settle(&mut self) -> io::Result<bool> {
+        let here = Handle::current().id();
+        if self.runtime == here {
+            return Ok(false);
+        }
+        self.fd = sys::watch_shared(Arc::clone(self.fd.get_ref()), Interest::READABLE)?;
+        (self.runtime, self.room) = (here, None);
+        Ok(true)
     }
 
     /// Reads what is there, as far as there is capacity for it; 0 at the end.
@@ -74,7 +94,7 @@ impl Socket {
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => match &mut ready {
                     Some(ready) => ready.clear_ready(),
                     None => {
-                        let copy = self.fd.get_ref().try_clone()?;
+                        let copy = self.fd.get_ref().as_ref().try_clone()?;
                         self.room = Some(sys::watch_for(copy, Interest::WRITABLE)?);
                     }
                 },
@@ -140,5 +160,31 @@ mod tests {
         let read = poll_fn(|cx| reader.poll_read(cx, &mut buffer)).await.unwrap();
         assert_eq!((wrote, read, &buffer[..]), (4, 4, &b"word"[..]));
         assert!(writer.room.is_none());
+    }
+
+    #[test]
+    fn who_goes_on_in_another_runtime_needs_nothing_of_the_first() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (first, second) = (runtime(), runtime());
+        let (mut writer, mut reader) = first.block_on(async { pair() });
+        // From here on the first runtime looks at nothing: what only it watches wakes nobody.
+        second.block_on(async {
+            assert!(reader.settle().unwrap() && !reader.settle().unwrap());
+            let mut buffer = BytesMut::with_capacity(100);
+            let read = poll_fn(|cx| reader.poll_read(cx, &mut buffer));
+            let write = async {
+                tokio::task::yield_now().await;
+                poll_fn(|cx| writer.poll_write(cx, b"word")).await.unwrap()
+            };
+            let (read, wrote) = tokio::join!(read, write);
+            assert_eq!((read.unwrap(), wrote), (4, 4));
+        });
+        drop(first);
+        // Nor does it matter that the first is gone.
+        second.block_on(async {
+            drop(writer);
+            let mut buffer = BytesMut::with_capacity(100);
+            assert_eq!(poll_fn(|cx| reader.poll_read(cx, &mut buffer)).await.unwrap(), 0);
+        });
     }
 }

@@ -8,6 +8,7 @@
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
 use rustix::net::RecvFlags;
@@ -36,6 +37,12 @@ pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 /// The same, to be told of one thing only.
 pub(crate) fn watch_for(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the value owns the open descriptor, gives out the same one each time, and is not replaced while registered.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+/// The same of one that others may hold too. Two runtimes may watch it at a time.
+pub(crate) fn watch_shared(fd: Arc<OwnedFd>, interest: Interest) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: as above; whoever else holds it, the descriptor stays open as long as this one does.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 

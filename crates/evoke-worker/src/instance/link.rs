@@ -52,6 +52,17 @@ impl Link {
         Self { carrier, encoder: Encoder::default(), closed: false }
     }
 
+    /// Has the socket watched by the runtime this is called in. Whether it was another's before.
+    pub(super) fn settle(&mut self) -> bool {
+        match &mut self.carrier {
+            Carrier::Socket { socket, .. } => socket.settle().unwrap_or_else(|cause| {
+                tracing::debug!(%cause, "a socket stays with the runtime it was with");
+                false
+            }),
+            Carrier::Lane { .. } => false,
+        }
+    }
+
     /// The next frame that has arrived whole.
     pub(crate) fn frame(&mut self) -> Result<Option<Frame>, FrameError> {
         match &mut self.carrier {
