@@ -11,6 +11,7 @@ use evoke_core::runtime::Runtime;
 use evoke_core::store::{Retention, Space, Store, StoreError};
 use evoke_core::time::{Clock, Timestamp};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -131,6 +132,9 @@ pub(crate) struct Inner {
     pub ready: Ready,
     /// Whose turn it is to decide late whether a subscription takes an event.
     pub deciding: Semaphore,
+    /// Where the engine was started, and where what is not a call belongs: calls may be made in other runtimes, on threads that
+    /// nothing long may keep from the next call.
+    pub home: Handle,
     /// Everything that runs for the sake of a caller or an event.
     pub work: TaskTracker,
     /// The engine's own loops.
@@ -219,6 +223,7 @@ impl Engine {
             acting: Acting::default(),
             ready: Ready::default(),
             deciding: Semaphore::new(1),
+            home: Handle::current(),
             work: TaskTracker::new(),
             loops: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -94,7 +94,9 @@ impl Pool {
         state.loading += usize::from(loading);
         // A runtime that is being shut down drops it at once, and `state` is locked here.
         let starting = Starting { pool: self.clone(), loading, over: true };
-        inner.work.clone().spawn(starting.run(inner, asked));
+        // Files are read, hashed and sometimes compiled for it.
+        let (work, home) = (inner.work.clone(), inner.home.clone());
+        work.spawn_on(starting.run(inner, asked), &home);
         true
     }
 
