@@ -12,6 +12,7 @@ use evoke_engine::deploy::Deployment;
 use http::HeaderValue;
 use http_body::Body as _;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -46,6 +47,9 @@ pub struct Gateway {
     pub tell_failures: bool,
     /// TLS, and what is in front.
     pub front: Front,
+    /// Runtimes of one thread each for the connections of the data listener, and the calls made over them; they have to last until the
+    /// engine is drained. Without any, connections are served where all else is done.
+    pub threads: Vec<Handle>,
 }
 
 /// How clients reach the listeners.
@@ -139,6 +143,8 @@ pub(crate) struct Shared {
     pub pseudonym: String,
     /// Where upgraded connections live on.
     pub tracker: TaskTracker,
+    /// Where the gateway runs, for what no call is to wait for.
+    pub home: Handle,
     pub tunnels: Arc<Semaphore>,
     pub token: TokenHash,
     pub bounds: Bounds,
@@ -194,6 +200,7 @@ impl Shared {
             forward,
             pseudonym: token.pseudonym(),
             tracker,
+            home: Handle::current(),
             tunnels: Arc::new(Semaphore::new(bounds.tunnels)),
             token,
             tell_failures,

@@ -32,6 +32,7 @@ mod problem;
 mod redirect;
 mod report;
 mod serve;
+mod threads;
 pub mod tls;
 mod tunnel;
 mod turnover;

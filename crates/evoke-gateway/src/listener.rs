@@ -1,6 +1,7 @@
 //! One listener: connections come in, each is a task that speaks HTTP, and every request gets an answer.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -22,6 +23,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -33,6 +35,7 @@ use crate::gateway::Shared;
 use crate::pace::{Kept, Taken};
 use crate::problem::{Refusal, kind};
 use crate::serve::Tasks;
+use crate::threads::{Seat, Threads};
 use crate::tls::{Certificates, redirect};
 use crate::tunnel::MaySwitch;
 use crate::vet::vet;
@@ -55,6 +58,8 @@ pub(crate) struct Listener {
     pub shared: Arc<Shared>,
     pub what: Door,
     pub tls: Option<Certificates>,
+    /// Where its connections are served.
+    pub threads: Threads,
     pub builder: auto::Builder<Tasks>,
     pub tasks: Tasks,
     pub connections: Connections,
@@ -69,6 +74,18 @@ struct From {
 }
 
 impl Listener {
+    /// The same as [`Listener::accept`], on its own threads.
+    pub async fn accept_there(self, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        let (tracker, there) = (self.tasks.tracker.clone(), self.threads.first().clone());
+        let accepting = async move {
+            self.accept(TcpListener::from_std(listener)?).await;
+            Ok(())
+        };
+        let accepted = tracker.spawn_on(accepting, &there).await;
+        accepted.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
     /// Accepts connections until it is told to stop.
     pub async fn accept(self, listener: TcpListener) {
         let this = Arc::new(self);
@@ -88,9 +105,7 @@ impl Listener {
             let Some(accepted) = stop.run_until_cancelled(next).await else { return };
             match accepted {
                 Ok((stream, peer)) => match this.connections.take(peer.ip()) {
-                    Ok(place) => {
-                        tracker.spawn(Box::pin(this.clone().connection(stream, peer, place)));
-                    }
+                    Ok(place) => this.clone().admit(stream, peer, place),
                     Err(_) => tracing::debug!(%peer, "a client has as many connections as it may"),
                 },
                 Err(error) => {
@@ -101,7 +116,32 @@ impl Listener {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
+    /// Begins to serve a connection on one of the threads.
+    fn admit(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
+        let (tracker, seat) = (self.tasks.tracker.clone(), self.threads.seat());
+        if seat.runtime.id() == Handle::current().id() {
+            tracker.spawn(Box::pin(self.connection(stream, peer, place, seat)));
+            return;
+        }
+        // Each runtime watches its own sockets.
+        let stream = stream.into_std();
+        let runtime = seat.runtime.clone();
+        let connection = Box::pin(async move {
+            match stream.and_then(TcpStream::from_std) {
+                Ok(stream) => self.connection(stream, peer, place, seat).await,
+                Err(error) => tracing::warn!(%peer, %error, "a connection could not be handed to its thread"),
+            }
+        });
+        tracker.spawn_on(connection, &runtime);
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Arc<Place>,
+        _seat: Seat,
+    ) {
         // Answers are written in one piece; waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
         let stream = Taken::new(stream, self.shared.bounds.pace);

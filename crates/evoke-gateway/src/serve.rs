@@ -19,6 +19,7 @@ use crate::connections::Connections;
 use crate::control::{self, Hosts};
 use crate::gateway::{Gateway, Shared};
 use crate::listener::{Door, Listener};
+use crate::threads::Threads;
 
 impl Gateway {
     /// Answers requests on both listeners until `stop` fires, then finishes those it has, at most for
@@ -36,13 +37,15 @@ impl Gateway {
         let mut gateway = self;
         let redirect = gateway.front.redirect.take();
         let renewal = gateway.front.renewal.take();
+        let threads = Threads::new(std::mem::take(&mut gateway.threads));
         let shared = Arc::new(Shared::new(gateway, stop.clone(), tasks.tracker.clone()));
         let builder = builder(&tasks, &bounds, &limits);
         let certificates = shared.certificates.clone();
-        let door = |what, tls, connections| Listener {
+        let door = |what, tls, connections, threads| Listener {
             shared: shared.clone(),
             what,
             tls,
+            threads,
             builder: builder.clone(),
             tasks: tasks.clone(),
             connections: Connections::new(connections, bounds.client_connections),
@@ -50,14 +53,15 @@ impl Gateway {
         };
         let router = TowerToHyperService::new(control::router(shared.clone(), hosts));
         let watch = certificates.clone().map(|certificates| certificates.watch());
-        tokio::join!(
-            door(Door::Data, certificates, bounds.data_connections).accept(data),
-            door(Door::Control(router), None, bounds.control_connections).accept(control),
+        let here = || Threads::new(Vec::new());
+        let ((), (), data, ..) = tokio::join!(
+            door(Door::Control(router), None, bounds.control_connections, here()).accept(control),
             async {
                 if let Some(redirect) = redirect {
-                    door(Door::Redirect(port), None, bounds.data_connections).accept(redirect).await;
+                    door(Door::Redirect(port), None, bounds.data_connections, here()).accept(redirect).await;
                 }
             },
+            door(Door::Data, certificates, bounds.data_connections, threads).accept_there(data),
             async {
                 if let Some(watch) = watch {
                     stop.run_until_cancelled(watch).await;
@@ -78,7 +82,7 @@ impl Gateway {
             tasks.end.cancel();
             tasks.tracker.wait().await;
         }
-        Ok(())
+        data
     }
 }
 

@@ -8,6 +8,7 @@ mod log;
 pub mod memory;
 mod outbound;
 mod runtimes;
+mod threads;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ use crate::exit::{Error, Result};
 use crate::seed;
 
 use runtimes::Runtimes;
+use threads::Threads;
 
 pub use listeners::Listeners;
 pub use log::to_stderr as log_to_stderr;
@@ -66,6 +68,8 @@ pub struct Options {
     pub instances: Option<u32>,
     /// Memory of all instances together, where it is not a share of the machine's.
     pub instance_memory: Option<u64>,
+    /// Threads for calls over HTTP, where it is not the usual number; 0 for those of everything else.
+    pub call_threads: Option<u32>,
     /// How long things are kept, and how much of them.
     pub retention: Retention,
     /// How clients reach it.
@@ -90,6 +94,7 @@ pub struct Server {
     stopping: CancellationToken,
     listeners: Listeners,
     certificates: Option<Certificates>,
+    threads: Threads,
     options: Options,
 }
 
@@ -136,6 +141,8 @@ impl Server {
             name: token.hash.pseudonym(),
             origins,
         };
+        let count = options.call_threads.map_or_else(threads::usual, |count| count as usize);
+        let threads = Threads::start(count)?;
         let engine = Engine::start(parts).await.map_err(failure::engine)?;
 
         let certificates = front.certificates.clone();
@@ -149,10 +156,11 @@ impl Server {
             control_hosts: Vec::new(),
             tell_failures: options.tell_failures,
             front,
+            threads: threads.handles(),
         };
         let stopping = CancellationToken::new();
         let gateway = TaskTracker::new().spawn(gateway.serve(data, admin, stopping.clone()));
-        Ok(Self { engine, gateway, stopping, listeners, certificates, options })
+        Ok(Self { engine, gateway, stopping, listeners, certificates, threads, options })
     }
 
     /// Where it listens.
@@ -169,7 +177,10 @@ impl Server {
 
     /// Waits until the server can no longer do its work, and says why.
     pub async fn failed(&self) -> Error {
-        failure::refused(&self.engine.store_refused().await)
+        tokio::select! {
+            why = self.engine.store_refused() => failure::refused(&why),
+            () = self.threads.lost() => failure::thread_lost(),
+        }
     }
 
     /// Changes after a secret was set or removed.
@@ -183,10 +194,11 @@ impl Server {
     }
 
     /// Stops accepting, waits up to the grace period for what runs, ends the rest (queued work stays queued), and closes
-    /// the store.
+    /// the store. Then the threads of calls end.
     pub async fn stop(self) -> Result<()> {
         self.stopping.cancel();
         let (gateway, drained) = tokio::join!(self.gateway, self.engine.drain(self.options.grace));
+        self.threads.end().await;
         Listeners::remove(&self.options.data);
         gateway.map_err(failure::task)?.map_err(failure::gateway)?;
         drained.map_err(failure::drain)

@@ -98,7 +98,9 @@ impl Copying {
             _held: (place, room),
         };
         let stop = shared.stop.clone();
-        shared.tracker.spawn(async move { stop.run_until_cancelled(task.run(kept, answered)).await });
+        let copying = async move { stop.run_until_cancelled(task.run(kept, answered)).await };
+        // Comparing takes its time.
+        shared.tracker.spawn_on(copying, &shared.home);
         (body, Some(Self { limit_bytes: copies.max_body, to }))
     }
 

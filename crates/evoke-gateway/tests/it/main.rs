@@ -30,4 +30,5 @@ mod reports;
 mod routes;
 mod runs;
 mod support;
+mod threads;
 mod upstreams;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +44,38 @@ pub struct Setup {
     pub proxies: evoke_gateway::Proxies,
     /// Authorities that upstreams' certificates may come from.
     pub ca_file: Option<std::path::PathBuf>,
+    /// Threads of their own for the connections of the data listener.
+    pub threads: Threads,
+}
+
+/// Threads with a runtime each, until they are dropped.
+#[derive(Default)]
+pub struct Threads(Vec<(Handle, oneshot::Sender<()>, JoinHandle<()>)>);
+
+impl Threads {
+    pub fn start(count: usize) -> Self {
+        let start = |number| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (handle, (stop, stopped)) = (runtime.handle().clone(), oneshot::channel());
+            let thread = std::thread::Builder::new().name(format!("calls-{number}"));
+            let thread = thread.spawn(move || _ = runtime.block_on(stopped)).unwrap();
+            (handle, stop, thread)
+        };
+        Self((0..count).map(start).collect())
+    }
+
+    pub fn handles(&self) -> Vec<Handle> {
+        self.0.iter().map(|(handle, ..)| handle.clone()).collect()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for (_, stop, thread) in self.0.drain(..) {
+            let _ = stop.send(());
+            thread.join().unwrap();
+        }
+    }
 }
 
 impl Default for Setup {
@@ -53,6 +88,7 @@ impl Default for Setup {
             tell_failures: false,
             proxies: evoke_gateway::Proxies::default(),
             ca_file: None,
+            threads: Threads::default(),
         }
     }
 }
@@ -88,6 +124,7 @@ pub struct World {
     pub token: Token,
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
+    _threads: Threads,
 }
 
 impl Drop for World {
@@ -184,6 +221,7 @@ impl World {
             control_hosts: setup.control_hosts,
             tell_failures: setup.tell_failures,
             front: evoke_gateway::Front { proxies: setup.proxies, ..evoke_gateway::Front::default() },
+            threads: setup.threads.handles(),
         };
         let bind = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (data, control) = (bind().await, bind().await);
@@ -203,6 +241,7 @@ impl World {
             token,
             stop,
             tasks,
+            _threads: setup.threads,
         }
     }
 

@@ -46,6 +46,11 @@ pub struct ListenArgs {
     #[arg(long, value_name = "SIZE", env = "EVOKE_INSTANCE_MEMORY", value_parser = parse_size)]
     pub instance_memory: Option<u64>,
 
+    /// Threads that do nothing but serve the connections of the data listener; 0 for none, then all threads do. Half as many as
+    /// processors unless it is given.
+    #[arg(long, value_name = "COUNT", env = "EVOKE_CALL_THREADS", value_parser = clap::value_parser!(u32).range(0..=256))]
+    pub call_threads: Option<u32>,
+
     /// How much is kept.
     #[command(flatten)]
     pub keep: KeepArgs,

@@ -40,6 +40,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
         ca_file,
         instances,
         instance_memory,
+        call_threads,
         keep,
         edge,
     } = args.listen;
@@ -60,6 +61,7 @@ pub async fn run(args: DevArgs, format: Format) -> Result {
         ca_file,
         instances,
         instance_memory,
+        call_threads,
         retention: keep.into(),
         edge,
     };

@@ -21,6 +21,7 @@ pub async fn run(args: ServeArgs, format: Format) -> Result {
         ca_file,
         instances,
         instance_memory,
+        call_threads,
         keep,
         edge,
     } = args.listen;
@@ -35,6 +36,7 @@ pub async fn run(args: ServeArgs, format: Format) -> Result {
         ca_file,
         instances,
         instance_memory,
+        call_threads,
         retention: keep.into(),
         edge,
     };

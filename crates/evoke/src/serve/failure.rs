@@ -91,6 +91,17 @@ pub fn executable(cause: io::Error) -> Error {
     Error::failed("workers", format!("this executable cannot be found, and so starts no workers: {cause}"))
 }
 
+/// A thread for calls cannot be started.
+pub fn threads(cause: io::Error) -> Error {
+    Error::failed("threads", format!("the threads for calls cannot be started: {cause}"))
+}
+
+/// A thread for calls has ended.
+pub fn thread_lost() -> Error {
+    Error::failed("threads", "a thread that calls are made on ended by a mistake of Evoke")
+        .help("start the server again; what was acknowledged is there")
+}
+
 /// The gateway failed.
 pub fn gateway(cause: io::Error) -> Error {
     Error::failed("gateway", format!("the listeners failed: {cause}"))
