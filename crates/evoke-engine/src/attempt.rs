@@ -162,7 +162,7 @@ impl Attempt {
         if self.target.can_send() {
             self.inner.spans.enter(self.cause_of_children());
         }
-        let execution = Execution {
+        let mut execution = Execution {
             caller,
             beside: None,
             whole: None,
@@ -178,7 +178,9 @@ impl Attempt {
             usage: Usage::default(),
             attempt: self,
         };
-        execution.run(slot, input).await
+        // Where it is: what is awaited is moved twice, and this is large.
+        let outcome = execution.run(slot, input).await;
+        execution.over(outcome)
     }
 
     /// `CDN-Loop` of the requests it sends.
@@ -284,7 +286,8 @@ struct Execution {
 }
 
 impl Execution {
-    async fn run(mut self, mut slot: Slot, input: Input) -> Executed {
+    /// Until the handler is at its end, and its caller is told.
+    async fn run(&mut self, mut slot: Slot, input: Input) -> Outcome {
         let asks_for_response = matches!(input, Input::Request(_));
         let (up, mut reports) = mpsc::channel(REPORTS);
         let call = self.call(input, up);
@@ -295,7 +298,7 @@ impl Execution {
                     biased;
                     Some(report) = reports.recv() => self.take(report).await,
                     () = one_of(&mut self.beside), if self.beside.is_some() => {}
-                    whole = answer::arrived(&mut self.whole) => self.answer_whole(whole).await,
+                    whole = answer::arrived(&mut self.whole) => Box::pin(self.answer_whole(whole)).await,
                     answer = answer::arrived(&mut self.keeping) => self.answer = answer,
                     ended = &mut running => break ended,
                 }
@@ -310,7 +313,7 @@ impl Execution {
         // The instance has handed its response over; all of it is there by now.
         if let Some(whole) = self.whole.take() {
             let whole = whole.await;
-            self.answer_whole(whole).await;
+            Box::pin(self.answer_whole(whole)).await;
         }
         if let Some(keeping) = self.keeping.take() {
             self.answer = keeping.await;
@@ -320,6 +323,11 @@ impl Execution {
         self.attempt.tell_dropped_lines();
         let mut outcome = self.outcome(ended, asks_for_response);
         self.answer_caller(&mut outcome).await;
+        outcome
+    }
+
+    /// What came of it.
+    fn over(self, outcome: Outcome) -> Executed {
         let record = self.record(outcome);
         self.attempt.target.meter.add(record.ran_us, &record.usage);
         let unanswered = self.caller.filter(|caller| !caller.is_answered());
@@ -363,7 +371,7 @@ impl Execution {
             Report::Log { stream, line } => self.attempt.log(stream, line),
             // Nobody listens for the answer any more when the attempt has just ended.
             Report::Platform { request, answer } => {
-                match platform::answer(&mut self.attempt, request).await {
+                match Box::pin(platform::answer(&mut self.attempt, request)).await {
                     Step::Now(response) => drop(answer.send(response)),
                     Step::Later(response) => {
                         let beside = self.beside.get_or_insert_default();

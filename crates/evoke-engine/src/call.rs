@@ -211,7 +211,7 @@ impl Engine {
         }
         let ask = Ask { app, function, request, trigger, run, cause, of, deadline, next };
         match idempotency_key {
-            Some(key) => once::call(inner, ask, key).await,
+            Some(key) => Box::pin(once::call(inner, ask, key)).await,
             None => make(inner, ask, None).await,
         }
     }
@@ -536,7 +536,7 @@ impl Running {
             let ended = app.life.ending.is_cancelled() || calling.is_stopped();
             let next = match called || abandoned || ended {
                 true => None,
-                false => again.next(&inner).await,
+                false => Box::pin(again.next(&inner)).await,
             };
             let Some(next) = next else {
                 let ran = Duration::from_micros(attempt.ran_us);
@@ -554,7 +554,7 @@ impl Running {
         lifecycle::attempted(&inner, &app, &target, &record, &attempt);
         rollout::attempted(&inner, &app, &target, &attempt);
         let attempts = Arc::unwrap_or_clone(record).attempts;
-        let unknown = unknown && repeat::is_kept(&inner, calling.run()).await;
+        let unknown = unknown && Box::pin(repeat::is_kept(&inner, calling.run())).await;
         let ended = calling.note(|record| {
             record.attempts = attempts;
             end(record, attempt);

@@ -67,7 +67,7 @@ pub(crate) async fn answer(
     // What is stored, and what a key's fingerprint is made of, has to be whole.
     let (body, mut pump, _held) = if asynchronously.is_some() || key.is_some() {
         let held = shared.hold(&body, cap.bytes)?;
-        (Body::Full(whole(&parts.headers, body, cap).await?), Pump::done(), Some(held))
+        (Body::Full(Box::pin(whole(&parts.headers, body, cap)).await?), Pump::done(), Some(held))
     } else {
         let (body, pump) = intake(&parts.headers, body, cap).await?;
         (body, pump, None)
@@ -84,7 +84,7 @@ pub(crate) async fn answer(
     let request = runtime::Request { method, uri, headers: parts.headers, params, client, body };
     if let Some(RespondAsync { wait }) = asynchronously {
         let call = LaterCall { app, function, request, trigger, from, idempotency_key: key };
-        return later::answer(shared, call, &parts.method, wait).await;
+        return Box::pin(later::answer(shared, call, &parts.method, wait)).await;
     }
     let call = CallRequest { app, function, request, trigger, from, idempotency_key: key };
     match pump.during(Box::pin(shared.engine.call_along(call, after, None))).await? {

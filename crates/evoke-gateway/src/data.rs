@@ -68,7 +68,8 @@ pub(crate) async fn reach(
             let method = if for_get { Method::GET } else { request.method().clone() };
             let callee = Callee { app, function, version: None, params, method, path_and_query: None };
             let tell = if shared.tell_failures { Failures::Told } else { Failures::Coded };
-            call::answer(shared, callee, request, tell, from).await
+            // What is awaited is moved from future to future, so what is large is on the heap.
+            Box::pin(call::answer(shared, callee, request, tell, from)).await
         }
         Destination::Upstream(upstream) => {
             let behind = Behind { app, route: pattern, params, upstream };

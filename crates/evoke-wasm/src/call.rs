@@ -39,8 +39,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Makes it, and says how it ended.
-    pub async fn run(self, input: Invocation, body: Body, ticker: Ticker) {
+    /// Makes it, and says how it ended. Returns the processor time it took, in microseconds.
+    pub async fn run(self, input: Invocation, body: Body, ticker: Ticker) -> u64 {
         let _ticking = ticker.run();
         let (outbox, number) = (&self.outbox, self.tie.call);
         let kept = self.kept.take();
@@ -52,9 +52,10 @@ impl Call {
         let ended = self.make(input, body, kept, output.clone(), &mut usage).await;
         output.iter().for_each(Output::finish);
         self.tie.end();
+        let cpu_us = usage.cpu_us.unwrap_or_default();
         let failure = match ended {
             Ok(events) => match outbox.add(|to| compact::done(to, number, &events, usage)) {
-                Ok(()) => return,
+                Ok(()) => return cpu_us,
                 Err(cause) => Failure::new("Error", format!("its events cannot be sent: {cause}")),
             },
             Err(failure) => failure,
@@ -62,6 +63,7 @@ impl Call {
         outbox
             .json(Kind::Error, number, &failure.payload(usage))
             .expect("texts of a failure are cut to the frame's size");
+        cpu_us
     }
 
     async fn make(

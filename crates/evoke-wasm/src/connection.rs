@@ -1,19 +1,21 @@
 //! A function's socket: its `INIT`, then its calls, as many at once as the host wants.
 //!
-//! One task reads, runs the calls and writes: a call of an idle function costs one wake-up, and its answer leaves in the poll that
-//! made it. A guest that computes gives up its turn at each tick of the clock, and then the socket is looked at.
+//! One task reads, begins the calls and writes. What ends at once, as most calls do, ends in the same turn: calls that came together are
+//! answered together, at the price of one wake-up. The others go on as tasks of their own, on whichever thread is free; and calls
+//! of a function that has been seen to compute ([`Habit`]) begin as such, so that they do not wait for one another.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, coop};
 use tokio_util::task::TaskTracker;
 
 use evoke_core::usage::Usage;
@@ -61,7 +63,7 @@ struct Connection {
     leaving: Encoder,
     /// Calls that were not over at once.
     calls: HashMap<u32, Handle>,
-    running: FuturesUnordered<Running>,
+    habit: Arc<Habit>,
 }
 
 /// What all calls of a connection share.
@@ -70,6 +72,15 @@ pub(crate) struct Common {
     /// Its connections to other servers.
     pub pool: Pool,
     pub network: Arc<Network>,
+    /// Calls that have ended as tasks of their own, for the connection to forget.
+    ended: Mutex<Vec<u32>>,
+}
+
+impl Common {
+    /// Of a connection that writes what is in `outbox`.
+    pub fn new(outbox: Arc<Outbox>, network: Arc<Network>) -> Self {
+        Self { outbox, pool: Pool::default(), network, ended: Mutex::default() }
+    }
 }
 
 /// What the connection has of a call.
@@ -77,15 +88,41 @@ struct Handle {
     tie: Arc<Tie>,
     /// Where parts of its request's body go, if there are any to come.
     chunks: Option<mpsc::UnboundedSender<Chunk>>,
+    task: AbortHandle,
 }
 
-/// A call; its number when it is over.
-type Running = Pin<Box<dyn Future<Output = u32> + Send>>;
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // With the connection all its calls end. One that has ended does not mind.
+        self.task.abort();
+    }
+}
+
+/// Processor time that calls of the function take at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct Habit(AtomicU32);
+
+impl Habit {
+    /// Of an average, in microseconds: above it a call is worth another thread's attention.
+    const SHORT_US: u32 = 200;
+
+    /// A call has taken this long. The average follows the last dozen.
+    pub fn note(&self, cpu_us: u64) {
+        let cpu_us = u32::try_from(cpu_us).unwrap_or(u32::MAX).min(1 << 20);
+        let average = self.0.load(Ordering::Relaxed);
+        self.0.store(average - average / 8 + cpu_us / 8, Ordering::Relaxed);
+    }
+
+    /// Whether calls are mostly over sooner than another thread has been woken.
+    fn is_short(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < Self::SHORT_US
+    }
+}
 
 /// Serves a function until the host closes its socket. Its calls end with it.
 pub(crate) async fn serve(socket: Socket, process: Arc<Process>) {
     let network = Arc::clone(&process.network);
-    let common = Common { outbox: Arc::default(), pool: Pool::default(), network };
+    let common = Common::new(Arc::default(), network);
     let mut connection = Connection {
         process,
         socket,
@@ -95,7 +132,7 @@ pub(crate) async fn serve(socket: Socket, process: Arc<Process>) {
         kept: Arc::default(),
         leaving: Encoder::default(),
         calls: HashMap::new(),
-        running: FuturesUnordered::new(),
+        habit: Arc::default(),
     };
     // The host does not break its own rules; if it goes away the calls are of no use.
     let _ = poll_fn(|cx| connection.poll(cx)).await;
@@ -111,10 +148,8 @@ impl Connection {
                 Poll::Ready(true) => true,
                 Poll::Pending => false,
             };
-            while !self.running.is_empty()
-                && let Poll::Ready(Some(number)) = self.running.poll_next_unpin(cx)
-            {
-                self.calls.remove(&number);
+            if !self.calls.is_empty() {
+                self.common.ended.lock().drain(..).for_each(|number| _ = self.calls.remove(&number));
             }
             // When it is pending, either all is written, or the socket says when there is room.
             let _ = self.poll_write(cx)?;
@@ -227,15 +262,21 @@ impl Connection {
             tie: Arc::clone(&tie),
             deadline_ms,
         };
-        let ticker = self.process.ticker.clone();
-        let mut call: Running = Box::pin(async move {
-            call.run(input, body, ticker).await;
-            number
-        });
-        if call.as_mut().poll(cx).is_pending() {
-            self.calls.insert(number, Handle { tie, chunks });
-            self.running.push(call);
+        let (ticker, habit, common) =
+            (self.process.ticker.clone(), Arc::clone(&self.habit), Arc::clone(&self.common));
+        let mut call: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(async move { habit.note(call.run(input, body, ticker).await) });
+        // Each as if it were the only one: what one may do in a turn is not taken from those behind it.
+        if self.habit.is_short()
+            && pin!(coop::unconstrained(call.as_mut())).poll(cx).is_ready()
+        {
+            return Ok(left);
         }
+        let task = self.process.tasks.spawn(async move {
+            call.await;
+            common.ended.lock().push(number);
+        });
+        self.calls.insert(number, Handle { tie, chunks, task: task.abort_handle() });
         Ok(left)
     }
 }

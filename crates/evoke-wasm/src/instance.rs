@@ -1,8 +1,9 @@
 //! An instance of a component: fresh for each call, or kept for the next one where the function asks for that.
 //!
-//! A kept instance belongs to one connection, so it serves one call after the other, of one function. Whatever goes wrong ends it:
+//! A kept instance belongs to one connection, so it serves calls of one function, one after the other. Whatever goes wrong ends it:
 //! nobody knows what it left behind.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -38,31 +39,49 @@ pub(crate) struct Instance {
     store: Store<Guest>,
     proxy: Proxy,
     made: Instant,
+    used: Instant,
     calls: u32,
 }
 
-/// Where a connection has its instance between calls.
+/// Where a connection has its instances between calls: the last one used first, so that there are no more than are needed.
 #[derive(Default)]
-pub(crate) struct Kept(Mutex<Option<Instance>>);
+pub(crate) struct Kept(Mutex<VecDeque<Instance>>);
 
 impl Kept {
-    /// The instance, if there is one that is not too old.
+    /// Keeps no instance for so long without a call.
+    const IDLE_MAX: Duration = Duration::from_secs(10);
+
+    /// An instance that is not too old, if there is one.
     pub fn take(&self) -> Option<Instance> {
-        self.0.lock().take().filter(|instance| instance.made.elapsed() < AGE_MAX)
+        loop {
+            // Out of the lock: to drop one takes its time.
+            let last = self.0.lock().pop_back();
+            if last.as_ref().is_none_or(|instance| instance.made.elapsed() < AGE_MAX) {
+                return last;
+            }
+        }
     }
 
-    /// Keeps it for the next call, unless it has had its share.
-    pub fn put(&self, instance: Instance) {
-        if instance.calls < CALLS_MAX {
-            *self.0.lock() = Some(instance);
+    /// Keeps it for the next call, unless it has had its share. Lets go of one that was not needed for a while.
+    pub fn put(&self, mut instance: Instance) {
+        if instance.calls >= CALLS_MAX {
+            return;
         }
+        instance.used = Instant::now();
+        let mut all = self.0.lock();
+        let is_idle = |other: &mut Instance| instance.used.duration_since(other.used) > Self::IDLE_MAX;
+        let idle = all.pop_front_if(is_idle);
+        all.push_back(instance);
+        drop(all);
+        drop(idle);
     }
 }
 
 impl Instance {
     /// One that was just made.
     pub fn new(store: Store<Guest>, proxy: Proxy) -> Self {
-        Self { store, proxy, made: Instant::now(), calls: 0 }
+        let made = Instant::now();
+        Self { store, proxy, made, used: made, calls: 0 }
     }
 
     /// Another call begins.

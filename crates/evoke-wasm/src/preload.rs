@@ -23,7 +23,6 @@ use crate::meter::{Memory, Peak};
 use crate::outbox::Outbox;
 use crate::outgoing::Network;
 use crate::output::{Output, Stream};
-use crate::pool::Pool;
 use crate::tie::Tie;
 use crate::tls::Tls;
 
@@ -97,7 +96,7 @@ async fn preload(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
 pub(crate) fn guest() -> Guest {
     let outbox = Arc::<Outbox>::default();
     let network = Network { lent: Lent::default(), tls: Tls::new(&[]), tasks: TaskTracker::new() };
-    let common = Common { outbox: Arc::clone(&outbox), pool: Pool::default(), network: Arc::new(network) };
+    let common = Common::new(Arc::clone(&outbox), Arc::new(network));
     let tie = Tie::new(0, &Arc::new(common), None);
     tie.end();
     let output = [Stream::Stdout, Stream::Stderr]

@@ -277,11 +277,9 @@ impl Encoder {
         self.buffer.extend_from_slice(frames);
     }
 
-    /// Takes all that is to be written.
-    pub fn take(&mut self) -> Vec<u8> {
-        let mut all = std::mem::take(&mut self.buffer);
-        all.drain(..std::mem::take(&mut self.written));
-        all
+    /// Forgets what is to be written.
+    pub fn clear(&mut self) {
+        self.advance(self.unwritten().len());
     }
 
     /// What is to be written next.

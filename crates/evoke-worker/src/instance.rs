@@ -6,6 +6,7 @@ mod between;
 pub(crate) mod early;
 mod exchange;
 mod hub;
+mod inbox;
 mod lane;
 mod link;
 pub(crate) mod output;
@@ -37,6 +38,7 @@ use link::Link;
 use output::Output;
 
 pub(crate) use between::Between;
+pub(crate) use lane::Trunk;
 pub(crate) use start::{Loaded, Setup, start};
 
 /// How long a process whose socket closed, or that was killed, may take to be gone.
@@ -96,6 +98,11 @@ struct Terms {
 }
 
 impl ProcessInstance {
+    /// Whether it is a guest of a program of ours, which can end one of its calls without the others.
+    fn is_guest(&self) -> bool {
+        self.terms.form == Form::Compact
+    }
+
     /// As it is used: alone, or as the first lane of several.
     pub(crate) fn boxed(self: Box<Self>) -> Result<Box<dyn Instance>, Failure> {
         if self.concurrency == 1 {
@@ -200,7 +207,7 @@ async fn stop(parts: Parts) {
                 _ = process.exited() => return,
                 flushed = link.flush(), if link.has_unwritten() => if flushed.is_err() {
                     // It has closed its end already, and hears nothing more.
-                    drop(link.encoder.take());
+                    link.encoder.clear();
                 },
                 () = output.read(|_, _| {}) => {}
             }

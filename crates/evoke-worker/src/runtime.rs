@@ -41,7 +41,7 @@ use crate::packages::Packages;
 use crate::prepare::Bundles;
 use crate::sandbox::{Machine, Policy};
 use crate::shim::Shims;
-use crate::wasm::{Apps, Components};
+use crate::wasm::{Apps, Components, Trunks};
 use crate::zygote::{ForkError, Ground, Source, Zygote, Zygotes};
 
 use ahead::{Ahead, Booted};
@@ -152,7 +152,7 @@ impl ProcessRuntime {
         let wasm = components.map(|(components, wasm)| {
             let readable = components.dir().to_owned();
             let apps = Apps::new(wasm.run, readable, wasm.authorities.into(), tasks.clone());
-            Wasm { components: Arc::new(components), apps }
+            Wasm { components: Arc::new(components), apps, trunks: Trunks::default() }
         });
         Ok(Self {
             programs,
@@ -316,7 +316,6 @@ impl ProcessRuntime {
             egress: None,
             shared_egress: None,
             form: Form::Json,
-            lending: None,
             source: &place.source,
             root: &place.root,
             name: &place.name,

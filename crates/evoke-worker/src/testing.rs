@@ -115,7 +115,6 @@ async fn play(script: &Script) -> Verdict {
         egress: None,
         shared_egress: None,
         form,
-        lending: None,
         source: "/bundle/main.py",
         root: "/bundle",
         name: "main.py",

@@ -26,7 +26,7 @@ use super::hub::Entry;
 use super::reports::Reports;
 use super::{EXIT, Parts, Terms, returned, verdict};
 use crate::frame::message::{self, CallError, Platform, ResponseHead};
-use crate::frame::{Frame, FrameError, Kind, UNREAD_BYTES, UNREAD_BYTES_MAX};
+use crate::frame::{Form, Frame, FrameError, Kind, UNREAD_BYTES, UNREAD_BYTES_MAX};
 use crate::logs;
 use crate::meter::{Meter, Metered};
 
@@ -199,7 +199,7 @@ impl<'a> Exchange<'a> {
                 if let Some(end) = self.end.take() {
                     self.over();
                     return Ok(match forced {
-                        Some(ended) if self.among.is_some() && !end.is_fatal() => self.stopped(ended),
+                        Some(ended) if self.is_left_alone(&end) => self.stopped(ended),
                         Some(ended) => self.end_by_force(ended).await,
                         None => self.finish(end).await,
                     });
@@ -213,6 +213,8 @@ impl<'a> Exchange<'a> {
             }
             match self.turn(until, cancelled.as_mut(), forced.is_none()).await {
                 Turn::Time => match forced {
+                    // Its entry says that it was given up, and sees to its end.
+                    Some(ended) if self.is_guest() => return Ok(self.stopped(ended)),
                     Some(ended) => return Ok(self.end_by_force(ended).await),
                     None => {
                         forced = Some(Ended::TimedOut);
@@ -364,11 +366,13 @@ impl<'a> Exchange<'a> {
         // The client stopped sending: what the handler made of half a request is no answer to anything.
         let cut_short = self.upload.cut_short();
         match end {
-            End::Failed { failure, fatal: true } => self.end_by_force(Ended::Failed(failure)).await,
+            End::Failed { failure, fatal: true } if !self.is_guest() => {
+                self.end_by_force(Ended::Failed(failure)).await
+            }
             _ if let Some(cause) = cut_short => {
                 (Ended::Failed(Failure::new(FailureCode::Cancelled, cause)), true)
             }
-            End::Failed { failure, fatal: false } => (Ended::Failed(failure), true),
+            End::Failed { failure, .. } => (Ended::Failed(failure), true),
             End::Done(returned) => (returned.ended(), true),
         }
     }
@@ -376,7 +380,7 @@ impl<'a> Exchange<'a> {
     /// Tells the worker that nobody waits any more. It has until then.
     fn tell_cancelled(&mut self, why: &str) -> Instant {
         self.parts.link.encoder.frame(Kind::Cancel, self.id, why.as_bytes());
-        Instant::now() + if self.among.is_some() { GRACE_AMONG } else { GRACE }
+        Instant::now() + if self.among.is_some() && !self.is_guest() { GRACE_AMONG } else { GRACE }
     }
 
     /// Its last frame has come.
@@ -384,6 +388,16 @@ impl<'a> Exchange<'a> {
         if let Some(entry) = &mut self.among {
             entry.over();
         }
+    }
+
+    /// Whether it is among guests of a program of ours, which ends each of them by itself.
+    fn is_guest(&self) -> bool {
+        self.among.is_some() && self.terms.form == Form::Compact
+    }
+
+    /// Whether what runs it can be used for others after this end.
+    fn is_left_alone(&self, end: &End) -> bool {
+        self.is_guest() || self.among.is_some() && !end.is_fatal()
     }
 
     /// Its handler stopped when it was told to: the process goes on with its other calls.

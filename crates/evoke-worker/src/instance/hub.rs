@@ -1,101 +1,226 @@
-//! A process that runs several calls at once: one task owns its socket and its pipes, and passes frames on by the number of
-//! their call. Each call has a lane with a [`Link`] of its own, which the exchange cannot tell from a socket.
+//! A socket over which several calls run at once: one task owns it, and the pipes of its process, and passes frames on by the number
+//! of their call. Each call has a lane with a [`Link`] of its own, which the exchange cannot tell from a socket.
 //!
-//! A lane that does not take what it is sent holds up the others: they share a process, and nothing may pile up here.
+//! What lanes send is put together: whoever adds to what waits wakes the task, which has its turn after all who are ready by then,
+//! and writes once for all of them. In the same way one read brings the answers of several.
+//!
+//! A lane that does not take what it is sent holds up the others: they share a socket, and nothing may pile up here.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use evoke_core::origin::Present;
 use evoke_core::record::LogStream;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::task::TaskTracker;
 
-use super::alarm::Alarm;
+use super::inbox::Inbox;
 use super::link::Link;
-use super::output::Output;
 use super::{Between, EXIT, Parts, stop};
-use crate::frame::{Encoder, Frame, FrameError, Kind, UNREAD_BYTES_MAX};
-use crate::launcher::Process;
+use crate::frame::{Encoder, Frame, FrameError, Kind, UNREAD_BYTES};
 
-/// Frames on their way to one lane.
-const FRAMES: usize = 64;
-/// Portions on their way from all lanes to the process.
-const PORTIONS: usize = 16;
+/// How long a program of ours may go on with a call that was given up.
+const GIVEN_UP: Duration = Duration::from_secs(2);
 
-/// What the lanes of a process have in common.
-#[derive(Debug, Clone)]
+/// The lanes' side of a socket. When it is dropped the socket is closed, and its process ends if it has no other.
+#[derive(Debug)]
 pub(super) struct Hub {
     shared: Arc<Shared>,
-    /// When the last clone is dropped, the process ends.
-    to_process: mpsc::Sender<Vec<u8>>,
+    /// The task, until it has begun.
+    own: Mutex<Option<Own>>,
+    tasks: TaskTracker,
+    runtime: Handle,
 }
 
+/// What the lanes and the task have in common.
 #[derive(Debug, Default)]
-struct Shared {
-    /// Calls under way. `None`: nobody listens to this one any more.
-    calls: Mutex<HashMap<u32, Option<Lane>>>,
+pub(super) struct Shared {
+    /// Calls under way.
+    calls: Mutex<HashMap<u32, Place>>,
     last_call: AtomicU32,
+    departures: Mutex<Departures>,
+    /// Some of what waited has been taken.
+    room: Notify,
     /// The calls that run in the network of the process.
     present: Option<Arc<Present>>,
-    /// Why the process was ended, if a call of it is to blame.
+    /// Why it was ended, if a call of it is to blame.
     ended_by: OnceLock<String>,
 }
 
-/// Where what comes for a call goes.
-#[derive(Debug, Clone)]
-struct Lane {
-    frames: mpsc::Sender<Frame>,
-    lines: mpsc::Sender<(LogStream, String)>,
+/// Who listens to a call.
+#[derive(Debug)]
+enum Place {
+    Lane(Arc<Inbox>),
+    /// Nobody any more, since then.
+    GivenUp(Instant),
 }
 
-/// A call's entry in the hub. Dropping it before its last frame has come leaves the call to itself.
+/// Frames of all lanes on their way out.
+#[derive(Debug, Default)]
+struct Departures {
+    waiting: Encoder,
+    /// Nobody wants the socket any more.
+    is_unwanted: bool,
+    /// A call was given up, which the task does not know yet.
+    gave_up: bool,
+    /// The task has seen them, and let others go first who may have more.
+    were_seen: bool,
+    /// The task is gone.
+    is_closed: bool,
+    task: Option<Waker>,
+}
+
+/// A call's entry in the hub. Dropping it before its last frame has come gives the call up.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub id: u32,
-    hub: Hub,
+    shared: Arc<Shared>,
     over: bool,
 }
 
 impl Hub {
-    /// Takes charge of a process.
-    pub(super) fn start(parts: Parts, function: String, tasks: &TaskTracker) -> Self {
-        let (to_process, from_lanes) = mpsc::channel(PORTIONS);
+    /// Takes charge of a process; or of a connection to one: then `guests` are what runs there, which the process can end one by one.
+    pub(super) fn new(parts: Parts, function: String, guests: bool, tasks: TaskTracker) -> Self {
         let shared = Arc::new(Shared { present: parts.output.present(), ..Shared::default() });
-        tasks.spawn(
-            Own { parts, between: Between::new(function), shared: Arc::clone(&shared) }.run(from_lanes),
-        );
-        Self { shared, to_process }
+        let own = Own {
+            parts,
+            between: Between::new(function),
+            shared: Arc::clone(&shared),
+            guests,
+            overdue: None,
+        };
+        let hub = Self { shared, own: Mutex::new(Some(own)), tasks, runtime: Handle::current() };
+        if !guests {
+            // A process may write, and end, before it is called.
+            hub.begin();
+        }
+        hub
     }
 
-    /// What a lane has of the process before its first call: it can end it, and see that it ended.
-    pub(super) fn lane(&self, process: Process) -> Parts {
-        let (frames, lines) = (mpsc::channel(1).1, mpsc::channel(1).1);
-        Parts {
-            process,
-            link: Link::lane(frames, self.to_process.clone()),
-            output: Output::passed_on(lines, None),
-            alarm: Alarm::default(),
+    /// Begins the task here: where calls are made, it wakes no other thread for them.
+    fn begin(&self) {
+        if let Some(mut own) = self.own.lock().take() {
+            own.parts.settle();
+            self.tasks.spawn(own.run());
         }
     }
 
-    /// The next call. From now on `parts` are those of this call.
-    pub(super) fn enter(&self, parts: &mut Parts) -> Entry {
+    /// What links of lanes have of it.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// The calls that run in the network of the process.
+    pub(super) fn present(&self) -> Option<Arc<Present>> {
+        self.shared.present.clone()
+    }
+
+    /// The next call, to which `inbox` belongs from now on.
+    pub(super) fn enter(&self, inbox: &Arc<Inbox>) -> Entry {
+        self.begin();
+        inbox.clear();
         // Call 0 is the connection itself. Nothing runs for four billion calls.
         let id = self.shared.last_call.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-        let (frames, its_frames) = mpsc::channel(FRAMES);
-        let (lines, its_lines) = mpsc::channel(FRAMES);
-        self.shared.calls.lock().insert(id, Some(Lane { frames, lines }));
-        parts.link = Link::lane(its_frames, self.to_process.clone());
-        parts.output = Output::passed_on(its_lines, self.shared.present.clone());
-        Entry { id, hub: self.clone(), over: false }
+        self.shared.calls.lock().insert(id, Place::Lane(Arc::clone(inbox)));
+        if self.shared.departures.lock().is_closed {
+            inbox.close();
+        }
+        Entry { id, shared: Arc::clone(&self.shared), over: false }
     }
 
     /// Whether the process can be talked to.
     pub(super) fn is_open(&self) -> bool {
-        !self.to_process.is_closed() && self.shared.ended_by.get().is_none()
+        !self.shared.departures.lock().is_closed && self.shared.ended_by.get().is_none()
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let mut departures = self.shared.departures.lock();
+        departures.is_unwanted = true;
+        departures.wake();
+        drop(departures);
+        if let Some(own) = self.own.lock().take() {
+            self.tasks.spawn_on(own.run(), &self.runtime);
+        }
+    }
+}
+
+impl Shared {
+    /// Takes over what `frames` has if there is room for it. An error when nobody will write it.
+    pub(super) fn depart(&self, frames: &mut Encoder) -> io::Result<bool> {
+        let mut departures = self.departures.lock();
+        if departures.is_closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if departures.waiting.unwritten().len() >= UNREAD_BYTES {
+            return Ok(false);
+        }
+        departures.waiting.whole(frames.unwritten());
+        frames.advance(frames.unwritten().len());
+        departures.wake();
+        Ok(true)
+    }
+
+    /// The same as soon as there is room. Safe to drop and call again.
+    pub(super) async fn departed(&self, frames: &mut Encoder) -> io::Result<()> {
+        loop {
+            let mut room = pin!(self.room.notified());
+            // Told of room from here on, though it does not wait yet.
+            room.as_mut().enable();
+            if self.depart(frames)? {
+                return Ok(());
+            }
+            room.await;
+        }
+    }
+}
+
+impl Shared {
+    /// Writes what waits, and reads. Once all is written, the task is woken by what is added.
+    fn poll(&self, link: &mut Link, cx: &mut Context<'_>) -> Poll<Turn> {
+        loop {
+            let has_room = link.poll_flush(cx).is_ready();
+            let mut departures = self.departures.lock();
+            if departures.is_unwanted {
+                return Poll::Ready(Turn::Unwanted);
+            }
+            if std::mem::take(&mut departures.gave_up) {
+                return Poll::Ready(Turn::GivenUp);
+            }
+            if !has_room || departures.waiting.unwritten().is_empty() {
+                departures.task = Some(cx.waker().clone());
+                break;
+            }
+            if !departures.were_seen && self.calls.lock().len() > 1 {
+                departures.were_seen = true;
+                cx.waker().wake_by_ref();
+                break;
+            }
+            departures.were_seen = false;
+            std::mem::swap(&mut link.encoder, &mut departures.waiting);
+            drop(departures);
+            self.room.notify_waiters();
+        }
+        // An error is the end of it as well, and noted as that.
+        link.poll_read(cx).map(|_| Turn::Read)
+    }
+}
+
+impl Departures {
+    fn wake(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
     }
 }
 
@@ -108,83 +233,148 @@ impl Entry {
     /// Notes that the process is being ended for this call's sake.
     pub(super) fn blame(&self, words: String) {
         // The first is the cause.
-        let _ = self.hub.shared.ended_by.set(words);
+        let _ = self.shared.ended_by.set(words);
     }
 
     /// Why the process was ended, if a call is to blame.
     pub(super) fn blamed(&self) -> Option<&str> {
-        self.hub.shared.ended_by.get().map(String::as_str)
+        self.shared.ended_by.get().map(String::as_str)
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut calls = self.hub.shared.calls.lock();
-        if self.over {
-            calls.remove(&self.id);
-        } else if let Some(call) = calls.get_mut(&self.id) {
-            *call = None;
-            let mut cancel = Encoder::default();
-            cancel.frame(Kind::Cancel, self.id, b"cancelled");
-            // Where there is no room for it the call ends by itself, or with the process.
-            let _ = self.hub.to_process.try_send(cancel.take());
+        let mut calls = self.shared.calls.lock();
+        let former = if self.over {
+            calls.remove(&self.id)
+        } else {
+            calls.get_mut(&self.id).map(|place| std::mem::replace(place, Place::GivenUp(Instant::now())))
+        };
+        drop(calls);
+        if let Some(Place::Lane(inbox)) = former {
+            // Who waits for room in it need not any more.
+            inbox.clear();
+        }
+        if !self.over {
+            let mut departures = self.shared.departures.lock();
+            // However much waits: it is small, and there is one a call.
+            departures.waiting.frame(Kind::Cancel, self.id, b"cancelled");
+            departures.gave_up = true;
+            departures.wake();
         }
     }
 }
 
 /// The task behind a [`Hub`].
+#[derive(Debug)]
 struct Own {
     parts: Parts,
     between: Between,
     shared: Arc<Shared>,
+    /// Whether what runs at the other side can be ended call by call.
+    guests: bool,
+    /// When a guest that was given up should have ended, if there is one.
+    overdue: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why the task goes on.
+enum Turn {
+    /// Something has come, or nothing will any more.
+    Read,
+    Line,
+    /// A call was given up, or should have ended by now.
+    GivenUp,
+    Unwanted,
+    Died,
+}
+
+/// Why it does not.
+enum End {
+    /// Nobody wants the process any more.
+    Unwanted,
+    Died,
+    /// It goes on with a call that was given up.
+    Overdue,
 }
 
 impl Own {
-    async fn run(mut self, mut from_lanes: mpsc::Receiver<Vec<u8>>) {
-        let unwanted = match self.serve(&mut from_lanes).await {
-            Ok(unwanted) => unwanted,
-            Err(cause) => {
-                tracing::warn!(function = self.between.function(), %cause, "an instance broke the worker protocol");
-                let _ = self.shared.ended_by.set(format!("the instance broke the worker protocol: {cause}"));
-                false
+    async fn run(mut self) {
+        let ended = self.serve().await.unwrap_or_else(|cause| {
+            tracing::warn!(function = self.between.function(), %cause, "an instance broke the worker protocol");
+            self.blame(format!("the instance broke the worker protocol: {cause}"));
+            End::Died
+        });
+        self.shared.departures.lock().is_closed = true;
+        self.shared.room.notify_waiters();
+        match ended {
+            End::Unwanted => return stop(self.parts).await,
+            End::Overdue => {
+                self.blame(format!("a call did not end within {} s of being given up", GIVEN_UP.as_secs()));
             }
-        };
-        if unwanted {
-            return stop(self.parts).await;
+            End::Died => {}
         }
         self.parts.process.kill();
         let _ = tokio::time::timeout(EXIT, self.parts.process.exited()).await;
         self.last_words();
-        // The lanes see their channels close.
-        self.shared.calls.lock().clear();
+        // The lanes see that nothing more comes.
+        for (_, place) in self.shared.calls.lock().drain() {
+            if let Place::Lane(inbox) = place {
+                inbox.close();
+            }
+        }
     }
 
-    /// Until nobody wants the process any more (`true`), or it ends.
-    async fn serve(&mut self, from_lanes: &mut mpsc::Receiver<Vec<u8>>) -> Result<bool, FrameError> {
+    fn blame(&self, words: String) {
+        // The first is the cause.
+        let _ = self.shared.ended_by.set(words);
+    }
+
+    async fn serve(&mut self) -> Result<End, FrameError> {
+        let mut death = self.parts.process.death();
+        let mut died = pin!(async move { death.seen().await });
+        let mut lines = Vec::new();
         loop {
-            while let Some(frame) = self.parts.link.frame()? {
-                self.pass_on(frame).await?;
-            }
-            if self.parts.link.is_closed() {
-                return Ok(false);
-            }
-            let Parts { process, link, output, .. } = &mut self.parts;
-            let room = link.unwritten_bytes() < UNREAD_BYTES_MAX;
-            let mut lines = Vec::new();
-            tokio::select! {
+            let Self { parts: Parts { link, output, .. }, shared, overdue, .. } = &mut *self;
+            let turn = tokio::select! {
                 biased;
-                _ = process.exited() => return Ok(false),
-                portion = from_lanes.recv(), if room => match portion {
-                    Some(portion) => link.encoder.whole(&portion),
-                    None => return Ok(true),
-                },
-                turn = link.turn(true) => if turn.is_err() { return Ok(false) },
-                () = output.read(|stream, line| lines.push((stream, line))) => {}
+                turn = poll_fn(|cx| shared.poll(link, cx)) => turn,
+                _ = &mut died => Turn::Died,
+                () = output.read(|stream, line| lines.push((stream, line))) => Turn::Line,
+                () = reached(overdue) => Turn::GivenUp,
+            };
+            match turn {
+                Turn::Read => {
+                    while let Some(frame) = self.parts.link.frame()? {
+                        self.pass_on(frame).await?;
+                    }
+                    if self.parts.link.is_closed() {
+                        return Ok(End::Died);
+                    }
+                }
+                Turn::Line => {}
+                Turn::GivenUp if self.is_overdue() => return Ok(End::Overdue),
+                Turn::GivenUp => {}
+                Turn::Unwanted => return Ok(End::Unwanted),
+                Turn::Died => return Ok(End::Died),
             }
-            for (stream, line) in lines {
+            for (stream, line) in lines.drain(..) {
                 self.tell(stream, line).await;
             }
         }
+    }
+
+    /// Whether a guest goes on for too long after it was given up. Sets the clock for the next one.
+    fn is_overdue(&mut self) -> bool {
+        if !self.guests {
+            return false;
+        }
+        let given_up = |place: &Place| match place {
+            Place::GivenUp(since) => Some(*since + GIVEN_UP),
+            Place::Lane(_) => None,
+        };
+        let first = self.shared.calls.lock().values().filter_map(given_up).min();
+        self.overdue = first.map(|first| Box::pin(sleep_until(first)));
+        first.is_some_and(|first| first <= Instant::now())
     }
 
     async fn pass_on(&mut self, frame: Frame) -> Result<(), FrameError> {
@@ -194,7 +384,6 @@ impl Own {
             self.between.line(stream, &line);
             return Ok(());
         }
-        let to = self.shared.calls.lock().get(&call).cloned();
         let last = matches!(kind, Kind::Done | Kind::Error);
         if last {
             let mut lines = Vec::new();
@@ -204,17 +393,28 @@ impl Own {
                 self.tell(stream, line).await;
             }
         }
-        match to {
-            // A lane that left meanwhile wants it no more.
-            Some(Some(to)) => _ = to.frames.send(frame).await,
-            Some(None) if last => _ = self.shared.calls.lock().remove(&call),
-            Some(None) => {}
-            None => {
-                let message = "belongs to a call that is not running";
-                return Err(FrameError::Unexpected { kind, call, message });
+        let mut next = Some(frame);
+        poll_fn(|cx| {
+            let mut calls = self.shared.calls.lock();
+            match calls.get(&call) {
+                // With the lock: the inbox may belong to another call afterwards.
+                Some(Place::Lane(inbox)) => {
+                    next = next.take().and_then(|frame| inbox.push(frame, cx).err());
+                    if next.is_some() { Poll::Pending } else { Poll::Ready(Ok(())) }
+                }
+                Some(Place::GivenUp(_)) => {
+                    if last {
+                        calls.remove(&call);
+                    }
+                    Poll::Ready(Ok(()))
+                }
+                None => {
+                    let message = "belongs to a call that is not running";
+                    Poll::Ready(Err(FrameError::Unexpected { kind, call, message }))
+                }
             }
-        }
-        Ok(())
+        })
+        .await
     }
 
     /// A line that no call can be named for. While one runs it is that one's; what the network was refused concerns all.
@@ -228,8 +428,12 @@ impl Own {
         if to.is_empty() {
             return self.between.line(stream, &line);
         }
-        for lane in to {
-            let _ = lane.lines.send((stream, line.clone())).await;
+        for call in to {
+            poll_fn(|cx| match self.put_line(*call, stream, line.clone(), cx) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
         }
     }
 
@@ -239,14 +443,31 @@ impl Own {
         self.parts.output.drain(|stream, line| lines.push((stream, line)));
         self.parts.output.finish(|stream, line| lines.push((stream, line)));
         for (stream, line) in lines {
-            for lane in self.running() {
+            for call in self.running() {
                 // Whoever has no room has other lines to hand over first.
-                let _ = lane.lines.try_send((stream, line.clone()));
+                self.put_line(call, stream, line.clone(), &Context::from_waker(Waker::noop()));
             }
         }
     }
 
-    fn running(&self) -> Vec<Lane> {
-        self.shared.calls.lock().values().flatten().cloned().collect()
+    /// Whether there is no more to do about it.
+    fn put_line(&self, call: u32, stream: LogStream, line: String, cx: &Context<'_>) -> bool {
+        match self.shared.calls.lock().get(&call) {
+            Some(Place::Lane(inbox)) => inbox.push_line(stream, line, cx).is_ok(),
+            _ => true,
+        }
+    }
+
+    /// Calls that somebody listens to.
+    fn running(&self) -> Vec<u32> {
+        let listened_to = |(call, place): (&u32, &Place)| matches!(place, Place::Lane(_)).then_some(*call);
+        self.shared.calls.lock().iter().filter_map(listened_to).collect()
+    }
+}
+
+async fn reached(overdue: &mut Option<Pin<Box<Sleep>>>) {
+    match overdue {
+        Some(sleep) => sleep.as_mut().await,
+        None => std::future::pending().await,
     }
 }

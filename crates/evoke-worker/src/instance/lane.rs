@@ -1,4 +1,4 @@
-//! One of several calls that a process runs at once.
+//! One of several calls that a process, or a connection to one, runs at once.
 
 use std::sync::Arc;
 
@@ -7,55 +7,103 @@ use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Instance};
 use evoke_core::usage::Usage;
+use parking_lot::Mutex;
 
+use super::alarm::Alarm;
 use super::exchange::{Exchange, Metering, Over};
 use super::hub::Hub;
+use super::inbox::Inbox;
+use super::link::Link;
+use super::output::Output;
 use super::{Parts, ProcessInstance, Terms};
+use crate::egress::{Egress, Lender};
 use crate::launcher::Process;
 use crate::meter::Meter;
+use crate::wasm::{Lending, Worker};
 
-/// The right to one call at a time in a process that runs several. The process ends when the last of its lanes is dropped.
+/// What all lanes share. It ends when the last of them is dropped.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(crate) struct Trunk {
     hub: Hub,
-    /// Of the current call, if there is one; the process is shared by all lanes.
-    parts: Parts,
+    process: Process,
     function: String,
     source: String,
     terms: Terms,
-    early: Vec<(LogStream, String)>,
+    meter: Option<Arc<Meter>>,
+    /// The app's process, which has no network.
+    worker: Option<Worker>,
+    /// What was written before the first call, for that one.
+    early: Mutex<Vec<(LogStream, String)>>,
+}
+
+/// The right to one call at a time in a process that runs several.
+#[derive(Debug)]
+pub(super) struct Lane {
+    trunk: Arc<Trunk>,
+    /// Of the current call, if there is one; the process is shared by all lanes.
+    parts: Parts,
+    inbox: Arc<Inbox>,
     /// Not in the middle of a call.
     idle: bool,
-    /// Of all lanes.
-    meter: Option<Arc<Meter>>,
     /// Of the last call.
     usage: Usage,
     /// Until somebody asks for them.
     others: Vec<Self>,
 }
 
-impl Lane {
-    /// All lanes of a process: the first, which has the others.
-    pub(super) fn first(mut instance: ProcessInstance) -> std::io::Result<Self> {
-        let count = instance.concurrency;
+impl Trunk {
+    /// Of an instance that was made for it; in `worker`, if it is a component's.
+    pub(crate) fn new(mut instance: ProcessInstance, worker: Option<Worker>) -> std::io::Result<Self> {
         let parts = instance.body.take().ok_or(std::io::ErrorKind::NotConnected)?;
-        let shares: Vec<Process> = (0..count).map(|_| parts.process.share()).collect();
-        let hub = Hub::start(parts, instance.between.function().to_owned(), &instance.tasks);
-        let mut lanes = shares.into_iter().map(|process| Self {
-            hub: hub.clone(),
-            parts: hub.lane(process),
-            function: instance.between.function().to_owned(),
-            source: instance.source.clone(),
+        let function = instance.between.function().to_owned();
+        let process = parts.process.share();
+        let hub = Hub::new(parts, function.clone(), instance.is_guest(), instance.tasks.clone());
+        Ok(Self {
+            hub,
+            process,
+            function,
+            source: std::mem::take(&mut instance.source),
             terms: instance.terms,
-            early: Vec::new(),
-            idle: true,
-            meter: instance.meter.clone(),
-            usage: Usage::default(),
-            others: Vec::new(),
-        });
+            meter: instance.meter.take(),
+            worker,
+            early: Mutex::new(std::mem::take(&mut instance.early)),
+        })
+    }
+
+    /// Whether calls can be made.
+    pub(crate) fn is_open(&self) -> bool {
+        self.hub.is_open() && !self.process.has_exited()
+    }
+
+    /// One more of its lanes, with connections of its own, which `lender` makes: it is told what it is refused.
+    pub(crate) fn lane(self: &Arc<Self>, egress: Egress, lender: Lender) -> Box<dyn Instance> {
+        let mut lane = Lane::new(Arc::clone(self));
+        let lending = self.worker.clone().map(|worker| Lending::new(lender, worker));
+        lane.parts.output = Output::passed_on(Arc::clone(&lane.inbox), None).lending(egress, lending);
+        Box::new(lane)
+    }
+}
+
+impl Lane {
+    fn new(trunk: Arc<Trunk>) -> Self {
+        let inbox = Arc::new(Inbox::default());
+        let output = Output::passed_on(Arc::clone(&inbox), trunk.hub.present());
+        let parts = Parts {
+            process: trunk.process.share(),
+            link: Link::lane(Arc::clone(&inbox), trunk.hub.shared()),
+            output,
+            alarm: Alarm::default(),
+        };
+        Self { trunk, parts, inbox, idle: true, usage: Usage::default(), others: Vec::new() }
+    }
+
+    /// All lanes of a process: the first, which has the others.
+    pub(super) fn first(instance: ProcessInstance) -> std::io::Result<Self> {
+        let count = instance.concurrency;
+        let trunk = Arc::new(Trunk::new(instance, None)?);
+        let mut lanes = (0..count).map(|_| Self::new(Arc::clone(&trunk)));
         let mut first = lanes.next().ok_or(std::io::ErrorKind::InvalidInput)?;
         first.others = lanes.collect();
-        first.early = std::mem::take(&mut instance.early);
         Ok(first)
     }
 }
@@ -63,18 +111,22 @@ impl Lane {
 #[async_trait]
 impl Instance for Lane {
     async fn call(&mut self, call: Call) -> Ended {
-        if !self.is_usable() {
-            let message = format!("function {}: its process ended before the call", self.function);
+        let Self { trunk, parts, inbox, .. } = self;
+        if !self.idle || !trunk.is_open() {
+            let message = format!("function {}: its process ended before the call", trunk.function);
             return Ended::Failed(Failure::new(FailureCode::Crashed, message));
         }
         // Stays false if this future is dropped half-way: then the call goes on in the process, and nobody listens.
         self.idle = false;
         self.usage = Usage::default();
-        let entry = self.hub.enter(&mut self.parts);
-        let early = std::mem::take(&mut self.early);
-        let metering = Metering::of(self.meter.as_deref());
-        let exchange =
-            Exchange::among(entry, call, &mut self.parts, metering, self.terms, &self.source, early);
+        parts.link.begin();
+        // What it was refused after the end of an earlier call.
+        parts.output.drain(|_, _| {});
+        parts.output.begin_call();
+        let entry = trunk.hub.enter(inbox);
+        let early = std::mem::take(&mut *trunk.early.lock());
+        let metering = Metering::of(trunk.meter.as_deref());
+        let exchange = Exchange::among(entry, call, parts, metering, trunk.terms, &trunk.source, early);
         let Over { ended, is_usable, usage } = exchange.run().await;
         (self.idle, self.usage) = (is_usable, usage);
         ended
@@ -89,7 +141,7 @@ impl Instance for Lane {
     }
 
     fn is_usable(&self) -> bool {
-        self.idle && self.hub.is_open() && !self.parts.process.has_exited()
+        self.idle && self.trunk.is_open()
     }
 
     async fn gone(&mut self) {

@@ -4,12 +4,13 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
+use super::hub::Shared;
+use super::inbox::Inbox;
 use crate::frame::{Decoder, Encoder, Frame, FrameError};
 use crate::socket::Socket;
 
@@ -34,9 +35,8 @@ enum Carrier {
     },
     /// Of one call among several: the hub has the socket.
     Lane {
-        next: Option<Frame>,
-        frames: mpsc::Receiver<Frame>,
-        to_hub: mpsc::Sender<Vec<u8>>,
+        inbox: Arc<Inbox>,
+        hub: Arc<Shared>,
     },
 }
 
@@ -46,10 +46,15 @@ impl Link {
         Ok(Self { carrier, encoder: Encoder::default(), closed: false })
     }
 
-    /// One that is passed the frames of a call.
-    pub(super) fn lane(frames: mpsc::Receiver<Frame>, to_hub: mpsc::Sender<Vec<u8>>) -> Self {
-        let carrier = Carrier::Lane { next: None, frames, to_hub };
-        Self { carrier, encoder: Encoder::default(), closed: false }
+    /// One that is passed the frames of a call, through `inbox`.
+    pub(super) fn lane(inbox: Arc<Inbox>, hub: Arc<Shared>) -> Self {
+        Self { carrier: Carrier::Lane { inbox, hub }, encoder: Encoder::default(), closed: false }
+    }
+
+    /// Another call begins.
+    pub(super) fn begin(&mut self) {
+        self.encoder.clear();
+        self.closed = false;
     }
 
     /// Has the socket watched by the runtime this is called in. Whether it was another's before.
@@ -67,7 +72,7 @@ impl Link {
     pub(crate) fn frame(&mut self) -> Result<Option<Frame>, FrameError> {
         match &mut self.carrier {
             Carrier::Socket { decoder, .. } => decoder.take(),
-            Carrier::Lane { next, frames, .. } => Ok(next.take().or_else(|| frames.try_recv().ok())),
+            Carrier::Lane { inbox, .. } => Ok(inbox.frame()),
         }
     }
 
@@ -87,17 +92,7 @@ impl Link {
 
     /// Waits until something has been read, or the socket closed. Safe to drop and call again.
     pub(crate) async fn read(&mut self) -> io::Result<()> {
-        match &mut self.carrier {
-            Carrier::Socket { socket, decoder } => {
-                let read = poll_fn(|cx| socket.poll_read(cx, decoder.space(READ_BYTES))).await;
-                self.note(read)
-            }
-            Carrier::Lane { next, frames, .. } => {
-                *next = frames.recv().await;
-                self.closed = next.is_none();
-                Ok(())
-            }
-        }
+        poll_fn(|cx| self.poll_read(cx)).await
     }
 
     /// Waits until some of what is to be written has been. Safe to drop and call again.
@@ -106,13 +101,10 @@ impl Link {
             Carrier::Socket { socket, .. } => {
                 let written = poll_fn(|cx| socket.poll_write(cx, self.encoder.unwritten())).await?;
                 self.encoder.advance(written);
+                Ok(())
             }
-            Carrier::Lane { to_hub, .. } => {
-                let room = to_hub.reserve().await.map_err(|_| io::ErrorKind::BrokenPipe)?;
-                room.send(self.encoder.take());
-            }
+            Carrier::Lane { hub, .. } => hub.departed(&mut self.encoder).await,
         }
-        Ok(())
     }
 
     /// Writes what there is room for now.
@@ -125,11 +117,11 @@ impl Link {
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
                 written => wrote(&mut self.encoder, written),
             },
-            Carrier::Lane { to_hub, .. } => match to_hub.try_reserve() {
-                Ok(room) => room.send(self.encoder.take()),
-                Err(TrySendError::Full(())) => {}
-                Err(TrySendError::Closed(())) => drop(self.encoder.take()),
-            },
+            Carrier::Lane { hub, .. } => {
+                if hub.depart(&mut self.encoder).is_err() {
+                    self.encoder.clear();
+                }
+            }
         }
     }
 
@@ -141,33 +133,47 @@ impl Link {
         }
         let reading = reading && !self.closed;
         match &mut self.carrier {
-            Carrier::Socket { socket, decoder } => {
-                let encoder = &mut self.encoder;
-                let read = poll_fn(|cx| match socket.poll_write(cx, encoder.unwritten()) {
-                    Poll::Ready(written) => {
-                        wrote(encoder, written);
-                        Poll::Ready(None)
-                    }
-                    Poll::Pending if reading => socket.poll_read(cx, decoder.space(READ_BYTES)).map(Some),
+            Carrier::Socket { .. } => {
+                poll_fn(|cx| match self.poll_flush(cx) {
+                    Poll::Ready(()) => Poll::Ready(Ok(())),
+                    Poll::Pending if reading => self.poll_read(cx),
                     Poll::Pending => Poll::Pending,
-                });
-                if let Some(read) = read.await {
-                    return self.note(read);
-                }
+                })
+                .await
             }
-            Carrier::Lane { next, frames, to_hub } => tokio::select! {
-                biased;
-                room = to_hub.reserve() => match room {
-                    Ok(room) => room.send(self.encoder.take()),
-                    Err(_) => drop(self.encoder.take()),
-                },
-                frame = frames.recv(), if reading => {
-                    self.closed = frame.is_none();
-                    *next = frame;
+            Carrier::Lane { inbox, hub } => {
+                tokio::select! {
+                    biased;
+                    departed = hub.departed(&mut self.encoder) => if departed.is_err() { self.encoder.clear() },
+                    more = poll_fn(|cx| inbox.poll_frame(cx)), if reading => self.closed = !more,
                 }
-            },
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    /// Writes to the socket until all is written. Never ready on a lane, which has none.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Carrier::Socket { socket, .. } = &mut self.carrier else { return Poll::Pending };
+        while !self.encoder.unwritten().is_empty() {
+            let written = ready!(socket.poll_write(cx, self.encoder.unwritten()));
+            wrote(&mut self.encoder, written);
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads what has come.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.carrier {
+            Carrier::Socket { socket, decoder } => {
+                let read = ready!(socket.poll_read(cx, decoder.space(READ_BYTES)));
+                Poll::Ready(self.note(read))
+            }
+            Carrier::Lane { inbox, .. } => {
+                self.closed = !ready!(inbox.poll_frame(cx));
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 
     /// Waits until all that is to be written has been, with these descriptors beside its first byte. Not safe to drop.

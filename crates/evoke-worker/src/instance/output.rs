@@ -2,6 +2,7 @@
 //! error, which are pipes, and what it is told about the network it may not use.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use evoke_core::runtime::Call;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
 
+use super::inbox::Inbox;
 use crate::egress::Egress;
 use crate::logs::Lines;
 use crate::wasm::Lending;
@@ -32,7 +33,7 @@ const NOT_AT_ALL: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 pub(crate) struct Output {
     pipes: [Pipe; 2],
     /// Lines that somebody else has read.
-    passed_on: Option<mpsc::Receiver<(LogStream, String)>>,
+    passed_on: Option<Arc<Inbox>>,
     /// Of a process with a network of its own.
     egress: Option<Egress>,
     /// Of a forked process: the network is that of all instances of its zygote. Whose call ends first is told.
@@ -81,10 +82,7 @@ impl Output {
     }
 
     /// Without pipes: somebody else reads them, and passes the lines on.
-    pub(super) fn passed_on(
-        lines: mpsc::Receiver<(LogStream, String)>,
-        present: Option<Arc<Present>>,
-    ) -> Self {
+    pub(super) fn passed_on(lines: Arc<Inbox>, present: Option<Arc<Present>>) -> Self {
         let pipe = |stream| Pipe { stream, pipe: None, lines: Lines::new(0) };
         Self {
             pipes: [pipe(LogStream::Stdout), pipe(LogStream::Stderr)],
@@ -108,8 +106,9 @@ impl Output {
     }
 
     /// With connections on request.
-    pub(crate) fn lending(mut self, lending: Option<Lending>) -> Self {
-        self.lending = lending;
+    pub(super) fn lending(mut self, egress: Egress, lending: Option<Lending>) -> Self {
+        self.present = Some(egress.present());
+        (self.egress, self.lending) = (Some(egress), lending);
         self
     }
 
@@ -143,7 +142,7 @@ impl Output {
             tokio::select! {
                 () = stdout.readable() => 0,
                 () = stderr.readable() => 1,
-                (stream, text) = passed_on(&mut self.passed_on) => {
+                (stream, text) = passed_on(self.passed_on.as_deref()) => {
                     keep_tail(&mut self.tail, stream, &text);
                     return line(stream, text);
                 }
@@ -166,7 +165,7 @@ impl Output {
                 reads += 1;
             }
         }
-        while let Some(Ok((stream, text))) = self.passed_on.as_mut().map(mpsc::Receiver::try_recv) {
+        while let Some((stream, text)) = self.passed_on.as_ref().and_then(|lines| lines.line()) {
             keep_tail(&mut self.tail, stream, &text);
             line(stream, text);
         }
@@ -213,7 +212,7 @@ impl Output {
     fn is_silent(&self) -> bool {
         let shared = self.shared.as_ref().map(|egress| egress.lock());
         let networks = || self.egress.iter().chain(shared.as_deref());
-        if self.passed_on.as_ref().is_some_and(|lines| !lines.is_empty())
+        if self.passed_on.as_ref().is_some_and(|lines| !lines.has_no_lines())
             || !networks().all(Egress::has_heard_nothing)
         {
             return false;
@@ -270,12 +269,9 @@ impl Pipe {
     }
 }
 
-async fn passed_on(lines: &mut Option<mpsc::Receiver<(LogStream, String)>>) -> (LogStream, String) {
+async fn passed_on(lines: Option<&Inbox>) -> (LogStream, String) {
     match lines {
-        Some(lines) => match lines.recv().await {
-            Some(line) => line,
-            None => std::future::pending().await,
-        },
+        Some(lines) => poll_fn(|cx| lines.poll_line(cx)).await,
         None => std::future::pending().await,
     }
 }

@@ -20,7 +20,6 @@ use crate::frame::message::{self, HeaderBounds, Init, InitError, InitLimits, PRO
 use crate::frame::{Form, FrameError, Kind, PLATFORM_IN_FLIGHT};
 use crate::launcher::Process;
 use crate::meter::Meter;
-use crate::wasm::Lending;
 
 /// A process that was just started, and what it is to load.
 #[derive(Debug)]
@@ -39,8 +38,6 @@ pub(crate) struct Setup<'a> {
     pub shared_egress: Option<Arc<parking_lot::Mutex<Egress>>>,
     /// How it writes the heads of calls.
     pub form: Form,
-    /// Of a component, which has no network: who makes its connections.
-    pub lending: Option<Lending>,
     /// The file to load and the folder of the app, absolute.
     pub source: &'a str,
     pub root: &'a str,
@@ -75,7 +72,6 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         egress,
         shared_egress,
         form,
-        lending,
         source,
         root,
         name,
@@ -92,8 +88,7 @@ pub(crate) async fn start(setup: Setup<'_>) -> Result<Loaded, Failure> {
         link: Link::new(channel).map_err(io)?,
         output: Output::new(stdout, stderr, egress, limits.log_line_bytes)
             .map_err(io)?
-            .sharing(shared_egress)
-            .lending(lending),
+            .sharing(shared_egress),
         alarm: Alarm::default(),
     };
     let init = Init {

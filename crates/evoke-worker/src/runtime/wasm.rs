@@ -13,16 +13,17 @@ use super::place::Place;
 use super::{ProcessRuntime, init_error};
 use crate::egress::Egress;
 use crate::frame::Form;
-use crate::instance::{self, Loaded, Setup};
+use crate::instance::{self, Loaded, Setup, Trunk};
 use crate::launcher::Launcher;
 use crate::prepare::find_entry;
-use crate::wasm::{Apps, Components, Lending};
+use crate::wasm::{Apps, Components, Trunks};
 
 /// What runs components.
 #[derive(Debug)]
 pub(super) struct Wasm {
     pub components: Arc<Components>,
     pub apps: Apps,
+    pub trunks: Trunks,
 }
 
 impl ProcessRuntime {
@@ -40,21 +41,27 @@ impl ProcessRuntime {
         Ok(())
     }
 
-    /// Opens a socket for it in its app's process, and waits until it is loaded.
+    /// The right to one more call at a time. What serves it is made in the app's process when it is called; all of a function are
+    /// called over the same socket.
     pub(super) async fn start_wasm(
         &self,
         spec: &Arc<InstanceSpec>,
         launcher: &Launcher,
     ) -> Result<Box<dyn Instance>, Failure> {
+        let trunk = self.wasm()?.trunks.get(spec, self.open_wasm(spec, launcher)).await?;
+        let function = spec.function.to_string();
+        let egress = Egress::without_network(function, spec.egress.clone(), &self.egress);
+        let (egress, lender) = egress.map_err(unreachable)?;
+        Ok(trunk.lane(egress, lender))
+    }
+
+    /// Opens a socket for it in its app's process, and waits until it is loaded.
+    async fn open_wasm(&self, spec: &Arc<InstanceSpec>, launcher: &Launcher) -> Result<Trunk, Failure> {
         let place = Place::find(&self.bundles, spec)?;
         let compiled = self.compiled(Path::new(&place.source), &place.name, launcher).await;
         let compiled = compiled.map_err(|cause| init_error(cause.to_string()))?;
         let opened = self.wasm()?.apps.open(&spec.app, launcher, || self.next(launcher)).await;
-        let unreachable = |cause| init_error(format!("its app's process cannot be started: {cause}"));
         let (opened, worker) = opened.map_err(unreachable)?;
-        let function = spec.function.to_string();
-        let egress = Egress::without_network(function, spec.egress.clone(), &self.egress);
-        let (egress, lender) = egress.map_err(unreachable)?;
         let own = [
             ("EVOKE_API", API),
             ("EVOKE_APP", spec.app.as_str()),
@@ -70,10 +77,9 @@ impl ProcessRuntime {
             stderr: None,
             // A function's own variables win.
             variables: Some(own.chain(spec.env.iter().cloned()).collect()),
-            egress: Some(egress),
+            egress: None,
             shared_egress: None,
             form: Form::Compact,
-            lending: Some(Lending::new(lender, worker)),
             source: &compiled.to_string_lossy(),
             root: &place.root,
             name: &place.name,
@@ -83,7 +89,7 @@ impl ProcessRuntime {
             early: Vec::new(),
         };
         match Box::pin(instance::start(setup)).await? {
-            Loaded::Instance(instance) => Ok(instance),
+            Loaded::Instance(instance) => Trunk::new(*instance, Some(worker)).map_err(unreachable),
             Loaded::Zygote(..) => Err(init_error("a component cannot be forked".to_owned())),
         }
     }
@@ -109,4 +115,8 @@ impl ProcessRuntime {
             || Failure::new(FailureCode::InitError, "this server was built without the runtime wasm");
         self.wasm.as_ref().ok_or_else(missing)
     }
+}
+
+fn unreachable(cause: io::Error) -> Failure {
+    init_error(format!("its app's process cannot be started: {cause}"))
 }
