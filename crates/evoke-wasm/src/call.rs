@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::Notify;
 
 use evoke_core::usage::Usage;
 use evoke_worker::frame::Kind;
@@ -24,6 +23,7 @@ use crate::meter::{Memory, Metered, Peak};
 use crate::outbox::Outbox;
 use crate::output::{Output, Stream};
 use crate::request::{Asked, request};
+use crate::taken::Taken;
 use crate::ticker::Ticker;
 use crate::tie::Tie;
 
@@ -81,8 +81,7 @@ impl Call {
         let peak = Peak::default();
         let limit = function.init.limits.body_bytes;
         let (to, answer) = futures_channel::oneshot::channel();
-        // The answer has been read to its end, or never will be.
-        let taken = Notify::new();
+        let taken = Taken::default();
         let run = async {
             let mut instance = match instance {
                 Some(mut instance) => {
@@ -111,7 +110,7 @@ impl Call {
         };
         let has_failed = AtomicBool::new(false);
         let take = async {
-            let _over = Over(&taken);
+            let _reading = taken.reading();
             let response = match answer.await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err(Some(Failure::new("Error", error.root_cause().to_string()))),
@@ -160,20 +159,12 @@ impl Call {
                 ended = metered => ended,
                 () = tie.cancelled.notified() => Err(Failure::cancelled()),
                 () = too_late(*deadline_ms) => Err(Failure::cancelled()),
+                never = taken.hurry() => match never {},
             }
         };
         usage.cpu_us = Some(cpu_ns / 1000);
         usage.peak_memory_bytes = Some(peak.bytes());
         ended
-    }
-}
-
-/// Says when what it is held by is over.
-struct Over<'a>(&'a Notify);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.notify_one();
     }
 }
 

@@ -5,14 +5,11 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_channel::oneshot;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use wasmtime::{AsContextMut as _, Store};
 use wasmtime_wasi_http::handler::{Prepared, Proxy};
@@ -23,13 +20,12 @@ use crate::failure::Failure;
 use crate::guest::Guest;
 use crate::meter::Peak;
 use crate::output::Output;
+use crate::taken::Taken;
 use crate::tie::Tie;
 
 /// Calls that one instance serves at most, and how old it may become: what leaks in a guest does so within bounds.
 const CALLS_MAX: u32 = 1000;
 const AGE_MAX: Duration = Duration::from_secs(600);
-/// How long the end of a body may take once nothing of the guest goes on. One that it forgot to close comes with its end.
-const BODY_END: Duration = Duration::from_millis(200);
 
 /// Where the guest's answer goes.
 pub(crate) type To = oneshot::Sender<wasmtime::Result<http::Response<WasiBody>>>;
@@ -94,13 +90,13 @@ impl Instance {
         self.store.data().output()
     }
 
-    /// Runs the guest until its answer is made and nothing of it goes on. With `taken`, also until that says that the answer has
-    /// been read to its end; false when that does not come.
+    /// Runs the guest until its answer is made and nothing of it goes on. With `taken`, also until the answer has been read to its
+    /// end; false when that does not come.
     pub async fn drive(
         &mut self,
         request: http::Request<WasiBody>,
         to: To,
-        taken: Option<&Notify>,
+        taken: Option<&Taken>,
     ) -> Result<bool, Failure> {
         self.calls += 1;
         let driven = match &self.proxy {
@@ -129,7 +125,7 @@ impl Instance {
                     // What it does after its answer is part of the call.
                     poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
                     match taken {
-                        Some(taken) => Ok(is_taken(taken).await),
+                        Some(taken) => Ok(taken.wait().await),
                         None => Ok(true),
                     }
                 };
@@ -138,23 +134,4 @@ impl Instance {
         };
         driven.map_err(|error| Failure::of(&error, &self.store.data().memory))
     }
-}
-
-/// Whether the answer is read to its end soon enough.
-async fn is_taken(taken: &Notify) -> bool {
-    // Who reads it goes on beside this: mostly it is at the end by the next look, and no clock has to be set.
-    let mut looks = 0;
-    let mut read = pin!(taken.notified());
-    let at_once = poll_fn(|cx| {
-        looks += 1;
-        match read.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(true),
-            Poll::Pending if looks > 1 => Poll::Ready(false),
-            Poll::Pending => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
-    });
-    at_once.await || tokio::time::timeout(BODY_END, read).await.is_ok()
 }

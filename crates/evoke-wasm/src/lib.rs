@@ -31,6 +31,7 @@ mod pool;
 mod preload;
 mod process;
 mod request;
+mod taken;
 mod ticker;
 mod tie;
 mod tls;
