@@ -39,6 +39,8 @@ use crate::wire::{Error, Init, Ready};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
+/// Calls that are answered together at most: while the host is busy with these answers, the next are made.
+const TOGETHER: u32 = 4;
 /// Of a request. The host has checked it against smaller ones.
 const REQUEST_HEADERS: HeaderBounds = HeaderBounds { fields: 1024, bytes: 1 << 20 };
 
@@ -166,11 +168,18 @@ impl Connection {
             return Poll::Ready(Ok(false));
         }
         let mut next = self.decoder.take().map_err(io::Error::other)?;
+        let mut begun = 0;
         while let Some(frame) = next {
-            if frame.kind == Kind::Stop {
-                return Poll::Ready(Ok(false));
+            match frame.kind {
+                Kind::Stop => return Poll::Ready(Ok(false)),
+                Kind::Invoke => begun += 1,
+                _ => {}
             }
             let left = self.take(frame, cx).map_err(io::Error::other)?;
+            if begun == TOGETHER {
+                begun = 0;
+                let _ = self.poll_write(cx)?;
+            }
             next = match left {
                 Some(left) => Some(left),
                 None => self.decoder.take().map_err(io::Error::other)?,
@@ -267,9 +276,7 @@ impl Connection {
         let mut call: Pin<Box<dyn Future<Output = ()> + Send>> =
             Box::pin(async move { habit.note(call.run(input, body, ticker).await) });
         // Each as if it were the only one: what one may do in a turn is not taken from those behind it.
-        if self.habit.is_short()
-            && pin!(coop::unconstrained(call.as_mut())).poll(cx).is_ready()
-        {
+        if self.habit.is_short() && pin!(coop::unconstrained(call.as_mut())).poll(cx).is_ready() {
             return Ok(left);
         }
         let task = self.process.tasks.spawn(async move {

@@ -38,6 +38,11 @@ impl Socket {
         Ok(Self { fd: sys::watch_shared(Arc::new(fd), Interest::READABLE)?, runtime, room: None })
     }
 
+    /// It, for somebody else who writes to it.
+    pub(crate) fn shared(&self) -> Arc<OwnedFd> {
+        Arc::clone(self.fd.get_ref())
+    }
+
     /// Has it watched by the runtime this is called in, if that is another. On an error it stays where it was, and works as well, only
     /// slower. Whether it was moved.
     pub fn settle(&mut self) -> io::Result<bool> {
@@ -107,7 +112,8 @@ impl Socket {
     }
 }
 
-fn send_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+/// Writes what there is room for at once; an error of the kind `WouldBlock` where there is none.
+pub(crate) fn send_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(send(fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
 }
 

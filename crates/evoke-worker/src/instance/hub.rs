@@ -2,13 +2,15 @@
 //! of their call. Each call has a lane with a [`Link`] of its own, which the exchange cannot tell from a socket.
 //!
 //! What lanes send is put together: whoever adds to what waits wakes the task, which has its turn after all who are ready by then,
-//! and writes once for all of them. In the same way one read brings the answers of several.
+//! and writes once for all of them. Where there are [`TOGETHER`], or no more to be expected, whoever comes last writes by himself, so that
+//! the other side need not wait for the rest. In the same way one read brings the answers of several.
 //!
 //! A lane that does not take what it is sent holds up the others: they share a socket, and nothing may pile up here.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -27,7 +29,10 @@ use super::inbox::Inbox;
 use super::link::Link;
 use super::{Between, EXIT, Parts, stop};
 use crate::frame::{Encoder, Frame, FrameError, Kind, UNREAD_BYTES};
+use crate::socket::send_now;
 
+/// Lanes whose frames are written together. More would save little, and the other side would have nothing to do meanwhile.
+const TOGETHER: usize = 4;
 /// How long a program of ours may go on with a call that was given up.
 const GIVEN_UP: Duration = Duration::from_secs(2);
 
@@ -48,6 +53,8 @@ pub(super) struct Shared {
     calls: Mutex<HashMap<u32, Place>>,
     last_call: AtomicU32,
     departures: Mutex<Departures>,
+    /// The socket, for who writes by himself.
+    socket: Option<Arc<OwnedFd>>,
     /// Some of what waited has been taken.
     room: Notify,
     /// The calls that run in the network of the process.
@@ -68,6 +75,10 @@ enum Place {
 #[derive(Debug, Default)]
 struct Departures {
     waiting: Encoder,
+    /// How many lanes have added to them.
+    added: usize,
+    /// The task is in the middle of earlier ones.
+    is_writing: bool,
     /// Nobody wants the socket any more.
     is_unwanted: bool,
     /// A call was given up, which the task does not know yet.
@@ -90,7 +101,8 @@ pub(super) struct Entry {
 impl Hub {
     /// Takes charge of a process; or of a connection to one: then `guests` are what runs there, which the process can end one by one.
     pub(super) fn new(parts: Parts, function: String, guests: bool, tasks: TaskTracker) -> Self {
-        let shared = Arc::new(Shared { present: parts.output.present(), ..Shared::default() });
+        let (present, socket) = (parts.output.present(), parts.link.socket());
+        let shared = Arc::new(Shared { present, socket, ..Shared::default() });
         let own = Own {
             parts,
             between: Between::new(function),
@@ -167,8 +179,24 @@ impl Shared {
         }
         departures.waiting.whole(frames.unwritten());
         frames.advance(frames.unwritten().len());
-        departures.wake();
+        departures.added += 1;
+        // Others may have more; but the other side is not to wait for all of them.
+        if departures.added < TOGETHER.min(self.calls.lock().len()) || !self.write(&mut departures) {
+            departures.wake();
+        }
         Ok(true)
+    }
+
+    /// Writes what waits at once, without the task. False if that is for the task to do.
+    fn write(&self, departures: &mut Departures) -> bool {
+        let Some(socket) = self.socket.as_ref().filter(|_| !departures.is_writing) else { return false };
+        match send_now(socket.as_fd(), departures.waiting.unwritten()) {
+            Ok(written) => departures.waiting.advance(written),
+            // The task finds out what it is.
+            Err(_) => return false,
+        }
+        departures.added = 0;
+        departures.waiting.unwritten().is_empty()
     }
 
     /// The same as soon as there is room. Safe to drop and call again.
@@ -191,6 +219,7 @@ impl Shared {
         loop {
             let has_room = link.poll_flush(cx).is_ready();
             let mut departures = self.departures.lock();
+            departures.is_writing = !has_room;
             if departures.is_unwanted {
                 return Poll::Ready(Turn::Unwanted);
             }
@@ -206,7 +235,7 @@ impl Shared {
                 cx.waker().wake_by_ref();
                 break;
             }
-            departures.were_seen = false;
+            (departures.were_seen, departures.is_writing, departures.added) = (false, true, 0);
             std::mem::swap(&mut link.encoder, &mut departures.waiting);
             drop(departures);
             self.room.notify_waiters();

@@ -57,6 +57,14 @@ impl Link {
         self.closed = false;
     }
 
+    /// The socket, if it has one, for somebody else who writes to it.
+    pub(super) fn socket(&self) -> Option<Arc<OwnedFd>> {
+        match &self.carrier {
+            Carrier::Socket { socket, .. } => Some(socket.shared()),
+            Carrier::Lane { .. } => None,
+        }
+    }
+
     /// Has the socket watched by the runtime this is called in. Whether it was another's before.
     pub(super) fn settle(&mut self) -> bool {
         match &mut self.carrier {
