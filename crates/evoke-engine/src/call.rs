@@ -289,7 +289,7 @@ pub(crate) async fn make(inner: &Arc<Inner>, ask: Ask, keyed: Option<Keyed>) -> 
     let (head, answer) = oneshot::channel();
     let task =
         Running { inner: inner.clone(), app, target, calling, deadline, next, cancel, taken, patience };
-    let making = Making::new(inner, task.run(permit, request, head, keyed), is_inner, stop);
+    let making = Making::new(inner, Box::pin(task.run(permit, request, head, keyed)), is_inner, stop);
     let after = || taken.since.elapsed();
     match making.answered(answer).await {
         Ok(Ok(response)) => Ok(Answered { run, response, replayed: false }),

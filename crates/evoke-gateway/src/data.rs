@@ -79,8 +79,12 @@ pub(crate) async fn reach(
         Destination::Experiment(_) => {
             Err(Refusal::new(kind::INTERNAL, "an experiment leads to an experiment"))
         }
-        Destination::Webhook(at) => report::answer(shared, &Reported::Webhook { app, at }, request).await,
-        Destination::Beacon(at) => report::answer(shared, &Reported::Beacon { app, at }, request).await,
+        Destination::Webhook(at) => {
+            Box::pin(report::answer(shared, &Reported::Webhook { app, at }, request)).await
+        }
+        Destination::Beacon(at) => {
+            Box::pin(report::answer(shared, &Reported::Beacon { app, at }, request)).await
+        }
     }
 }
 

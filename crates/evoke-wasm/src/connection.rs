@@ -316,3 +316,20 @@ impl Handle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_made_where_they_arrive_only_as_long_as_they_are_short() {
+        let habit = Habit::default();
+        assert!(habit.is_short(), "of the first nothing is known");
+        (0..20).for_each(|_| habit.note(50));
+        assert!(habit.is_short());
+        (0..20).for_each(|_| habit.note(5_000_000));
+        assert!(!habit.is_short());
+        (0..100).for_each(|_| habit.note(0));
+        assert!(habit.is_short(), "it is the calls of late that count");
+    }
+}

@@ -33,23 +33,17 @@ pub(super) struct Making {
 
 /// Where it is made. What it comes to is whether it panicked.
 enum Call {
-    Here(BoxFuture<'static, thread::Result<()>>),
+    Here(BoxFuture<'static, ()>),
     Beside(JoinHandle<thread::Result<()>>),
     Over { panicked: bool },
 }
 
 impl Making {
     /// `call`, here or `beside`.
-    pub fn new(
-        inner: &Inner,
-        call: impl Future<Output = ()> + Send + 'static,
-        beside: bool,
-        stop: Option<Arc<Stop>>,
-    ) -> Self {
-        let call = AssertUnwindSafe(call).catch_unwind();
+    pub fn new(inner: &Inner, call: BoxFuture<'static, ()>, beside: bool, stop: Option<Arc<Stop>>) -> Self {
         let call = match beside {
-            true => Call::Beside(inner.work.spawn(call)),
-            false => Call::Here(Box::pin(call)),
+            true => Call::Beside(inner.work.spawn(AssertUnwindSafe(call).catch_unwind())),
+            false => Call::Here(call),
         };
         Self { call, stop, work: inner.work.clone() }
     }
@@ -61,7 +55,7 @@ impl Making {
     ) -> Result<Result<Response, NoAnswer>, &'static str> {
         let answered = poll_fn(|cx| {
             if let Call::Here(call) = &mut self.call
-                && let Poll::Ready(over) = call.poll_unpin(cx)
+                && let Poll::Ready(over) = Pin::new(&mut AssertUnwindSafe(call).catch_unwind()).poll(cx)
             {
                 self.call = Call::Over { panicked: over.is_err() };
             }
@@ -72,7 +66,7 @@ impl Making {
         self.stop = None;
         let Ok(answered) = answered else {
             let panicked = match &mut self.call {
-                Call::Here(call) => call.await.is_err(),
+                Call::Here(call) => AssertUnwindSafe(call).catch_unwind().await.is_err(),
                 Call::Beside(call) => !matches!(call.await, Ok(Ok(()))),
                 Call::Over { panicked } => *panicked,
             };
@@ -92,7 +86,7 @@ impl Drop for Making {
             // Where there is no runtime any more, nothing goes on.
             && Handle::try_current().is_ok()
         {
-            self.work.spawn(call);
+            self.work.spawn(AssertUnwindSafe(call).catch_unwind());
         }
     }
 }

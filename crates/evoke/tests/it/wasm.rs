@@ -169,6 +169,37 @@ fn bad_ends_are_named_in_both_worlds_and_neighbours_in_the_same_app_go_on() {
     }
 }
 
+#[test]
+fn calls_of_a_function_share_a_socket_and_end_one_by_one() {
+    let (server, _app) = deployed();
+    let hello = || {
+        let answer = server.http("GET", "/service/hello", "");
+        assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+    };
+    hello();
+    let sockets = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", server.running.pid())).unwrap();
+        let leads_to = |file: std::io::Result<std::fs::DirEntry>| std::fs::read_link(file.ok()?.path()).ok();
+        files.filter_map(leads_to).filter(|to| to.to_string_lossy().starts_with("socket:")).count()
+    };
+    let (before, running) = (sockets(), workers(&server));
+    let told = thread::scope(|scope| {
+        let data = &server.data_url;
+        let loops = [(); 6].map(|()| scope.spawn(move || get_raw(data, "/service/loop")));
+        while loops.iter().any(|one| !one.is_finished()) {
+            hello();
+        }
+        loops.map(|one| one.join().unwrap())
+    });
+    for told in told {
+        assert!(told.starts_with("HTTP/1.1 504") && told.contains("evoke-problem: timed_out"), "{told}");
+    }
+    hello();
+    assert_eq!(workers(&server), running, "nothing was ended for the sake of one call");
+    // Those of the clients are closed in their time; instances that have nothing to do stay longer than anybody waits here.
+    eventually("no more sockets than one call needs", || (sockets() <= before).then_some(()));
+}
+
 /// The failed attempt of the run that a request for `path` began.
 fn how_it_ended(server: &Server, app: &Path, path: &str) -> serde_json::Value {
     eventually("the end of its run", || {
