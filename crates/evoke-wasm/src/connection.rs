@@ -15,7 +15,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, coop};
+use tokio::task::{JoinHandle, coop};
+use tokio::time::{Sleep, sleep};
 use tokio_util::task::TaskTracker;
 
 use evoke_core::usage::Usage;
@@ -66,6 +67,8 @@ struct Connection {
     /// Calls that were not over at once.
     calls: HashMap<u32, Handle>,
     habit: Arc<Habit>,
+    /// While instances are kept.
+    tidying: Option<Pin<Box<Sleep>>>,
 }
 
 /// What all calls of a connection share.
@@ -90,14 +93,7 @@ struct Handle {
     tie: Arc<Tie>,
     /// Where parts of its request's body go, if there are any to come.
     chunks: Option<mpsc::UnboundedSender<Chunk>>,
-    task: AbortHandle,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // With the connection all its calls end. One that has ended does not mind.
-        self.task.abort();
-    }
+    task: JoinHandle<()>,
 }
 
 /// Processor time that calls of the function take at the moment.
@@ -135,9 +131,16 @@ pub(crate) async fn serve(socket: Socket, process: Arc<Process>) {
         leaving: Encoder::default(),
         calls: HashMap::new(),
         habit: Arc::default(),
+        tidying: None,
     };
     // The host does not break its own rules; if it goes away the calls are of no use.
     let _ = poll_fn(|cx| connection.poll(cx)).await;
+    // The socket is closed when they have ended: so the host sees whether they do.
+    let calls = std::mem::take(&mut connection.calls);
+    calls.values().for_each(|call| call.task.abort());
+    for call in calls.into_values() {
+        let _ = call.task.await;
+    }
 }
 
 impl Connection {
@@ -153,11 +156,27 @@ impl Connection {
             if !self.calls.is_empty() {
                 self.common.ended.lock().drain(..).for_each(|number| _ = self.calls.remove(&number));
             }
+            if self.function.as_ref().is_some_and(|function| function.init.reuse) {
+                self.tidy(cx);
+            }
             // When it is pending, either all is written, or the socket says when there is room.
             let _ = self.poll_write(cx)?;
             if !has_read {
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// Lets go of instances that nothing was wanted of for a while.
+    fn tidy(&mut self, cx: &mut Context<'_>) {
+        if self.tidying.is_none() && self.kept.is_empty() {
+            return;
+        }
+        let tidying = self.tidying.get_or_insert_with(|| Box::pin(sleep(Kept::IDLE_MAX)));
+        if tidying.as_mut().poll(cx).is_ready() {
+            self.kept.tidy();
+            self.tidying = None;
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -283,7 +302,7 @@ impl Connection {
             call.await;
             common.ended.lock().push(number);
         });
-        self.calls.insert(number, Handle { tie, chunks, task: task.abort_handle() });
+        self.calls.insert(number, Handle { tie, chunks, task });
         Ok(left)
     }
 }

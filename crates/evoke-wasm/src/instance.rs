@@ -44,8 +44,8 @@ pub(crate) struct Instance {
 pub(crate) struct Kept(Mutex<VecDeque<Instance>>);
 
 impl Kept {
-    /// Keeps no instance for so long without a call.
-    const IDLE_MAX: Duration = Duration::from_secs(10);
+    /// Keeps no instance for longer without a call; up to twice as long, since it is looked for so often.
+    pub const IDLE_MAX: Duration = Duration::from_secs(10);
 
     /// An instance that is not too old, if there is one.
     pub fn take(&self) -> Option<Instance> {
@@ -58,18 +58,30 @@ impl Kept {
         }
     }
 
-    /// Keeps it for the next call, unless it has had its share. Lets go of one that was not needed for a while.
+    /// Keeps it for the next call, unless it has had its share.
     pub fn put(&self, mut instance: Instance) {
-        if instance.calls >= CALLS_MAX {
-            return;
+        if instance.calls < CALLS_MAX {
+            instance.used = Instant::now();
+            self.0.lock().push_back(instance);
         }
-        instance.used = Instant::now();
-        let mut all = self.0.lock();
-        let is_idle = |other: &mut Instance| instance.used.duration_since(other.used) > Self::IDLE_MAX;
-        let idle = all.pop_front_if(is_idle);
-        all.push_back(instance);
-        drop(all);
-        drop(idle);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// Lets go of those that were not needed for a while.
+    pub fn tidy(&self) {
+        let now = Instant::now();
+        let is_idle = |instance: &mut Instance| now.duration_since(instance.used) >= Self::IDLE_MAX;
+        loop {
+            // Out of the lock: to drop one takes its time.
+            let idle = self.0.lock().pop_front_if(is_idle);
+            if idle.is_none() {
+                return;
+            }
+        }
     }
 }
 

@@ -114,8 +114,22 @@ pub(crate) struct Egress {
     unheard: Refusals,
     /// Told about since [`Egress::start_over`].
     told: HashSet<Destination>,
+    _ends_with: DropGuard,
+}
+
+/// What calls have in common whose connections are used by all of them: they are in the name of whichever runs, and end with this.
+#[derive(Debug)]
+pub(crate) struct Common {
+    present: Arc<Present>,
     ended: CancellationToken,
     _ends_with: DropGuard,
+}
+
+impl Common {
+    pub(crate) fn new(node: &Node) -> Self {
+        let ended = node.ended.child_token();
+        Self { present: Arc::default(), _ends_with: ended.clone().drop_guard(), ended }
+    }
 }
 
 impl Egress {
@@ -126,11 +140,21 @@ impl Egress {
         allowed: AllowList,
         node: &Arc<Node>,
     ) -> io::Result<Self> {
+        Self::begin(sockets, function, allowed, node, Arc::default())
+    }
+
+    fn begin(
+        sockets: Sockets,
+        function: String,
+        allowed: AllowList,
+        node: &Arc<Node>,
+        present: Arc<Present>,
+    ) -> io::Result<Self> {
         let (refusals, arrived) = mpsc::channel(REFUSALS);
         let namespace = Arc::new(Namespace {
             node: Arc::clone(node),
             allowed,
-            present: Arc::default(),
+            present,
             names: Mutex::new(Names::new(node.limits.egress_names)),
             connections: Arc::new(Semaphore::new(node.limits.egress_connections)),
             refusals,
@@ -148,18 +172,20 @@ impl Egress {
             let serve = proxy::serve(listener, Arc::clone(&namespace), ended.clone());
             node.tasks.spawn(ended.clone().run_until_cancelled_owned(serve));
         }
-        let _ends_with = ended.clone().drop_guard();
-        Ok(Self { namespace, function, arrived, unheard, told: HashSet::new(), ended, _ends_with })
+        let _ends_with = ended.drop_guard();
+        Ok(Self { namespace, function, arrived, unheard, told: HashSet::new(), _ends_with })
     }
 
-    /// For `function`, whose process has no network at all and asks for connections one by one.
+    /// For `function`, whose process has no network at all and asks for connections one by one, which it keeps for other calls in `common`.
     pub(crate) fn without_network(
         function: String,
         allowed: AllowList,
         node: &Arc<Node>,
+        common: &Common,
     ) -> io::Result<(Self, Lender)> {
-        let egress = Self::serve(Sockets::default(), function, allowed, node)?;
-        let lender = Lender::new(Arc::clone(&egress.namespace), egress.ended.clone());
+        let present = Arc::clone(&common.present);
+        let egress = Self::begin(Sockets::default(), function, allowed, node, present)?;
+        let lender = Lender::new(Arc::clone(&egress.namespace), common.ended.clone());
         Ok((egress, lender))
     }
 

@@ -38,7 +38,7 @@ use link::Link;
 use output::Output;
 
 pub(crate) use between::Between;
-pub(crate) use lane::Trunk;
+pub(crate) use lane::{Guests, Trunk};
 pub(crate) use start::{Loaded, Setup, start};
 
 /// How long a process whose socket closed, or that was killed, may take to be gone.

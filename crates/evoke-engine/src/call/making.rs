@@ -70,6 +70,7 @@ impl Making {
                 Call::Beside(call) => !matches!(call.await, Ok(Ok(()))),
                 Call::Over { panicked } => *panicked,
             };
+            self.call = Call::Over { panicked };
             return Err(if panicked { "the attempt panicked" } else { ENDED });
         };
         Ok(answered)

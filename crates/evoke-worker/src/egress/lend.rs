@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::proxy::{open, pass};
 use super::{Namespace, Refusal, Why};
 
-/// Makes connections for one function, by its list and the rules for addresses. They end with its [`super::Egress`].
+/// Makes connections for one function, by its list and the rules for addresses. They end with its [`super::Common`].
 #[derive(Debug, Clone)]
 pub(crate) struct Lender {
     namespace: Arc<Namespace>,

@@ -67,8 +67,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 enum Place {
     Lane(Arc<Inbox>),
-    /// Nobody any more, since then.
-    GivenUp(Instant),
+    /// Nobody any more; since then, as far as the task has seen it.
+    GivenUp(Option<Instant>),
 }
 
 /// Frames of all lanes on their way out.
@@ -140,9 +140,16 @@ impl Hub {
     pub(super) fn enter(&self, inbox: &Arc<Inbox>) -> Entry {
         self.begin();
         inbox.clear();
-        // Call 0 is the connection itself. Nothing runs for four billion calls.
-        let id = self.shared.last_call.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-        self.shared.calls.lock().insert(id, Place::Lane(Arc::clone(inbox)));
+        let mut calls = self.shared.calls.lock();
+        let id = loop {
+            let id = self.shared.last_call.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            // Call 0 is the connection itself; after four billion calls numbers come again.
+            if id != 0 && !calls.contains_key(&id) {
+                break id;
+            }
+        };
+        calls.insert(id, Place::Lane(Arc::clone(inbox)));
+        drop(calls);
         if self.shared.departures.lock().is_closed {
             inbox.close();
         }
@@ -168,8 +175,8 @@ impl Drop for Hub {
 }
 
 impl Shared {
-    /// Takes over what `frames` has if there is room for it. An error when nobody will write it.
-    pub(super) fn depart(&self, frames: &mut Encoder) -> io::Result<bool> {
+    /// Takes over what `frames` has, of the call of `inbox`, if there is room for it. An error when nobody will write it.
+    pub(super) fn depart(&self, frames: &mut Encoder, inbox: &Inbox) -> io::Result<bool> {
         let mut departures = self.departures.lock();
         if departures.is_closed {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -179,6 +186,7 @@ impl Shared {
         }
         departures.waiting.whole(frames.unwritten());
         frames.advance(frames.unwritten().len());
+        inbox.begun();
         departures.added += 1;
         // Others may have more; but the other side is not to wait for all of them.
         if departures.added < TOGETHER.min(self.calls.lock().len()) || !self.write(&mut departures) {
@@ -200,12 +208,12 @@ impl Shared {
     }
 
     /// The same as soon as there is room. Safe to drop and call again.
-    pub(super) async fn departed(&self, frames: &mut Encoder) -> io::Result<()> {
+    pub(super) async fn departed(&self, frames: &mut Encoder, inbox: &Inbox) -> io::Result<()> {
         loop {
             let mut room = pin!(self.room.notified());
             // Told of room from here on, though it does not wait yet.
             room.as_mut().enable();
-            if self.depart(frames)? {
+            if self.depart(frames, inbox)? {
                 return Ok(());
             }
             room.await;
@@ -274,17 +282,19 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut calls = self.shared.calls.lock();
-        let former = if self.over {
-            calls.remove(&self.id)
-        } else {
-            calls.get_mut(&self.id).map(|place| std::mem::replace(place, Place::GivenUp(Instant::now())))
+        // What the other side has not heard of, it will never say the last word of.
+        let has_begun = matches!(calls.get(&self.id), Some(Place::Lane(inbox)) if inbox.has_begun());
+        let is_over = self.over || !has_begun;
+        let former = match is_over {
+            true => calls.remove(&self.id),
+            false => calls.insert(self.id, Place::GivenUp(None)),
         };
         drop(calls);
         if let Some(Place::Lane(inbox)) = former {
             // Who waits for room in it need not any more.
             inbox.clear();
         }
-        if !self.over {
+        if !is_over {
             let mut departures = self.shared.departures.lock();
             // However much waits: it is small, and there is one a call.
             departures.waiting.frame(Kind::Cancel, self.id, b"cancelled");
@@ -311,10 +321,27 @@ enum Turn {
     /// Something has come, or nothing will any more.
     Read,
     Line,
-    /// A call was given up, or should have ended by now.
+    /// A call was given up.
     GivenUp,
+    /// One that was should have ended by now.
+    Overdue,
     Unwanted,
     Died,
+}
+
+/// However the task ends, lanes see that nothing more comes.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.departures.lock().is_closed = true;
+        self.0.room.notify_waiters();
+        for (_, place) in self.0.calls.lock().drain() {
+            if let Place::Lane(inbox) = place {
+                inbox.close();
+            }
+        }
+    }
 }
 
 /// Why it does not.
@@ -327,7 +354,15 @@ enum End {
 }
 
 impl Own {
-    async fn run(mut self) {
+    fn run(self) -> impl Future<Output = ()> {
+        let ending = Ending(Arc::clone(&self.shared));
+        async move {
+            let _ending = ending;
+            self.go_on().await;
+        }
+    }
+
+    async fn go_on(mut self) {
         let ended = self.serve().await.unwrap_or_else(|cause| {
             tracing::warn!(function = self.between.function(), %cause, "an instance broke the worker protocol");
             self.blame(format!("the instance broke the worker protocol: {cause}"));
@@ -336,7 +371,9 @@ impl Own {
         self.shared.departures.lock().is_closed = true;
         self.shared.room.notify_waiters();
         match ended {
-            End::Unwanted => return stop(self.parts).await,
+            End::Unwanted if self.parts.process.is_whole() => return stop(self.parts).await,
+            // To close it is all there is to do.
+            End::Unwanted => return,
             End::Overdue => {
                 self.blame(format!("a call did not end within {} s of being given up", GIVEN_UP.as_secs()));
             }
@@ -345,12 +382,6 @@ impl Own {
         self.parts.process.kill();
         let _ = tokio::time::timeout(EXIT, self.parts.process.exited()).await;
         self.last_words();
-        // The lanes see that nothing more comes.
-        for (_, place) in self.shared.calls.lock().drain() {
-            if let Place::Lane(inbox) = place {
-                inbox.close();
-            }
-        }
     }
 
     fn blame(&self, words: String) {
@@ -369,7 +400,8 @@ impl Own {
                 turn = poll_fn(|cx| shared.poll(link, cx)) => turn,
                 _ = &mut died => Turn::Died,
                 () = output.read(|stream, line| lines.push((stream, line))) => Turn::Line,
-                () = reached(overdue) => Turn::GivenUp,
+                // Behind all that is there to be read.
+                () = reached(overdue) => Turn::Overdue,
             };
             match turn {
                 Turn::Read => {
@@ -381,8 +413,12 @@ impl Own {
                     }
                 }
                 Turn::Line => {}
-                Turn::GivenUp if self.is_overdue() => return Ok(End::Overdue),
-                Turn::GivenUp => {}
+                Turn::Overdue
+                    if self.first_given_up().is_some_and(|first| first + GIVEN_UP <= Instant::now()) =>
+                {
+                    return Ok(End::Overdue);
+                }
+                Turn::GivenUp | Turn::Overdue => self.await_given_up(),
                 Turn::Unwanted => return Ok(End::Unwanted),
                 Turn::Died => return Ok(End::Died),
             }
@@ -392,18 +428,23 @@ impl Own {
         }
     }
 
-    /// Whether a guest goes on for too long after it was given up. Sets the clock for the next one.
-    fn is_overdue(&mut self) -> bool {
+    /// When the first of those was given up that have not ended.
+    fn first_given_up(&self) -> Option<Instant> {
+        let since = |place: &Place| if let Place::GivenUp(since) = place { *since } else { None };
+        self.shared.calls.lock().values().filter_map(since).min()
+    }
+
+    /// Sets the clock for guests that were given up. The time of those that were not seen before begins now: they are told now.
+    fn await_given_up(&mut self) {
         if !self.guests {
-            return false;
+            return;
         }
-        let given_up = |place: &Place| match place {
-            Place::GivenUp(since) => Some(*since + GIVEN_UP),
-            Place::Lane(_) => None,
-        };
-        let first = self.shared.calls.lock().values().filter_map(given_up).min();
-        self.overdue = first.map(|first| Box::pin(sleep_until(first)));
-        first.is_some_and(|first| first <= Instant::now())
+        for place in self.shared.calls.lock().values_mut() {
+            if let Place::GivenUp(since @ None) = place {
+                *since = Some(Instant::now());
+            }
+        }
+        self.overdue = self.first_given_up().map(|first| Box::pin(sleep_until(first + GIVEN_UP)));
     }
 
     async fn pass_on(&mut self, frame: Frame) -> Result<(), FrameError> {
@@ -437,6 +478,8 @@ impl Own {
                     }
                     Poll::Ready(Ok(()))
                 }
+                // What reads a guest's body for it may go on for a moment after the call.
+                None if self.guests && kind == Kind::Credit => Poll::Ready(Ok(())),
                 None => {
                     let message = "belongs to a call that is not running";
                     Poll::Ready(Err(FrameError::Unexpected { kind, call, message }))
@@ -498,5 +541,48 @@ async fn reached(overdue: &mut Option<Pin<Box<Sleep>>>) {
     match overdue {
         Some(sleep) => sleep.as_mut().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enter(shared: &Arc<Shared>, id: u32, inbox: &Arc<Inbox>) -> Entry {
+        inbox.clear();
+        shared.calls.lock().insert(id, Place::Lane(Arc::clone(inbox)));
+        Entry { id, shared: Arc::clone(shared), over: false }
+    }
+
+    #[test]
+    fn of_a_call_that_never_left_no_end_is_awaited() {
+        let (shared, inbox) = (Arc::new(Shared::default()), Arc::new(Inbox::default()));
+        let mut frames = Encoder::default();
+        let entry = enter(&shared, 1, &inbox);
+        frames.frame(Kind::Invoke, 1, b"");
+        assert!(shared.depart(&mut frames, &inbox).unwrap());
+        drop(entry);
+        assert!(matches!(shared.calls.lock()[&1], Place::GivenUp(None)), "it was sent, and will end");
+
+        let entry = enter(&shared, 2, &inbox);
+        shared.departures.lock().waiting.whole(&vec![0; UNREAD_BYTES]);
+        let waiting = || shared.departures.lock().waiting.unwritten().len();
+        let before = waiting();
+        frames.frame(Kind::Invoke, 2, b"");
+        assert!(!shared.depart(&mut frames, &inbox).unwrap());
+        drop(entry);
+        assert!(!shared.calls.lock().contains_key(&2));
+        assert_eq!(waiting(), before, "nobody is told of its end");
+    }
+
+    #[test]
+    fn when_the_task_is_gone_its_calls_know() {
+        let (shared, inbox) = (Arc::new(Shared::default()), Arc::new(Inbox::default()));
+        let _entry = enter(&shared, 1, &inbox);
+        let cx = Context::from_waker(Waker::noop());
+        assert!(inbox.poll_frame(&cx).is_pending());
+        drop(Ending(Arc::clone(&shared)));
+        assert_eq!(inbox.poll_frame(&cx), Poll::Ready(false));
+        assert!(shared.depart(&mut Encoder::default(), &inbox).is_err());
     }
 }

@@ -23,6 +23,8 @@ struct State {
     lines: VecDeque<(LogStream, String)>,
     /// Nothing more will come.
     is_closed: bool,
+    /// Something of the call has been sent.
+    has_begun: bool,
     /// Who waits for a frame, for a line, and for room.
     reader: Option<Waker>,
     listener: Option<Waker>,
@@ -35,7 +37,18 @@ impl Inbox {
         let mut state = self.0.lock();
         state.frames.clear();
         state.lines.clear();
+        state.has_begun = false;
         wake(&mut state.writer);
+    }
+
+    /// Notes that the other side hears of the call.
+    pub(super) fn begun(&self) {
+        self.0.lock().has_begun = true;
+    }
+
+    /// Whether it does.
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.lock().has_begun
     }
 
     /// Puts a frame in; hands it back where there is no room, and wakes whoever asks once there is.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use evoke_core::egress::AllowList;
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::record::LogStream;
 use evoke_core::runtime::{Call, Ended, Instance};
 use evoke_core::usage::Usage;
 use parking_lot::Mutex;
+use tokio::runtime::{Handle, Id};
 
 use super::alarm::Alarm;
 use super::exchange::{Exchange, Metering, Over};
@@ -16,7 +18,7 @@ use super::inbox::Inbox;
 use super::link::Link;
 use super::output::Output;
 use super::{Parts, ProcessInstance, Terms};
-use crate::egress::{Egress, Lender};
+use crate::egress::{Common, Egress, Node};
 use crate::launcher::Process;
 use crate::meter::Meter;
 use crate::wasm::{Lending, Worker};
@@ -30,10 +32,17 @@ pub(crate) struct Trunk {
     source: String,
     terms: Terms,
     meter: Option<Arc<Meter>>,
-    /// The app's process, which has no network.
-    worker: Option<Worker>,
+    /// Of calls that are guests of an app's process.
+    guests: Option<Guests>,
     /// What was written before the first call, for that one.
     early: Mutex<Vec<(LogStream, String)>>,
+}
+
+/// The app's process, which has no network, and the connections that it is lent: it keeps them for whichever call is next.
+#[derive(Debug)]
+pub(crate) struct Guests {
+    pub worker: Worker,
+    pub common: Common,
 }
 
 /// The right to one call at a time in a process that runs several.
@@ -43,6 +52,8 @@ pub(super) struct Lane {
     /// Of the current call, if there is one; the process is shared by all lanes.
     parts: Parts,
     inbox: Arc<Inbox>,
+    /// Whose clock its deadlines are kept by.
+    runtime: Option<Id>,
     /// Not in the middle of a call.
     idle: bool,
     /// Of the last call.
@@ -52,8 +63,8 @@ pub(super) struct Lane {
 }
 
 impl Trunk {
-    /// Of an instance that was made for it; in `worker`, if it is a component's.
-    pub(crate) fn new(mut instance: ProcessInstance, worker: Option<Worker>) -> std::io::Result<Self> {
+    /// Of an instance that was made for it, a component's with `guests`.
+    pub(crate) fn new(mut instance: ProcessInstance, guests: Option<Guests>) -> std::io::Result<Self> {
         let parts = instance.body.take().ok_or(std::io::ErrorKind::NotConnected)?;
         let function = instance.between.function().to_owned();
         let process = parts.process.share();
@@ -65,7 +76,7 @@ impl Trunk {
             source: std::mem::take(&mut instance.source),
             terms: instance.terms,
             meter: instance.meter.take(),
-            worker,
+            guests,
             early: Mutex::new(std::mem::take(&mut instance.early)),
         })
     }
@@ -75,12 +86,20 @@ impl Trunk {
         self.hub.is_open() && !self.process.has_exited()
     }
 
-    /// One more of its lanes, with connections of its own, which `lender` makes: it is told what it is refused.
-    pub(crate) fn lane(self: &Arc<Self>, egress: Egress, lender: Lender) -> Box<dyn Instance> {
+    /// One more of a component's lanes. It makes the connections that its calls ask for, by the list `allowed`, and is told what they
+    /// are refused.
+    pub(crate) fn guest(
+        self: &Arc<Self>,
+        function: String,
+        allowed: AllowList,
+        node: &Arc<Node>,
+    ) -> std::io::Result<Box<dyn Instance>> {
+        let Guests { worker, common } = self.guests.as_ref().ok_or(std::io::ErrorKind::Unsupported)?;
+        let (egress, lender) = Egress::without_network(function, allowed, node, common)?;
         let mut lane = Lane::new(Arc::clone(self));
-        let lending = self.worker.clone().map(|worker| Lending::new(lender, worker));
+        let lending = Lending::new(lender, worker.clone());
         lane.parts.output = Output::passed_on(Arc::clone(&lane.inbox), None).lending(egress, lending);
-        Box::new(lane)
+        Ok(Box::new(lane))
     }
 }
 
@@ -94,7 +113,7 @@ impl Lane {
             output,
             alarm: Alarm::default(),
         };
-        Self { trunk, parts, inbox, idle: true, usage: Usage::default(), others: Vec::new() }
+        Self { trunk, parts, inbox, runtime: None, idle: true, usage: Usage::default(), others: Vec::new() }
     }
 
     /// All lanes of a process: the first, which has the others.
@@ -111,7 +130,7 @@ impl Lane {
 #[async_trait]
 impl Instance for Lane {
     async fn call(&mut self, call: Call) -> Ended {
-        let Self { trunk, parts, inbox, .. } = self;
+        let Self { trunk, parts, inbox, runtime, .. } = self;
         if !self.idle || !trunk.is_open() {
             let message = format!("function {}: its process ended before the call", trunk.function);
             return Ended::Failed(Failure::new(FailureCode::Crashed, message));
@@ -119,6 +138,10 @@ impl Instance for Lane {
         // Stays false if this future is dropped half-way: then the call goes on in the process, and nobody listens.
         self.idle = false;
         self.usage = Usage::default();
+        let here = Some(Handle::current().id());
+        if std::mem::replace(runtime, here) != here {
+            parts.alarm = Alarm::default();
+        }
         parts.link.begin();
         // What it was refused after the end of an earlier call.
         parts.output.drain(|_, _| {});

@@ -111,7 +111,7 @@ impl Link {
                 self.encoder.advance(written);
                 Ok(())
             }
-            Carrier::Lane { hub, .. } => hub.departed(&mut self.encoder).await,
+            Carrier::Lane { inbox, hub } => hub.departed(&mut self.encoder, inbox).await,
         }
     }
 
@@ -125,8 +125,8 @@ impl Link {
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
                 written => wrote(&mut self.encoder, written),
             },
-            Carrier::Lane { hub, .. } => {
-                if hub.depart(&mut self.encoder).is_err() {
+            Carrier::Lane { inbox, hub } => {
+                if hub.depart(&mut self.encoder, inbox).is_err() {
                     self.encoder.clear();
                 }
             }
@@ -152,7 +152,7 @@ impl Link {
             Carrier::Lane { inbox, hub } => {
                 tokio::select! {
                     biased;
-                    departed = hub.departed(&mut self.encoder) => if departed.is_err() { self.encoder.clear() },
+                    departed = hub.departed(&mut self.encoder, inbox) => if departed.is_err() { self.encoder.clear() },
                     more = poll_fn(|cx| inbox.poll_frame(cx)), if reading => self.closed = !more,
                 }
                 Ok(())

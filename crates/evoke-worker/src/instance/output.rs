@@ -106,9 +106,9 @@ impl Output {
     }
 
     /// With connections on request.
-    pub(super) fn lending(mut self, egress: Egress, lending: Option<Lending>) -> Self {
+    pub(super) fn lending(mut self, egress: Egress, lending: Lending) -> Self {
         self.present = Some(egress.present());
-        (self.egress, self.lending) = (Some(egress), lending);
+        (self.egress, self.lending) = (Some(egress), Some(lending));
         self
     }
 

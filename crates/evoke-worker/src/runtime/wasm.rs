@@ -11,9 +11,9 @@ use evoke_core::runtime::{Instance, InstanceSpec, PrepareError, PreparedBundle};
 use super::command::API;
 use super::place::Place;
 use super::{ProcessRuntime, init_error};
-use crate::egress::Egress;
+use crate::egress;
 use crate::frame::Form;
-use crate::instance::{self, Loaded, Setup, Trunk};
+use crate::instance::{self, Guests, Loaded, Setup, Trunk};
 use crate::launcher::Launcher;
 use crate::prepare::find_entry;
 use crate::wasm::{Apps, Components, Trunks};
@@ -50,9 +50,7 @@ impl ProcessRuntime {
     ) -> Result<Box<dyn Instance>, Failure> {
         let trunk = self.wasm()?.trunks.get(spec, self.open_wasm(spec, launcher)).await?;
         let function = spec.function.to_string();
-        let egress = Egress::without_network(function, spec.egress.clone(), &self.egress);
-        let (egress, lender) = egress.map_err(unreachable)?;
-        Ok(trunk.lane(egress, lender))
+        trunk.guest(function, spec.egress.clone(), &self.egress).map_err(unreachable)
     }
 
     /// Opens a socket for it in its app's process, and waits until it is loaded.
@@ -89,7 +87,10 @@ impl ProcessRuntime {
             early: Vec::new(),
         };
         match Box::pin(instance::start(setup)).await? {
-            Loaded::Instance(instance) => Trunk::new(*instance, Some(worker)).map_err(unreachable),
+            Loaded::Instance(instance) => {
+                let guests = Guests { worker, common: egress::Common::new(&self.egress) };
+                Trunk::new(*instance, Some(guests)).map_err(unreachable)
+            }
             Loaded::Zygote(..) => Err(init_error("a component cannot be forked".to_owned())),
         }
     }
