@@ -98,11 +98,6 @@ struct Terms {
 }
 
 impl ProcessInstance {
-    /// Whether it is a guest of a program of ours, which can end one of its calls without the others.
-    fn is_guest(&self) -> bool {
-        self.terms.form == Form::Compact
-    }
-
     /// As it is used: alone, or as the first lane of several.
     pub(crate) fn boxed(self: Box<Self>) -> Result<Box<dyn Instance>, Failure> {
         if self.concurrency == 1 {

@@ -146,53 +146,55 @@ fn note(kept: &mut Option<Waker>, cx: &Context<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
+
+    use futures_util::FutureExt as _;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::frame::Kind;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
 
     fn frame(call: u32) -> Frame {
         Frame { kind: Kind::Done, call, payload: bytes::Bytes::new() }
     }
 
-    #[test]
-    fn who_finds_no_room_is_told_when_there_is_some() {
-        let (inbox, woken) = (Inbox::default(), Arc::new(Count::default()));
-        let waker = Waker::from(Arc::clone(&woken));
-        let cx = Context::from_waker(&waker);
-        for number in 0..WAITING_MAX as u32 {
-            inbox.push(frame(number), &cx).unwrap();
-        }
-        assert_eq!(inbox.push(frame(1000), &cx), Err(frame(1000)));
-        assert_eq!(woken.0.load(Ordering::SeqCst), 0);
-        assert_eq!(inbox.frame(), Some(frame(0)));
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-        assert_eq!(inbox.push(frame(1000), &cx), Ok(()));
+    /// Puts a frame in as soon as there is room.
+    async fn put(inbox: Arc<Inbox>, call: u32) {
+        let mut next = Some(frame(call));
+        poll_fn(|cx| {
+            next = next.take().and_then(|frame| inbox.push(frame, cx).err());
+            if next.is_none() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
-    #[test]
-    fn frames_that_have_come_are_taken_before_the_end_is_seen() {
-        let (inbox, woken) = (Inbox::default(), Arc::new(Count::default()));
-        let waker = Waker::from(Arc::clone(&woken));
-        let cx = Context::from_waker(&waker);
-        assert!(inbox.poll_frame(&cx).is_pending());
-        inbox.push(frame(7), &cx).unwrap();
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    #[tokio::test]
+    async fn who_finds_no_room_is_told_when_there_is_some() {
+        let inbox = Arc::new(Inbox::default());
+        for number in 0..WAITING_MAX as u32 {
+            put(Arc::clone(&inbox), number).now_or_never().unwrap();
+        }
+        let late = TaskTracker::new().spawn(put(Arc::clone(&inbox), 1000));
+        tokio::task::yield_now().await;
+        assert!(!late.is_finished());
+        assert_eq!(inbox.frame(), Some(frame(0)));
+        late.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn frames_that_have_come_are_taken_before_the_end_is_seen() {
+        let inbox = Arc::new(Inbox::default());
+        let its = Arc::clone(&inbox);
+        let reader = TaskTracker::new().spawn(async move { poll_fn(|cx| its.poll_frame(cx)).await });
+        tokio::task::yield_now().await;
+        put(Arc::clone(&inbox), 7).await;
+        assert!(reader.await.unwrap());
         inbox.close();
-        assert_eq!(inbox.poll_frame(&cx), Poll::Ready(true));
+        let next = || poll_fn(|cx| inbox.poll_frame(cx)).now_or_never();
+        assert_eq!(next(), Some(true));
         assert_eq!(inbox.frame(), Some(frame(7)));
-        assert_eq!(inbox.poll_frame(&cx), Poll::Ready(false));
+        assert_eq!(next(), Some(false));
     }
 
     #[test]

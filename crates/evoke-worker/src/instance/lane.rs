@@ -68,7 +68,7 @@ impl Trunk {
         let parts = instance.body.take().ok_or(std::io::ErrorKind::NotConnected)?;
         let function = instance.between.function().to_owned();
         let process = parts.process.share();
-        let hub = Hub::new(parts, function.clone(), instance.is_guest(), instance.tasks.clone());
+        let hub = Hub::new(parts, function.clone(), guests.is_some(), instance.tasks.clone());
         Ok(Self {
             hub,
             process,
