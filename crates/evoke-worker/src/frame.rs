@@ -119,6 +119,11 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 
+    /// Whether it is the last that a worker says of a call.
+    pub const fn ends_call(self) -> bool {
+        matches!(self, Self::Done | Self::Error)
+    }
+
     /// Bytes of payload at most.
     pub const fn payload_max(self) -> usize {
         match self {

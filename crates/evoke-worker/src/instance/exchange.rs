@@ -175,7 +175,6 @@ impl<'a> Exchange<'a> {
     async fn make(&mut self) -> (Ended, bool) {
         if let Err(cause) = self.invoke() {
             // Nothing was sent.
-            self.over();
             return (Ended::Failed(Failure::new(FailureCode::FunctionError, cause.to_string())), true);
         }
         match self.converse().await {
@@ -197,7 +196,6 @@ impl<'a> Exchange<'a> {
             self.take_in()?;
             if self.reports.is_empty() && self.download.is_handed_over() {
                 if let Some(end) = self.end.take() {
-                    self.over();
                     return Ok(match forced {
                         Some(ended) if self.is_left_alone(&end) => self.stopped(ended),
                         Some(ended) => self.end_by_force(ended).await,
@@ -381,13 +379,6 @@ impl<'a> Exchange<'a> {
     fn tell_cancelled(&mut self, why: &str) -> Instant {
         self.parts.link.encoder.frame(Kind::Cancel, self.id, why.as_bytes());
         Instant::now() + if self.among.is_some() && !self.is_guest() { GRACE_AMONG } else { GRACE }
-    }
-
-    /// Its last frame has come.
-    fn over(&mut self) {
-        if let Some(entry) = &mut self.among {
-            entry.over();
-        }
     }
 
     /// Whether it is among guests of a program of ours, which ends each of them by itself.

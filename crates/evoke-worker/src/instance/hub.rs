@@ -94,7 +94,6 @@ struct Departures {
 pub(super) struct Entry {
     pub id: u32,
     shared: Arc<Shared>,
-    over: bool,
 }
 
 impl Hub {
@@ -152,7 +151,7 @@ impl Hub {
         if self.shared.departures.lock().is_closed {
             inbox.close();
         }
-        Entry { id, shared: Arc::clone(&self.shared), over: false }
+        Entry { id, shared: Arc::clone(&self.shared) }
     }
 
     /// Whether the process can be talked to.
@@ -261,11 +260,6 @@ impl Departures {
 }
 
 impl Entry {
-    /// The last frame of the call has come.
-    pub(super) fn over(&mut self) {
-        self.over = true;
-    }
-
     /// Notes that the process is being ended for this call's sake.
     pub(super) fn blame(&self, words: String) {
         // The first is the cause.
@@ -281,9 +275,8 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut calls = self.shared.calls.lock();
-        // What the other side has not heard of, it will never say the last word of.
-        let has_begun = matches!(calls.get(&self.id), Some(Place::Lane(inbox)) if inbox.has_begun());
-        let is_over = self.over || !has_begun;
+        // What the other side has not heard of, or has said the last word of, it says no more of: also if nobody has taken that word.
+        let is_over = !matches!(calls.get(&self.id), Some(Place::Lane(inbox)) if inbox.is_under_way());
         let former = match is_over {
             true => calls.remove(&self.id),
             false => calls.insert(self.id, Place::GivenUp(None)),
@@ -307,11 +300,12 @@ impl Drop for Entry {
 mod tests {
     use super::own::Ending;
     use super::*;
+    use crate::frame::Frame;
 
     fn enter(shared: &Arc<Shared>, id: u32, inbox: &Arc<Inbox>) -> Entry {
         inbox.clear();
         shared.calls.lock().insert(id, Place::Lane(Arc::clone(inbox)));
-        Entry { id, shared: Arc::clone(shared), over: false }
+        Entry { id, shared: Arc::clone(shared) }
     }
 
     #[test]
@@ -333,6 +327,24 @@ mod tests {
         drop(entry);
         assert!(!shared.calls.lock().contains_key(&2));
         assert_eq!(waiting(), before, "nobody is told of its end");
+    }
+
+    #[test]
+    fn of_a_call_whose_last_word_nobody_took_no_other_is_awaited() {
+        let (shared, inbox) = (Arc::new(Shared::default()), Arc::new(Inbox::default()));
+        for kind in [Kind::Done, Kind::Error] {
+            let entry = enter(&shared, 1, &inbox);
+            let mut frames = Encoder::default();
+            frames.frame(Kind::Invoke, 1, b"");
+            assert!(shared.depart(&mut frames, &inbox).unwrap());
+            let last = Frame { kind, call: 1, payload: bytes::Bytes::new() };
+            inbox.push(last, &Context::from_waker(Waker::noop())).unwrap();
+            // More of the request's body, say.
+            frames.frame(Kind::BodyEnd, 1, b"");
+            assert!(shared.depart(&mut frames, &inbox).unwrap());
+            drop(entry);
+            assert!(shared.calls.lock().is_empty(), "{kind:?}");
+        }
     }
 
     #[test]

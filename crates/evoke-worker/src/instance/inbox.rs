@@ -23,12 +23,23 @@ struct State {
     lines: VecDeque<(LogStream, String)>,
     /// Nothing more will come.
     is_closed: bool,
-    /// Something of the call has been sent.
-    has_begun: bool,
+    stage: Stage,
     /// Who waits for a frame, for a line, and for room.
     reader: Option<Waker>,
     listener: Option<Waker>,
     writer: Option<Waker>,
+}
+
+/// How far the call has come between the two sides, whatever its lane has taken of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of it has been sent.
+    #[default]
+    Unsent,
+    /// The other side owes its last frame.
+    UnderWay,
+    /// That has come.
+    Ended,
 }
 
 impl Inbox {
@@ -37,18 +48,21 @@ impl Inbox {
         let mut state = self.0.lock();
         state.frames.clear();
         state.lines.clear();
-        state.has_begun = false;
+        state.stage = Stage::Unsent;
         wake(&mut state.writer);
     }
 
     /// Notes that the other side hears of the call.
     pub(super) fn begun(&self) {
-        self.0.lock().has_begun = true;
+        let mut state = self.0.lock();
+        if state.stage == Stage::Unsent {
+            state.stage = Stage::UnderWay;
+        }
     }
 
-    /// Whether it does.
-    pub(super) fn has_begun(&self) -> bool {
-        self.0.lock().has_begun
+    /// Whether the other side has yet to say the last word of it.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.0.lock().stage == Stage::UnderWay
     }
 
     /// Puts a frame in; hands it back where there is no room, and wakes whoever asks once there is.
@@ -57,6 +71,9 @@ impl Inbox {
         if state.frames.len() >= WAITING_MAX {
             state.writer = Some(cx.waker().clone());
             return Err(frame);
+        }
+        if frame.kind.ends_call() {
+            state.stage = Stage::Ended;
         }
         state.frames.push_back(frame);
         wake(&mut state.reader);

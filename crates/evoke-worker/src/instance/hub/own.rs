@@ -166,7 +166,7 @@ impl Own {
             self.between.line(stream, &line);
             return Ok(());
         }
-        let last = matches!(kind, Kind::Done | Kind::Error);
+        let last = kind.ends_call();
         if last {
             let mut lines = Vec::new();
             self.parts.output.drain(|stream, line| lines.push((stream, line)));
