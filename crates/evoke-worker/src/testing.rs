@@ -276,7 +276,7 @@ impl Worker {
     }
 }
 
-fn call(conditions: &Conditions, up: mpsc::Sender<Report>) -> Call {
+pub(crate) fn call(conditions: &Conditions, up: mpsc::Sender<Report>) -> Call {
     let input = if conditions.event {
         Input::Event(Event::new("evt_1", "/shop/checkout", "purchase_complete"))
     } else {
@@ -317,7 +317,7 @@ fn call(conditions: &Conditions, up: mpsc::Sender<Report>) -> Call {
     }
 }
 
-fn spec() -> InstanceSpec {
+pub(crate) fn spec() -> InstanceSpec {
     InstanceSpec {
         app: AppName::new("shop").expect("a valid name"),
         function: FunctionName::new("sample").expect("a valid name"),

@@ -1,5 +1,8 @@
 //! One of several calls that a process, or a connection to one, runs at once.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
