@@ -87,7 +87,7 @@ async fn later_deployments_change_what_is_said_of_now_and_not_of_then() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_delivery_says_when_it_is_tried_next_and_why_it_was_given_up() {
     let world = World::new().await;
-    let retry = "retry = { attempts = 2, backoff = \"fixed\", initial = \"1h\", max = \"1h\" }";
+    let retry = "retry = { attempts = 2, backoff = \"fixed\", initial = \"1m\", max = \"1m\" }";
     world.deploy(&[("a", &format!("on = [{{ event = \"order\", {retry} }}]"))]).await;
     world
         .runtime

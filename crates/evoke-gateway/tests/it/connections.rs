@@ -166,7 +166,7 @@ async fn a_body_that_comes_too_slowly_and_a_client_that_does_not_read_are_given_
     other.write_all(HEAD).await.unwrap();
     // It is not read, so that it ends can only be seen from its end: the server is through with it.
     deaf.readable().await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), async {
+    tokio::time::timeout(Duration::from_secs(60), async {
         while deaf.write(b"").await.is_ok() && deaf.take_error().unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(20)).await;
             if deaf.write(b"\r\n").await.is_err() {
@@ -262,7 +262,7 @@ async fn a_client_of_http_2_is_told_how_many_requests_there_may_be_at_once() {
 #[tokio::test]
 async fn a_connection_that_is_not_used_any_more_ends_in_either_version() {
     let mut setup = Setup::default();
-    setup.bounds.idle_timeout = Duration::from_millis(100);
+    setup.bounds.idle_timeout = Duration::from_secs(1);
     let world = World::with_echo(setup).await;
     let mut one = TcpStream::connect(world.data).await.unwrap();
     one.write_all(HEAD).await.unwrap();

@@ -401,7 +401,7 @@ to = "other"
 #[tokio::test]
 async fn a_copy_that_fails_or_takes_too_long_does_not_touch_the_answer() {
     let up = behind(|_, _| ok("old")).await;
-    let world = world(&shadowing(&up, "copies = { timeout = \"100ms\" }\ncompare = { headers = [] }")).await;
+    let world = world(&shadowing(&up, "copies = { timeout = \"2s\" }\ncompare = { headers = [] }")).await;
     world.runtime.script("echo", |mut guest| async move {
         if request_of(&mut guest).uri.ends_with("slow") {
             std::future::pending::<()>().await;

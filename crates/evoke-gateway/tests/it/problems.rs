@@ -174,7 +174,7 @@ async fn functions_that_fail_in_development_say_why() {
 async fn functions_that_take_too_long_or_are_too_many() {
     let limits = Limits { waiting: Duration::from_millis(20), ..Limits::default() };
     let world = World::with(Setup { limits, ..Setup::default() }).await;
-    world.deploy(&[("slow", "timeout = \"100ms\"\nconcurrency = 1")], &[("/slow", "GET", "slow")]).await;
+    world.deploy(&[("slow", "timeout = \"2s\"\nconcurrency = 1")], &[("/slow", "GET", "slow")]).await;
     world.runtime.script("slow", |_| std::future::pending());
     let (first, second) = tokio::join!(world.data(Method::GET, "/slow", ""), async {
         while world.runtime.alive() == 0 {

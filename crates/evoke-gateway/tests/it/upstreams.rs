@@ -127,7 +127,7 @@ async fn a_silent_upstream_a_full_one_and_one_that_leads_back_are_refused() {
     let port = silent.local_addr().unwrap().port();
     let behind = Behind { port, seen: Arc::default() };
     let world =
-        world("[[routes]]\npath = \"/r\"\nto = \"UP\"\ntimeout = \"50ms\"\nconcurrency = 1\n", &behind).await;
+        world("[[routes]]\npath = \"/r\"\nto = \"UP\"\ntimeout = \"2s\"\nconcurrency = 1\n", &behind).await;
     let (first, second) = tokio::join!(world.data(Method::GET, "/r", ""), world.data(Method::GET, "/r", ""));
     let mut codes = [first.code(), second.code()];
     codes.sort();
@@ -178,6 +178,6 @@ async fn a_web_socket_passes_through_has_a_bound_and_ends_with_the_server() {
     assert_eq!(&refused, b"HTTP/1.1 429");
     drop(second);
     world.stop.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(10), client.read_u8()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), client.read_u8()).await;
     assert!(ended.unwrap().is_err(), "the tunnel outlived the server");
 }

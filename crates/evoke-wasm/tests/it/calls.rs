@@ -149,7 +149,7 @@ fn what_a_call_used_is_told_however_it_ends() {
     let trapped = function.get("/panic");
     assert!(cpu(&trapped) > 0 && peak(&trapped) >= 64 << 10, "{trapped:?}");
     let [busy, idle] = ["/loop", "/sleep"].map(|path| {
-        let call = function.start(path, false, Duration::from_millis(100));
+        let call = function.start(path, false, Duration::from_secs(1));
         function.finish(call)
     });
     assert!(cpu(&busy) > 10 * cpu(&idle).max(1), "{busy:?} {idle:?}");

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::*;
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = PATIENCE;
 
 const PYTHON: &str = r#"
 import asyncio, os, time
@@ -151,7 +151,7 @@ async fn a_call_that_stops_when_its_time_is_up_leaves_the_process_to_the_others(
     for function in BOTH {
         let mut lanes = lanes(&host, function, 3).await;
         let [a, b, c] = &mut *lanes else { unreachable!() };
-        let hang = a.run(get("/hang"), Duration::from_millis(100), no_platform());
+        let hang = a.run(get("/hang"), ENOUGH, no_platform());
         let (hung, waits) = tokio::join!(
             async {
                 let hung = hang.await;
@@ -175,7 +175,7 @@ async fn a_call_that_does_not_stop_takes_the_process_along_and_the_others_are_to
         let mut lanes = lanes(&host, function, 2).await;
         let [a, b] = &mut *lanes else { unreachable!() };
         let waits = b.get("/wait");
-        let block = a.run(get("/block"), Duration::from_millis(300), no_platform());
+        let block = a.run(get("/block"), ENOUGH, no_platform());
         let (blocked, other) = tokio::join!(block, waits);
         assert_eq!(blocked.ended, Ended::TimedOut, "{}", function.0);
         let failure = other.failure();

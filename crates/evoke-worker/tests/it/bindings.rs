@@ -1,7 +1,5 @@
 //! `env` in JavaScript, `evoke` in Python: what they ask of the platform, and what they make of its answers.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use evoke_core::outcome::FailureCode;
 use evoke_core::runtime::{Input, PlatformRequest, PlatformResponse};
@@ -165,7 +163,7 @@ async fn bindings_speak_the_platform_api() {
     for (file, source) in [("main.mjs", JAVASCRIPT), ("main.py", PYTHON), ("coroutine.py", PYTHON_ASYNC)] {
         let mut guest = host.guest(&[(file, source)]).await;
         for _ in 0..2 {
-            let outcome = guest.run(Input::Request(post("/", "")), Duration::from_secs(20), obliging()).await;
+            let outcome = guest.run(Input::Request(post("/", "")), PATIENCE, obliging()).await;
             let mut asked: Vec<String> = outcome.asked.iter().map(line).collect();
             if file.ends_with(".py") {
                 // The first of the calls to functions comes first there.
@@ -201,7 +199,7 @@ def handler(event, context):
         let outcome = host
             .guest(&[(file, source)])
             .await
-            .run(Input::Request(post("/", "")), Duration::from_secs(20), conflict())
+            .run(Input::Request(post("/", "")), PATIENCE, conflict())
             .await;
         assert_eq!(outcome.answer().text(), expected, "{file}");
     }
@@ -224,8 +222,7 @@ def handler(event, context):
     ];
     for (file, source, message) in uncaught {
         let input = if file == "c.mjs" { Input::Request(post("/", "")) } else { Input::Event(event()) };
-        let outcome =
-            host.guest(&[(file, source)]).await.run(input, Duration::from_secs(20), conflict()).await;
+        let outcome = host.guest(&[(file, source)]).await.run(input, PATIENCE, conflict()).await;
         assert_eq!(
             (outcome.failure().code, outcome.failure().message.as_str()),
             (FailureCode::FunctionError, message),
@@ -320,7 +317,7 @@ def handler(event, context):
     for (file, source) in cases {
         let mut guest = host.guest(&[(file, source)]).await;
         for _ in 0..2 {
-            let outcome = guest.run(Input::Request(post("/", "")), Duration::from_secs(20), obliging()).await;
+            let outcome = guest.run(Input::Request(post("/", "")), PATIENCE, obliging()).await;
             assert_eq!(outcome.answer().text(), "500", "{file}: {:?}", outcome.ended);
             assert_eq!(outcome.asked.len(), 500, "{file}");
         }
@@ -331,11 +328,8 @@ def handler(event, context):
 async fn requests_that_were_not_awaited_are_made_before_the_call_ends() {
     let host = Host::start().await;
     let source = "export default { event(event, env) { env.KV.put('a', 1); env.KV.put('b', 2); } };";
-    let outcome = host
-        .guest(&[("main.mjs", source)])
-        .await
-        .run(Input::Event(event()), Duration::from_secs(20), obliging())
-        .await;
+    let outcome =
+        host.guest(&[("main.mjs", source)]).await.run(Input::Event(event()), PATIENCE, obliging()).await;
     assert_eq!(outcome.asked.len(), 2);
     assert_eq!(outcome.events(), []);
 }
@@ -360,7 +354,7 @@ async fn a_platform_that_has_gone_is_an_error_in_the_function() {
     let host = Host::start().await;
     let source = "import evoke\ndef handler(event, context):\n    try: evoke.kv.get_bytes('a')\n    except evoke.Unavailable as error: return str(error)\n";
     let mut guest = host.guest(&[("main.py", source)]).await;
-    let (call, mut reports) = call(Input::Request(post("/", "")), Duration::from_secs(20));
+    let (call, mut reports) = call(Input::Request(post("/", "")), PATIENCE);
     let attempt = async {
         let mut answer = None;
         while let Some(report) = reports.recv().await {

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use evoke_core::egress::{AddressPolicy, AllowList};
 use evoke_core::record::LogStream;
@@ -193,7 +192,7 @@ async fn python_clients_work_unchanged() {
         assert_eq!(answers[client], "api.example.test /page", "{client}");
     }
     assert_eq!(answers["socket"], "ping bye");
-    let mail = servers.mails.recv_timeout(Duration::from_secs(10)).unwrap();
+    let mail = servers.mails.recv_timeout(PATIENCE).unwrap();
     assert!(mail.contains("b@example.test"), "{mail}");
 }
 
@@ -371,7 +370,7 @@ async fn a_connection_that_carries_nothing_is_ended() {
     let servers = Servers::start();
     let echo = servers.port("echo");
     let host = host_with(&[("api.example.test", "127.0.0.1")], &[LOOPBACK], |options| {
-        options.limits.egress_idle = Duration::from_millis(100);
+        options.limits.egress_idle = ENOUGH;
     })
     .await;
     let source = "

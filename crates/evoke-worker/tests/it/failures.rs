@@ -187,8 +187,7 @@ async fn an_instance_that_dies_while_idle_says_so() {
 async fn an_instance_whose_call_was_dropped_is_not_used_again() {
     let host = Host::start().await;
     let mut guest = host.guest(&[("main.mjs", "export const handler = () => new Promise(() => {});")]).await;
-    let (call, _reports) =
-        call(evoke_core::runtime::Input::Request(post("/", "")), std::time::Duration::from_secs(20));
+    let (call, _reports) = call(evoke_core::runtime::Input::Request(post("/", "")), PATIENCE);
     let dropped = tokio::time::timeout(std::time::Duration::from_millis(20), guest.instance.call(call)).await;
     assert!(dropped.is_err());
     assert!(!guest.instance.is_usable());

@@ -122,9 +122,8 @@ async fn instances_run_side_by_side() {
     for _ in 0..4 {
         guests.push(host.start_spec(spec.clone()).await.unwrap());
     }
-    let calls = guests.iter_mut().map(|guest| {
-        guest.run(Input::Request(post("/", "")), std::time::Duration::from_secs(20), no_platform())
-    });
+    let calls =
+        guests.iter_mut().map(|guest| guest.run(Input::Request(post("/", "")), PATIENCE, no_platform()));
     let outcomes = futures_util::future::join_all(calls).await;
     let ids: BTreeSet<String> = outcomes.iter().map(|outcome| outcome.answer().text()).collect();
     assert_eq!(ids.len(), 4);

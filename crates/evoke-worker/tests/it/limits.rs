@@ -41,11 +41,17 @@ async fn what_was_written_before_the_deadline_is_kept() {
         console.log('ended', ctx.signal.reason.message);
         await new Promise(() => {});
     } };";
-    let mut guest = host.guest(&[("main.mjs", source)]).await;
-    let outcome = guest.run(Input::Request(post("/", "")), Duration::from_millis(500), no_platform()).await;
-    assert_eq!(outcome.ended, Ended::TimedOut);
-    let lines: Vec<_> = outcome.logs.iter().map(|(_, line)| line.as_str()).collect();
-    assert_eq!(lines, ["begun", "ended the time limit was reached"]);
+    // It has 50 ms for its last words. A busy machine may not let it run in any of them, but does so sooner or later.
+    for last in [false, false, false, false, true] {
+        let mut guest = host.guest(&[("main.mjs", source)]).await;
+        let outcome = guest.run(Input::Request(post("/", "")), ENOUGH, no_platform()).await;
+        assert_eq!(outcome.ended, Ended::TimedOut);
+        let lines: Vec<_> = outcome.logs.iter().map(|(_, line)| line.as_str()).collect();
+        if lines != ["begun"] || last {
+            assert_eq!(lines, ["begun", "ended the time limit was reached"]);
+            break;
+        }
+    }
 }
 
 #[tokio::test]
@@ -72,7 +78,7 @@ async fn a_body_under_way_is_cut_when_the_time_is_up() {
     let host = Host::start().await;
     let source = "export default { fetch: () => new Response(new ReadableStream({ start(c) { c.enqueue(new TextEncoder().encode('half')); } })) };";
     let mut guest = host.guest(&[("main.mjs", source)]).await;
-    let outcome = guest.run(Input::Request(post("/", "")), Duration::from_millis(500), no_platform()).await;
+    let outcome = guest.run(Input::Request(post("/", "")), ENOUGH, no_platform()).await;
     assert_eq!(outcome.ended, Ended::TimedOut);
     assert_eq!(
         outcome.answer().body,

@@ -161,7 +161,7 @@ async fn an_instance_that_timed_out_takes_its_descendants_along() {
     print(namespace, *pids)\n    while True: pass\n"
     );
     let mut guest = host.guest(&[("main.py", &source)]).await;
-    let outcome = guest.run(Input::Request(post("/", "")), Duration::from_secs(3), no_platform()).await;
+    let outcome = guest.run(Input::Request(post("/", "")), ENOUGH, no_platform()).await;
     let (namespace, inside) = outcome.logs[0].1.split_once(' ').unwrap();
     let inside: Vec<i32> = inside.split(' ').map(|pid| pid.parse().unwrap()).collect();
     assert_eq!(inside.len(), 4);

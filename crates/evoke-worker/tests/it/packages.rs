@@ -344,7 +344,7 @@ async fn an_installation_that_nobody_waits_for_ends_and_leaves_nothing() {
     let mut rest = Vec::new();
     let mut connection = connected.0;
     let end = tokio::io::AsyncReadExt::read_to_end(&mut connection, &mut rest);
-    tokio::time::timeout(Duration::from_secs(20), end).await.expect("the tool lives").ok();
+    tokio::time::timeout(PATIENCE, end).await.expect("the tool lives").ok();
     shop.host.runtime.shutdown().await;
 }
 

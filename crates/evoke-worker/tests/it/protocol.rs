@@ -110,8 +110,7 @@ async fn a_body_beyond_its_credit_is_a_violation() {
         "{FRAMES}\nimport time\ndef handler(event, context):\n    frame(RESPONSE, 1, head(body=True))\n    for _ in range(40): frame(BODY, 1, bytes(100000))\n    time.sleep(100)\n"
     );
     let mut guest = host.guest(&[("main.py", &source)]).await;
-    let (call, mut reports) =
-        call(evoke_core::runtime::Input::Request(post("/", "")), std::time::Duration::from_secs(20));
+    let (call, mut reports) = call(evoke_core::runtime::Input::Request(post("/", "")), PATIENCE);
     // Nobody reads, so nothing is granted.
     let idle = async {
         let mut held = Vec::new();
@@ -134,8 +133,7 @@ async fn more_requests_than_allowed_are_a_violation() {
         "{FRAMES}\nimport time\ndef handler(event, context):\n    head = b'{{\"method\": \"GET\", \"path\": \"/x\", \"headers\": []}}'\n    for n in range(100): frame(PLATFORM, 1, struct.pack('<II', n, len(head)) + head)\n    time.sleep(100)\n"
     );
     let mut guest = host.guest(&[("main.py", &source)]).await;
-    let (call, mut reports) =
-        call(evoke_core::runtime::Input::Event(event()), std::time::Duration::from_secs(20));
+    let (call, mut reports) = call(evoke_core::runtime::Input::Event(event()), PATIENCE);
     let silent = async {
         let mut held = Vec::new();
         while let Some(report) = reports.recv().await {

@@ -46,7 +46,7 @@ async fn chunks_go_both_ways_while_the_request_is_open() {
         let mut guest = host.guest(&[(file, source)]).await;
         let (sender, body) = mpsc::channel(1);
         let (call, mut reports) =
-            call(Input::Request(request("POST", "/", &[], Body::Stream(body))), Duration::from_secs(20));
+            call(Input::Request(request("POST", "/", &[], Body::Stream(body))), PATIENCE);
         let client = async {
             sender.send(Ok(Bytes::from_static(b"one"))).await.unwrap();
             let Some(Report::Response(response)) = reports.recv().await else {
@@ -162,8 +162,7 @@ async def app(scope, receive, send):
         print(sent)
 ";
     let mut guest = host.guest(&[("main.py", source)]).await;
-    let (call, mut reports) =
-        call(Input::Request(request("GET", "/", &[], Body::empty())), Duration::from_millis(1500));
+    let (call, mut reports) = call(Input::Request(request("GET", "/", &[], Body::empty())), ENOUGH);
     let client = async {
         let mut last = 0;
         let mut held = None;

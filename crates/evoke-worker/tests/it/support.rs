@@ -23,6 +23,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// How long is waited for what must come, however busy the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The limit of what reaches it, and has to come to something before.
+pub const ENOUGH: Duration = Duration::from_secs(3);
+
 pub const LAUNCHER: &str = env!("CARGO_BIN_EXE_evoke-launcher");
 
 /// The launcher of these tests; elsewhere for a test that runs as another user.
@@ -142,7 +147,7 @@ fn spec(runtime: RuntimeKind, source: &str, bundle: String) -> InstanceSpec {
         preload: Preload::Module,
         instance_concurrency: 1,
         keeps_instance: false,
-        start_timeout: Duration::from_secs(20),
+        start_timeout: PATIENCE,
         hook: None,
     }
 }
@@ -237,11 +242,11 @@ impl Guest {
     }
 
     pub async fn request(&mut self, request: Request) -> Outcome {
-        self.run(Input::Request(request), Duration::from_secs(20), no_platform()).await
+        self.run(Input::Request(request), PATIENCE, no_platform()).await
     }
 
     pub async fn event(&mut self, event: Event) -> Outcome {
-        self.run(Input::Event(event), Duration::from_secs(20), no_platform()).await
+        self.run(Input::Event(event), PATIENCE, no_platform()).await
     }
 
     pub async fn run(&mut self, input: Input, timeout: Duration, platform: Platform) -> Outcome {
@@ -408,7 +413,7 @@ pub fn lives(namespace: &str, pid: i32) -> bool {
 
 /// Waits until `holds`, and fails the test when it never does.
 pub async fn until(mut holds: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds() {
         assert!(tokio::time::Instant::now() < deadline, "it never happened");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,7 +1,5 @@
 //! What calls use is measured from outside: processor time and memory of Python, Node and programs of their own.
 
-use std::time::Duration;
-
 use evoke_core::manifest::RuntimeKind;
 use evoke_core::outcome::FailureCode;
 use evoke_core::runtime::{Ended, Input};
@@ -155,7 +153,7 @@ async fn a_call_that_ends_badly_has_used_something_too() {
     }
     for (name, mut guest) in guests(&host).await {
         let spin = Input::Request(request("GET", "/spin", &[], evoke_core::body::Body::empty()));
-        let outcome = guest.run(spin, Duration::from_millis(500), no_platform()).await;
+        let outcome = guest.run(spin, ENOUGH, no_platform()).await;
         assert_eq!(outcome.ended, Ended::TimedOut, "{name}");
         let usage = guest.instance.usage();
         assert!(usage.cpu_us.unwrap() > 1_000 && usage.peak_memory_bytes.unwrap() > 0, "{name}: {usage:?}");

@@ -12,10 +12,10 @@ evoke = "1"
 name = "used"
 [functions.python]
 source = "burn.py"
-timeout = "1s"
+timeout = "5s"
 [functions.component]
 source = "component.wasm"
-timeout = "1s"
+timeout = "5s"
 memory = "64MiB"
 [[routes]]
 path = "/python/{path}"

@@ -25,11 +25,11 @@ env = { COLOUR = "blue" }
 on = [{ event = "begin" }, { event = "refused", retry = { attempts = 2, initial = "1ms" } }]
 [functions.service]
 source = "service.wasm"
-timeout = "2s"
+timeout = "5s"
 memory = "64MiB"
 [functions.kept]
 source = "service.wasm"
-timeout = "2s"
+timeout = "5s"
 memory = "64MiB"
 reuse = true
 [functions.seen]
@@ -75,6 +75,14 @@ fn workers(server: &Server) -> Vec<u32> {
         line.contains("worker\0wasm")
     };
     descendants(server.running.pid()).into_iter().filter(is_worker).collect()
+}
+
+/// The same once there are both: the app's, and the spare that waits for the next one, which is started beside the first call.
+fn app_and_spare(server: &Server) -> Vec<u32> {
+    eventually("the app's process and the spare", || {
+        let workers = workers(server);
+        (workers.len() == 2).then_some(workers)
+    })
 }
 
 #[test]
@@ -141,7 +149,7 @@ fn bad_ends_are_named_in_both_worlds_and_neighbours_in_the_same_app_go_on() {
         }
     };
     hello();
-    let before = workers(&server);
+    let before = app_and_spare(&server);
     let told = thread::scope(|scope| {
         let kinds = ["", "/service", "/kept"].map(|kind| {
             let data = &server.data_url;
@@ -182,7 +190,8 @@ fn calls_of_a_function_share_a_socket_and_end_one_by_one() {
         let leads_to = |file: std::io::Result<std::fs::DirEntry>| std::fs::read_link(file.ok()?.path()).ok();
         files.filter_map(leads_to).filter(|to| to.to_string_lossy().starts_with("socket:")).count()
     };
-    let (before, running) = (sockets(), workers(&server));
+    let running = app_and_spare(&server);
+    let before = sockets();
     let told = thread::scope(|scope| {
         let data = &server.data_url;
         let loops = [(); 6].map(|()| scope.spawn(move || get_raw(data, "/service/loop")));
@@ -360,7 +369,7 @@ fn when_the_process_is_killed_its_calls_fail_and_the_next_is_answered() {
     body.write_all(b"GET /endless HTTP/1.1\r\nhost: local\r\n\r\n").unwrap();
     let mut some = [0; 4096];
     assert!(body.read(&mut some).unwrap() > 0 && some.starts_with(b"HTTP/1.1 200"));
-    let before = workers(&server);
+    let before = app_and_spare(&server);
     for pid in &before {
         assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
     }

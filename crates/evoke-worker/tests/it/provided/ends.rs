@@ -96,7 +96,7 @@ async fn an_invocation_that_is_never_answered_times_out() {
     let host = Host::start().await;
     let mut guest = guest(&host, "next_invocation()\nprint('begun', flush=True)\ntime.sleep(60)").await;
     let input = Input::Request(request("GET", "/", &[], Body::empty()));
-    let outcome = guest.run(input, Duration::from_millis(300), no_platform()).await;
+    let outcome = guest.run(input, ENOUGH, no_platform()).await;
     assert_eq!(outcome.ended, Ended::TimedOut);
     assert_eq!(outcome.lines(LogStream::Stdout), ["begun"]);
     assert!(!guest.instance.is_usable());
@@ -106,8 +106,7 @@ async fn an_invocation_that_is_never_answered_times_out() {
 async fn a_call_that_nobody_waits_for_is_ended() {
     let host = Host::start().await;
     let mut guest = guest(&host, "next_invocation()\ntime.sleep(60)").await;
-    let (call, _reports) =
-        call(Input::Request(request("GET", "/", &[], Body::empty())), Duration::from_secs(20));
+    let (call, _reports) = call(Input::Request(request("GET", "/", &[], Body::empty())), PATIENCE);
     call.cancel.cancel();
     assert_eq!(guest.instance.call(call).await, Ended::Cancelled);
 }

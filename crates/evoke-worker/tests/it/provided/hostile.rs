@@ -1,7 +1,5 @@
 //! Bootstraps that break the rules. Nothing of it reaches the host, and each is told what it did.
 
-use std::time::Duration;
-
 use evoke_core::body::Body;
 use evoke_core::record::LogStream;
 use evoke_core::runtime::Input;
@@ -136,7 +134,7 @@ serve(handler)
         json_answer(200, if request.path.ends_with("large") { large.clone() } else { json!(1) })
     });
     let input = Input::Request(request("GET", "/", &[], Body::empty()));
-    let outcome = guest.run(input, Duration::from_secs(20), platform).await;
+    let outcome = guest.run(input, PATIENCE, platform).await;
     assert_eq!(outcome.answer().json(), 200);
     // Of 3,000 those whose answers fit into the buffers of their sockets, and one more of each connection.
     assert!(outcome.asked.len() < 600, "{} were asked", outcome.asked.len());

@@ -1,7 +1,5 @@
 //! Events, and the platform API over HTTP.
 
-use std::time::Duration;
-
 use evoke_core::body::Body;
 use evoke_core::event::Event;
 use evoke_core::outcome::FailureCode;
@@ -58,7 +56,7 @@ serve(handler)
         _ => json_answer(404, json!({ "code": "not_found" })),
     });
     let input = Input::Request(request("GET", "/", &[], Body::empty()));
-    let outcome = guest.run(input, Duration::from_secs(20), platform).await;
+    let outcome = guest.run(input, PATIENCE, platform).await;
     assert_eq!(
         outcome.answer().json(),
         json!([200, "application/json", { "revision": 13 }, 404, "not_found"]),

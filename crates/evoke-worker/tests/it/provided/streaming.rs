@@ -64,7 +64,7 @@ next_invocation()
     let mut guest = guest(&host, source).await;
     let platform: Platform = Box::new(|_| json_answer(200, serde_json::json!(1)));
     let input = evoke_core::runtime::Input::Request(request("GET", "/", &[], Body::empty()));
-    let outcome = guest.run(input, std::time::Duration::from_secs(20), platform).await;
+    let outcome = guest.run(input, PATIENCE, platform).await;
     assert_eq!(outcome.answer().text(), "first200");
 }
 
