@@ -14,7 +14,7 @@ from workload import Mix, Workload
 
 CLIENTS = 4
 HOUR = 3600
-SECONDS = 60
+SECONDS = 120
 
 
 class Clock:

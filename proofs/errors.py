@@ -12,7 +12,7 @@ from workload import Mix, Workload
 
 STEP = 7  # The first fault is at call STEP of the server, the next at twice that, …
 CLIENTS = 4
-SECONDS = 30
+SECONDS = 120
 
 
 def run(binary: Path, points: int, seed: int) -> Figures:

@@ -14,7 +14,7 @@ from workload import Mix, Workload
 
 SIZE_MIB = 48
 CLIENTS = 4
-SECONDS = 60
+SECONDS = 120
 
 
 def run(binary: Path, rounds: int, seed: int) -> Figures:

@@ -7,7 +7,7 @@ import time
 
 from rig.processes import marked
 
-PATIENCE_SECONDS = 5
+PATIENCE_SECONDS = 30
 
 
 def main(mark: str) -> int:

@@ -14,9 +14,9 @@ from urllib.parse import urlencode, urlsplit
 
 from .processes import descendants, gone
 
-START_SECONDS = 60
-STOP_SECONDS = 30
-COMMAND_SECONDS = 120
+START_SECONDS = 120
+STOP_SECONDS = 60
+COMMAND_SECONDS = 600  # To deploy a crate is to have it compiled.
 
 
 class ServerError(Exception):

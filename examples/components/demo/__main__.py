@@ -23,6 +23,7 @@ from rig.server import Server, ServerError
 
 TABLE_MIB = 128
 AT_ONCE = 20
+SECONDS = 60
 
 
 def tell(server: Server, scratch: Path, checks: Checks) -> None:
@@ -43,8 +44,9 @@ def tell(server: Server, scratch: Path, checks: Checks) -> None:
     print(f"{TABLE_MIB} MiB that are there before the first request")
     begin = time.perf_counter()
     checks.equal("the divisors of 30,030", (200, "64"), get(server, "/divisors/30030"))
-    milliseconds = (time.perf_counter() - begin) * 1000
-    checks.holds("the first answer does not wait for data", milliseconds < 1000, f"{milliseconds:.1f} ms")
+    took = (time.perf_counter() - begin) * 1000
+    used = processor_time(server, "divisors") * 1000
+    checks.holds("the first answer does not wait for data", used < 200, f"{took:.1f} ms, {used:.1f} of a processor")
     checks.equal("what is not in the table", 404, get(server, "/divisors/0")[0])
     with ThreadPoolExecutor(AT_ONCE) as pool:
         numbers = [n * 100_000 + 1 for n in range(1, 200)]
@@ -58,10 +60,20 @@ def tell(server: Server, scratch: Path, checks: Checks) -> None:
 
 def get(server: Server, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(server.data_url + path, timeout=60) as answer:
+        with urllib.request.urlopen(server.data_url + path, timeout=SECONDS) as answer:
             return answer.status, answer.read().decode().strip()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read().decode().strip()
+
+
+def processor_time(server: Server, function: str) -> float:
+    """Seconds of it that the only call of `function` took, whatever else the machine was busy with."""
+    deadline = time.monotonic() + SECONDS
+    while not (runs := [run for run in server.pages("components", "runs", function=function) if run["attempts"]]):
+        if time.monotonic() > deadline:
+            raise ServerError(f"waited {SECONDS} s for the run of {function}")
+        time.sleep(0.05)
+    return runs[0]["attempts"][0]["usage"]["cpu_us"] / 1e6
 
 
 def divisors(number: int) -> int:

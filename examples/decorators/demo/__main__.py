@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 from rig.checks import Checks
 from rig.server import Server, ServerError, dies_with_us
 
-SECONDS = 30
+SECONDS = 60
 CLIENTS = 120
 ORDER = {"items": [{"price": 5, "count": 2}]}
 
