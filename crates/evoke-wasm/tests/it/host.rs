@@ -1,6 +1,6 @@
 //! The host's side: a worker on a thread of its own, and functions in it.
 
-use std::io::{IoSlice, Read as _, Write as _};
+use std::io::{ErrorKind, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -300,7 +300,11 @@ impl Socket {
                 return frame;
             }
             let mut bytes = [0; 64 << 10];
-            let read = self.stream.read(&mut bytes).expect("the worker says something in time");
+            let read = match self.stream.read(&mut bytes) {
+                // All stood still for a while: a read that has a limit is not taken up again by itself.
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
+                read => read.expect("the worker says something in time"),
+            };
             assert!(read > 0, "the worker closed the socket");
             self.decoder.space(WINDOW_BYTES).extend_from_slice(&bytes[..read]);
         }

@@ -120,7 +120,7 @@ fn each_name_has_its_certificate_and_new_ones_come_into_use_while_connections_go
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "a request without TLS was answered");
     // Who does not shake hands at all is sent away.
-    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+    assert_eq!(silent.read_to_end(&mut Vec::new()).unwrap(), 0);
 
     let (_, new) = pair(certificates.path(), "a.pem", &["a.test"]);
     server.running.signal("HUP");

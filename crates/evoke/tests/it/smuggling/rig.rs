@@ -186,6 +186,8 @@ impl Answers {
                 Ok(read @ 1..) => self.held.extend_from_slice(&bytes[..read]),
                 Ok(_) => return Closed,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return Closed,
+                // All stood still for a while: a read that has a limit is not taken up again by itself.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}; answered so far: {:?}", self.statuses),
             }
         }
