@@ -1,8 +1,9 @@
 //! A function's socket: its `INIT`, then its calls, as many at once as the host wants.
 //!
 //! One task reads, begins the calls and writes. What ends at once, as most calls do, ends in the same turn: calls that came together are
-//! answered together, at the price of one wake-up. The others go on as tasks of their own, on whichever thread is free; and calls
-//! of a function that has been seen to compute ([`Habit`]) begin as such, so that they do not wait for one another.
+//! answered together, at the price of one wake-up. The others go on as tasks of their own: on the same thread as long as they wait, on
+//! others once they compute ([`Making`]). Calls of a function that has been seen to compute ([`Habit`]) begin there, so that they do not
+//! wait for one another.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -11,13 +12,15 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, coop};
-use tokio::time::{Sleep, sleep};
-use tokio_util::task::TaskTracker;
+use tokio::task::coop;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use evoke_core::usage::Usage;
 use evoke_worker::Socket;
@@ -51,7 +54,8 @@ pub(crate) struct Process {
     pub components: Components,
     pub ticker: Ticker,
     pub network: Arc<Network>,
-    pub tasks: TaskTracker,
+    /// Where calls go on that keep a thread busy.
+    pub others: Handle,
 }
 
 /// One function's side of the protocol.
@@ -65,7 +69,8 @@ struct Connection {
     /// On their way out of the outbox.
     leaving: Encoder,
     /// Calls that were not over at once.
-    calls: HashMap<u32, Handle>,
+    calls: HashMap<u32, Begun>,
+    tasks: TaskTracker,
     habit: Arc<Habit>,
     /// While instances are kept.
     tidying: Option<Pin<Box<Sleep>>>,
@@ -88,12 +93,44 @@ impl Common {
     }
 }
 
-/// What the connection has of a call.
-struct Handle {
+/// A call that has begun, and is not over.
+struct Begun {
     tie: Arc<Tie>,
     /// Where parts of its request's body go, if there are any to come.
     chunks: Option<mpsc::UnboundedSender<Chunk>>,
-    task: JoinHandle<()>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// A call under way: on the connection's thread as long as it waits, on another once it computes.
+struct Making(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Making {
+    /// How long it may keep the connection's thread in one turn, and stay there.
+    const TURN: Duration = Duration::from_millis(2);
+
+    /// Goes on until it is over, or has kept the thread for too long: then it is handed back.
+    fn poll_here(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
+        let begun = Instant::now();
+        match self.0.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Stop::Over),
+            Poll::Pending if begun.elapsed() >= Self::TURN => Poll::Ready(Stop::Computes),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Goes on here, and on another thread once it computes.
+    async fn go_on(mut self, tasks: TaskTracker, others: Handle) {
+        if let Stop::Computes = poll_fn(|cx| self.poll_here(cx)).await {
+            // It ends with this one.
+            let _ = AbortOnDropHandle::new(tasks.spawn_on(self.0, &others)).await;
+        }
+    }
+}
+
+/// Why a call does not go on where it was.
+enum Stop {
+    Over,
+    Computes,
 }
 
 /// Processor time that calls of the function take at the moment.
@@ -130,17 +167,16 @@ pub(crate) async fn serve(socket: Socket, process: Arc<Process>) {
         kept: Arc::default(),
         leaving: Encoder::default(),
         calls: HashMap::new(),
+        tasks: TaskTracker::new(),
         habit: Arc::default(),
         tidying: None,
     };
     // The host does not break its own rules; if it goes away the calls are of no use.
     let _ = poll_fn(|cx| connection.poll(cx)).await;
+    connection.calls.clear();
+    connection.tasks.close();
     // The socket is closed when they have ended: so the host sees whether they do.
-    let calls = std::mem::take(&mut connection.calls);
-    calls.values().for_each(|call| call.task.abort());
-    for call in calls.into_values() {
-        let _ = call.task.await;
-    }
+    connection.tasks.wait().await;
 }
 
 impl Connection {
@@ -229,8 +265,8 @@ impl Connection {
             Kind::Invoke => return self.invoke(call, payload, cx),
             // Frames of calls that are over may still arrive.
             _ => {
-                if let Some(handle) = self.calls.get(&call) {
-                    handle.take(kind, payload)?;
+                if let Some(begun) = self.calls.get(&call) {
+                    begun.take(kind, payload)?;
                 }
             }
         }
@@ -292,22 +328,38 @@ impl Connection {
         };
         let (ticker, habit, common) =
             (self.process.ticker.clone(), Arc::clone(&self.habit), Arc::clone(&self.common));
-        let mut call: Pin<Box<dyn Future<Output = ()> + Send>> =
-            Box::pin(async move { habit.note(call.run(input, body, ticker).await) });
-        // Each as if it were the only one: what one may do in a turn is not taken from those behind it.
-        if self.habit.is_short() && pin!(coop::unconstrained(call.as_mut())).poll(cx).is_ready() {
-            return Ok(left);
+        let mut call = Making(Box::pin(async move { habit.note(call.run(input, body, ticker).await) }));
+        let mut is_here = self.habit.is_short();
+        if is_here {
+            // Each as if it were the only one: what one may do in a turn is not taken from those behind it.
+            match pin!(coop::unconstrained(poll_fn(|cx| call.poll_here(cx)))).poll(cx) {
+                Poll::Ready(Stop::Over) => return Ok(left),
+                Poll::Ready(Stop::Computes) => is_here = false,
+                Poll::Pending => {}
+            }
         }
-        let task = self.process.tasks.spawn(async move {
-            call.await;
-            common.ended.lock().push(number);
-        });
-        self.calls.insert(number, Handle { tie, chunks, task });
+        let (tasks, others) = (self.tasks.clone(), self.process.others.clone());
+        let ended = move || common.ended.lock().push(number);
+        let task = if is_here {
+            self.tasks.spawn(async move {
+                call.go_on(tasks, others).await;
+                ended();
+            })
+        } else {
+            self.tasks.spawn_on(
+                async move {
+                    call.0.await;
+                    ended();
+                },
+                &others,
+            )
+        };
+        self.calls.insert(number, Begun { tie, chunks, _task: AbortOnDropHandle::new(task) });
         Ok(left)
     }
 }
 
-impl Handle {
+impl Begun {
     /// Takes a frame of its call.
     fn take(&self, kind: Kind, payload: Bytes) -> Result<(), String> {
         match kind {
@@ -338,7 +390,37 @@ impl Handle {
 
 #[cfg(test)]
 mod tests {
+    use std::thread::{ThreadId, current};
+
+    use tokio::runtime::Builder;
+
     use super::*;
+
+    /// On which thread a call ends that has kept its first thread for so long.
+    fn ends_on(busy: Duration) -> ThreadId {
+        let mut others = Builder::new_multi_thread();
+        let others = others.worker_threads(1).build().unwrap();
+        let (told, ended) = std::sync::mpsc::channel();
+        let call = Making(Box::pin(async move {
+            let begun = Instant::now();
+            while begun.elapsed() < busy {}
+            tokio::task::yield_now().await;
+            told.send(current().id()).unwrap();
+        }));
+        let here = Builder::new_current_thread().build().unwrap();
+        here.block_on(call.go_on(TaskTracker::new(), others.handle().clone()));
+        ended.recv().unwrap()
+    }
+
+    #[test]
+    fn a_call_that_computes_leaves_the_thread_of_its_connection() {
+        assert_ne!(ends_on(Making::TURN), current().id());
+    }
+
+    #[test]
+    fn a_call_that_waits_stays_there() {
+        assert_eq!(ends_on(Duration::ZERO), current().id());
+    }
 
     #[test]
     fn calls_are_made_where_they_arrive_only_as_long_as_they_are_short() {

@@ -32,6 +32,7 @@ mod preload;
 mod process;
 mod request;
 mod taken;
+mod threads;
 mod ticker;
 mod tie;
 mod tls;

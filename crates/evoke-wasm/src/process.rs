@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use evoke_worker::Socket;
@@ -22,6 +23,7 @@ use crate::connection::{self, Process};
 use crate::function::{Components, Worlds};
 use crate::lent::Lent;
 use crate::outgoing::Network;
+use crate::threads::Threads;
 use crate::ticker::Ticker;
 use crate::tls::Tls;
 use crate::wire::{InitProcess, Ready};
@@ -30,7 +32,7 @@ use crate::wire::{InitProcess, Ready};
 pub(crate) const RUNTIME: &str = "wasmtime 48";
 
 /// Turns of its scheduler after which a thread looks for what has arrived. Guests that compute give up their turn once
-/// a tick, so with the usual 61 the host's words would wait for half a second.
+/// a tick, so with the usual 61 what they ask of others would wait for half a second.
 const TURNS: u32 = 8;
 /// Files that it opens without a pause; the sandbox allows no more.
 const OPEN_FILES: u64 = 1024;
@@ -66,8 +68,8 @@ fn run(channel: OwnedFd) -> io::Result<()> {
 }
 
 async fn serve(mut channel: UnixStream) -> io::Result<()> {
-    let mut inbox = Inbox::default();
-    let mut process = None;
+    let (mut inbox, mut process) = (Inbox::default(), None);
+    let threads = Threads::start(Threads::usual())?;
     while inbox.receive(&channel).await? {
         while let Some(frame) = inbox.decoder.take().map_err(io::Error::other)? {
             match (frame.kind, &process) {
@@ -79,8 +81,13 @@ async fn serve(mut channel: UnixStream) -> io::Result<()> {
                 (Kind::Open, Some(process)) => {
                     let socket = inbox.sockets.pop_front();
                     let socket = socket.ok_or_else(|| io::Error::other("OPEN without a socket"))?;
-                    let served = connection::serve(Socket::new(socket)?, Arc::clone(process));
-                    process.tasks.spawn(served);
+                    let process = Arc::clone(process);
+                    threads.spawn(async move {
+                        // Of what cannot be watched the host sees that it is closed.
+                        if let Ok(socket) = Socket::new(socket) {
+                            connection::serve(socket, process).await;
+                        }
+                    });
                 }
                 (Kind::Lend, Some(process)) => {
                     let number = frame.payload[..].try_into().map(u64::from_le_bytes);
@@ -100,10 +107,9 @@ async fn serve(mut channel: UnixStream) -> io::Result<()> {
 fn start(init: &InitProcess) -> wasmtime::Result<Process> {
     let worlds = Worlds::new(init.instances)?;
     let ticker = Ticker::start(worlds.engines())?;
-    let tasks = TaskTracker::new();
     let tls = Tls::new(&init.authorities);
-    let network = Arc::new(Network { lent: Lent::default(), tls, tasks: tasks.clone() });
-    Ok(Process { worlds, components: Components::default(), ticker, network, tasks })
+    let network = Arc::new(Network { lent: Lent::default(), tls, tasks: TaskTracker::new() });
+    Ok(Process { worlds, components: Components::default(), ticker, network, others: Handle::current() })
 }
 
 async fn ready(channel: &mut UnixStream) -> io::Result<()> {
