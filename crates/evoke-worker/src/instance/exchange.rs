@@ -301,15 +301,13 @@ impl<'a> Exchange<'a> {
                     headers.remove(header::CONTENT_LENGTH);
                 }
                 // A small answer has arrived as a whole: no need for a channel.
-                let next = if body { self.parts.link.frame()? } else { None };
-                let (body, left) = self.download.begin(call, body, next)?;
+                let (body, left) = self.download.begin(call, body, || self.parts.link.frame())?;
                 self.reports.push(Report::Response(Response { status, headers, body }));
                 if let Some(frame) = left {
                     self.take(frame)?;
                 }
             }
-            Kind::Body => self.download.take(&frame, false)?,
-            Kind::BodyEnd => self.download.take(&frame, true)?,
+            Kind::Body | Kind::BodyEnd => self.download.take(frame)?,
             Kind::Credit => {
                 self.upload.grant(message::credit(payload)?, self.id, &mut self.parts.link.encoder)?
             }

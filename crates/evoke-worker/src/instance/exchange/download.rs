@@ -51,13 +51,13 @@ impl Download {
         Self::Unwanted
     }
 
-    /// The head has come. `next` is the frame behind it, if one is there already; it is handed back when it is not the
-    /// whole body.
+    /// The head has come. `next` gives the frames that are there already: a body that they are the whole of is handed over as that,
+    /// for one that goes on a reader is made. The frame behind it, if it is none of the body's, is handed back.
     pub(super) fn begin(
         &mut self,
         call: u32,
         with_body: bool,
-        next: Option<Frame>,
+        mut next: impl FnMut() -> Result<Option<Frame>, FrameError>,
     ) -> Result<(Body, Option<Frame>), FrameError> {
         if !matches!(self, Self::Awaited) {
             let event = matches!(self, Self::Unwanted);
@@ -66,51 +66,34 @@ impl Download {
         }
         if !with_body {
             *self = Self::Complete;
-            return Ok((Body::empty(), next));
+            return Ok((Body::empty(), None));
         }
-        match next {
-            Some(frame) if frame.kind == Kind::BodyEnd && frame.call == call => {
+        let mut stream = Stream::new();
+        let left = loop {
+            match next()? {
+                Some(frame) if frame.call == call && matches!(frame.kind, Kind::Body | Kind::BodyEnd) => {
+                    stream.take(frame)?;
+                }
+                left => break left,
+            }
+            if stream.ended {
                 *self = Self::Complete;
-                Ok((Body::Full(frame.payload), None))
+                return Ok((Body::Full(stream.whole()), None));
             }
-            next => {
-                let (reader, body) = mpsc::channel(CHANNEL + 1);
-                let last_place = reader.clone().try_reserve_owned().ok();
-                let pending = VecDeque::new();
-                *self = Self::Open(Stream {
-                    reader: Some(reader),
-                    last_place,
-                    pending,
-                    credit: WINDOW_BYTES,
-                    read: 0,
-                    ended: false,
-                });
-                Ok((Body::Stream(body), next))
-            }
-        }
+        };
+        let (reader, body) = mpsc::channel(CHANNEL + 1);
+        stream.last_place = reader.clone().try_reserve_owned().ok();
+        stream.reader = Some(reader);
+        *self = Self::Open(stream);
+        Ok((Body::Stream(body), left))
     }
 
-    /// A part of the body has come; `last` says that nothing follows.
-    pub(super) fn take(&mut self, frame: &Frame, last: bool) -> Result<(), FrameError> {
-        let Frame { kind, call, payload } = frame;
-        let unexpected = |message| FrameError::Unexpected { kind: *kind, call: *call, message };
+    /// A part of the body has come.
+    pub(super) fn take(&mut self, frame: Frame) -> Result<(), FrameError> {
         let Self::Open(stream) = self else {
-            return Err(unexpected("comes without a RESPONSE that announces a body"));
+            return Err(unexpected(&frame, "comes without a RESPONSE that announces a body"));
         };
-        if stream.ended {
-            return Err(unexpected("comes after the end of the body"));
-        }
-        if payload.len() > stream.credit {
-            return Err(unexpected("is larger than the credit it has"));
-        }
-        if payload.is_empty() && !last {
-            return Err(unexpected("is empty"));
-        }
-        stream.credit -= payload.len();
-        stream.ended = last;
-        if !payload.is_empty() {
-            stream.pending.push_back(payload.clone());
-        }
+        stream.take(frame)?;
         self.close_if_empty();
         Ok(())
     }
@@ -185,6 +168,112 @@ impl Download {
     fn close_if_empty(&mut self) {
         if matches!(self, Self::Open(stream) if stream.ended && stream.pending.is_empty()) {
             *self = Self::Complete;
+        }
+    }
+}
+
+impl Stream {
+    fn new() -> Self {
+        Self {
+            reader: None,
+            last_place: None,
+            pending: VecDeque::new(),
+            credit: WINDOW_BYTES,
+            read: 0,
+            ended: false,
+        }
+    }
+
+    fn take(&mut self, frame: Frame) -> Result<(), FrameError> {
+        if self.ended {
+            return Err(unexpected(&frame, "comes after the end of the body"));
+        }
+        let (bytes, ends) = (frame.payload.len(), frame.kind == Kind::BodyEnd);
+        if bytes > self.credit {
+            return Err(unexpected(&frame, "is larger than the credit it has"));
+        }
+        if bytes == 0 && !ends {
+            return Err(unexpected(&frame, "is empty"));
+        }
+        self.credit -= bytes;
+        self.ended = ends;
+        if bytes > 0 {
+            self.pending.push_back(frame.payload);
+        }
+        Ok(())
+    }
+
+    /// All that has come, in one piece.
+    fn whole(mut self) -> Bytes {
+        match self.pending.len() {
+            0 => Bytes::new(),
+            1 => self.pending.remove(0).unwrap_or_default(),
+            _ => Vec::from(self.pending).concat().into(),
+        }
+    }
+}
+
+fn unexpected(frame: &Frame, message: &'static str) -> FrameError {
+    FrameError::Unexpected { kind: frame.kind, call: frame.call, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames<'a>(payloads: &'a [(Kind, &'static [u8])]) -> impl Iterator<Item = Frame> + 'a {
+        payloads.iter().map(|(kind, payload)| Frame {
+            kind: *kind,
+            call: 1,
+            payload: Bytes::from_static(payload),
+        })
+    }
+
+    /// What becomes of a body of which these frames are there already.
+    fn begun(payloads: &[(Kind, &'static [u8])]) -> Result<(Download, Body, Option<Frame>), FrameError> {
+        let (mut download, mut there) = (Download::awaited(), frames(payloads));
+        let (body, left) = download.begin(1, true, || Ok(there.next()))?;
+        Ok((download, body, left))
+    }
+
+    #[test]
+    fn a_body_that_is_there_already_is_handed_over_whole() {
+        let whole: [&[(Kind, &'static [u8])]; 3] = [
+            &[(Kind::BodyEnd, b"one two")],
+            &[(Kind::Body, b"one two"), (Kind::BodyEnd, b"")],
+            &[(Kind::Body, b"one "), (Kind::Body, b"t"), (Kind::BodyEnd, b"wo"), (Kind::Done, b"")],
+        ];
+        for frames in whole {
+            let (download, body, left) = begun(frames).unwrap();
+            assert!(matches!(download, Download::Complete) && left.is_none(), "{frames:?}");
+            assert!(matches!(body, Body::Full(bytes) if bytes == "one two"), "{frames:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_one_that_goes_on_nothing_is_lost() {
+        let there = [(Kind::Body, &b"one "[..]), (Kind::Body, b"two"), (Kind::Log, b"x")];
+        let (mut download, body, left) = begun(&there).unwrap();
+        assert_eq!(left.map(|frame| frame.kind), Some(Kind::Log));
+        let Body::Stream(mut reader) = body else { panic!("{body:?} is no stream") };
+        download.hand_over(1, &mut Encoder::default());
+        frames(&[(Kind::BodyEnd, b" three")]).for_each(|frame| download.take(frame).unwrap());
+        download.hand_over(1, &mut Encoder::default());
+        let mut read = Vec::new();
+        while let Some(chunk) = reader.recv().await {
+            read.extend_from_slice(&chunk.unwrap());
+        }
+        assert_eq!(read, b"one two three");
+    }
+
+    #[test]
+    fn what_is_there_already_has_the_same_bounds() {
+        static LARGE: [u8; WINDOW_BYTES] = [0; WINDOW_BYTES];
+        assert!(begun(&[(Kind::Body, &LARGE), (Kind::BodyEnd, b"")]).is_ok());
+        let broken: [&[(Kind, &'static [u8])]; 2] =
+            [&[(Kind::Body, &LARGE), (Kind::BodyEnd, b"x")], &[(Kind::Body, b""), (Kind::BodyEnd, b"x")]];
+        for frames in broken {
+            assert!(begun(frames).is_err(), "{} bytes", frames[0].1.len());
         }
     }
 }
