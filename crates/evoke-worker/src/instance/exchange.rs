@@ -287,12 +287,7 @@ impl<'a> Exchange<'a> {
             });
         }
         match kind {
-            Kind::Log => {
-                let (stream, line) = message::log(payload)?;
-                let line = logs::clean(line.as_bytes(), self.terms.log_line_bytes);
-                self.parts.output.note(stream, &line);
-                self.reports.push(Report::Log { stream, line });
-            }
+            Kind::Log => self.log(payload)?,
             Kind::Response => {
                 let ResponseHead { status, mut headers, body } =
                     self.terms.form.response(payload, self.terms.headers)?;
@@ -301,8 +296,17 @@ impl<'a> Exchange<'a> {
                     headers.remove(header::CONTENT_LENGTH);
                 }
                 // A small answer has arrived as a whole: no need for a channel.
-                let (body, left) = self.download.begin(call, body, || self.parts.link.frame())?;
-                self.reports.push(Report::Response(Response { status, headers, body }));
+                let (body, mut left) = self.download.begin(call, body, || self.parts.link.frame())?;
+                // What a handler writes as it fails lies between its head and its failure.
+                while let Some(line) = left.take_if(|frame| frame.call == call && frame.kind == Kind::Log) {
+                    self.log(&line.payload)?;
+                    left = self.parts.link.frame()?;
+                }
+                let has_failed = left.as_ref().is_some_and(|frame| frame.kind == Kind::Error);
+                if !has_failed || self.download.has_pending() {
+                    self.reports.push(Report::Response(Response { status, headers, body }));
+                }
+                // Otherwise nobody has seen the head, and the failure is all there is to say.
                 if let Some(frame) = left {
                     self.take(frame)?;
                 }
@@ -342,6 +346,14 @@ impl<'a> Exchange<'a> {
             }
             _ => return Err(FrameError::Unexpected { kind, call, message: "comes from the host only" }),
         }
+        Ok(())
+    }
+
+    fn log(&mut self, payload: &[u8]) -> Result<(), FrameError> {
+        let (stream, line) = message::log(payload)?;
+        let line = logs::clean(line.as_bytes(), self.terms.log_line_bytes);
+        self.parts.output.note(stream, &line);
+        self.reports.push(Report::Log { stream, line });
         Ok(())
     }
 

