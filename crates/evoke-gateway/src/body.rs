@@ -18,7 +18,7 @@ use http::header::{EXPECT, HeaderMap};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::problem::{Refusal, body_too_large, kind};
 
@@ -194,9 +194,9 @@ impl Pump {
         self.error.as_ref()
     }
 
-    /// Reads the rest for a short while.
-    pub async fn linger(&mut self) {
-        let _ = timeout(LINGER, poll_fn(|cx| self.poll(cx))).await;
+    /// Whether there is nothing left to move, as far as can be told without waiting.
+    pub async fn is_done(&mut self) -> bool {
+        poll_fn(|cx| Poll::Ready(self.poll(cx).is_ready())).await
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -212,12 +212,20 @@ impl Pump {
 pub(crate) struct Answer {
     body: Body,
     pump: Pump,
+    /// Its end waits until the request has come to its own, or this long.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl Answer {
     /// From what the engine gave.
     pub fn body(body: Body, pump: Pump) -> HttpBody {
-        HttpBody::new(Self { body, pump })
+        HttpBody::new(Self { body, pump, end: None })
+    }
+
+    /// One that is there before its request is: its client gets it at once, and a short while to come to the end of what it sends, so
+    /// that the connection can be used for the next.
+    pub fn early(body: Bytes, pump: Pump) -> HttpBody {
+        HttpBody::new(Self { body: Body::Full(body), pump, end: Some(Box::pin(sleep(LINGER))) })
     }
 }
 
@@ -226,8 +234,11 @@ impl http_body::Body for Answer {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let _ = self.pump.poll(cx);
+        let sends = self.pump.poll(cx).is_pending();
         let chunk = ready!(self.body.poll_chunk(cx));
+        if let (None, true, Some(end)) = (&chunk, sends, &mut self.end) {
+            ready!(end.as_mut().poll(cx));
+        }
         Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data).map_err(io::Error::other)))
     }
 }

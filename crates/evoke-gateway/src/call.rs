@@ -134,10 +134,8 @@ pub(crate) async fn respond(answered: Answered, asked: &Method, mut pump: Pump) 
         HttpBody::empty()
     } else {
         match body {
-            Body::Full(bytes) => {
-                pump.linger().await;
-                bytes.into()
-            }
+            Body::Full(bytes) if pump.is_done().await => bytes.into(),
+            Body::Full(bytes) => Answer::early(bytes, pump),
             arriving => {
                 if let Some(length) = declared {
                     headers.insert(CONTENT_LENGTH, length.into());

@@ -1,25 +1,25 @@
 //! A function's socket: its `INIT`, then its calls, as many at once as the host wants.
 //!
 //! One task reads, begins the calls and writes. What ends at once, as most calls do, ends in the same turn: calls that came together are
-//! answered together, at the price of one wake-up. The others go on as tasks of their own: on the same thread as long as they wait, on
-//! others once they compute ([`Making`]). Calls of a function that has been seen to compute ([`Habit`]) begin there, so that they do not
+//! answered together, at the price of one wake-up. The others go on as tasks of their own: on the same thread as long as they take
+//! little of its time, on others once they compute ([`Making`]). Calls of a function that has been seen to compute ([`Habit`]) begin there, so that they do not
 //! wait for one another.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::coop;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use evoke_core::usage::Usage;
@@ -32,7 +32,8 @@ use crate::body::{Body, Chunk};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::function::{Components, Function, Worlds};
-use crate::instance::Kept;
+use crate::instance::{Instance, Kept};
+use crate::making::{Habit, Making, Stop};
 use crate::outbox::Outbox;
 use crate::outgoing::Network;
 use crate::pool::Pool;
@@ -101,59 +102,6 @@ struct Begun {
     _task: AbortOnDropHandle<()>,
 }
 
-/// A call under way: on the connection's thread as long as it waits, on another once it computes.
-struct Making(Pin<Box<dyn Future<Output = ()> + Send>>);
-
-impl Making {
-    /// How long it may keep the connection's thread in one turn, and stay there.
-    const TURN: Duration = Duration::from_millis(2);
-
-    /// Goes on until it is over, or has kept the thread for too long: then it is handed back.
-    fn poll_here(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
-        let begun = Instant::now();
-        match self.0.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Stop::Over),
-            Poll::Pending if begun.elapsed() >= Self::TURN => Poll::Ready(Stop::Computes),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Goes on here, and on another thread once it computes.
-    async fn go_on(mut self, tasks: TaskTracker, others: Handle) {
-        if let Stop::Computes = poll_fn(|cx| self.poll_here(cx)).await {
-            // It ends with this one.
-            let _ = AbortOnDropHandle::new(tasks.spawn_on(self.0, &others)).await;
-        }
-    }
-}
-
-/// Why a call does not go on where it was.
-enum Stop {
-    Over,
-    Computes,
-}
-
-/// Processor time that calls of the function take at the moment.
-#[derive(Debug, Default)]
-pub(crate) struct Habit(AtomicU32);
-
-impl Habit {
-    /// Of an average, in microseconds: above it a call is worth another thread's attention.
-    const SHORT_US: u32 = 200;
-
-    /// A call has taken this long. The average follows the last dozen.
-    pub fn note(&self, cpu_us: u64) {
-        let cpu_us = u32::try_from(cpu_us).unwrap_or(u32::MAX).min(1 << 20);
-        let average = self.0.load(Ordering::Relaxed);
-        self.0.store(average - average / 8 + cpu_us / 8, Ordering::Relaxed);
-    }
-
-    /// Whether calls are mostly over sooner than another thread has been woken.
-    fn is_short(&self) -> bool {
-        self.0.load(Ordering::Relaxed) < Self::SHORT_US
-    }
-}
-
 /// Serves a function until the host closes its socket. Its calls end with it.
 pub(crate) async fn serve(socket: Socket, process: Arc<Process>) {
     let network = Arc::clone(&process.network);
@@ -174,6 +122,7 @@ pub(crate) async fn serve(socket: Socket, process: Arc<Process>) {
     // The host does not break its own rules; if it goes away the calls are of no use.
     let _ = poll_fn(|cx| connection.poll(cx)).await;
     connection.calls.clear();
+    connection.let_go(connection.kept.all());
     connection.tasks.close();
     // The socket is closed when they have ended: so the host sees whether they do.
     connection.tasks.wait().await;
@@ -210,9 +159,16 @@ impl Connection {
         }
         let tidying = self.tidying.get_or_insert_with(|| Box::pin(sleep(Kept::IDLE_MAX)));
         if tidying.as_mut().poll(cx).is_ready() {
-            self.kept.tidy();
+            self.let_go(self.kept.idle());
             self.tidying = None;
             cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Drops instances, which takes its time, on another thread.
+    fn let_go(&self, instances: Vec<Instance>) {
+        if !instances.is_empty() {
+            self.tasks.spawn_on(async move { drop(instances) }, &self.process.others);
         }
     }
 
@@ -328,7 +284,18 @@ impl Connection {
         };
         let (ticker, habit, common) =
             (self.process.ticker.clone(), Arc::clone(&self.habit), Arc::clone(&self.common));
-        let mut call = Making(Box::pin(async move { habit.note(call.run(input, body, ticker).await) }));
+        let outbox = Arc::clone(&self.common.outbox);
+        let call = async move {
+            match AssertUnwindSafe(call.run(input, body, ticker)).catch_unwind().await {
+                Ok(cpu_us) => habit.note(cpu_us),
+                // The log has its words. Nobody else would tell the host.
+                Err(_) => {
+                    let failure = Failure::new("Error", "the program that runs components failed");
+                    let _ = outbox.json(Kind::Error, number, &failure.payload(Usage::default()));
+                }
+            }
+        };
+        let mut call = Making::new(call, Arc::clone(&self.habit));
         let mut is_here = self.habit.is_short();
         if is_here {
             // Each as if it were the only one: what one may do in a turn is not taken from those behind it.
@@ -348,7 +315,7 @@ impl Connection {
         } else {
             self.tasks.spawn_on(
                 async move {
-                    call.0.await;
+                    call.into_call().await;
                     ended();
                 },
                 &others,
@@ -385,52 +352,5 @@ impl Begun {
             // A guest that does not read any more does not need it.
             let _ = chunks.send(chunk);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread::{ThreadId, current};
-
-    use tokio::runtime::Builder;
-
-    use super::*;
-
-    /// On which thread a call ends that has kept its first thread for so long.
-    fn ends_on(busy: Duration) -> ThreadId {
-        let mut others = Builder::new_multi_thread();
-        let others = others.worker_threads(1).build().unwrap();
-        let (told, ended) = std::sync::mpsc::channel();
-        let call = Making(Box::pin(async move {
-            let begun = Instant::now();
-            while begun.elapsed() < busy {}
-            tokio::task::yield_now().await;
-            told.send(current().id()).unwrap();
-        }));
-        let here = Builder::new_current_thread().build().unwrap();
-        here.block_on(call.go_on(TaskTracker::new(), others.handle().clone()));
-        ended.recv().unwrap()
-    }
-
-    #[test]
-    fn a_call_that_computes_leaves_the_thread_of_its_connection() {
-        assert_ne!(ends_on(Making::TURN), current().id());
-    }
-
-    #[test]
-    fn a_call_that_waits_stays_there() {
-        assert_eq!(ends_on(Duration::ZERO), current().id());
-    }
-
-    #[test]
-    fn calls_are_made_where_they_arrive_only_as_long_as_they_are_short() {
-        let habit = Habit::default();
-        assert!(habit.is_short(), "of the first nothing is known");
-        (0..20).for_each(|_| habit.note(50));
-        assert!(habit.is_short());
-        (0..20).for_each(|_| habit.note(5_000_000));
-        assert!(!habit.is_short());
-        (0..100).for_each(|_| habit.note(0));
-        assert!(habit.is_short(), "it is the calls of late that count");
     }
 }

@@ -71,17 +71,17 @@ impl Kept {
         self.0.lock().is_empty()
     }
 
-    /// Lets go of those that were not needed for a while.
-    pub fn tidy(&self) {
+    /// Those that were not needed for a while, which are not kept any longer.
+    pub fn idle(&self) -> Vec<Instance> {
         let now = Instant::now();
+        let mut kept = self.0.lock();
         let is_idle = |instance: &mut Instance| now.duration_since(instance.used) >= Self::IDLE_MAX;
-        loop {
-            // Out of the lock: to drop one takes its time.
-            let idle = self.0.lock().pop_front_if(is_idle);
-            if idle.is_none() {
-                return;
-            }
-        }
+        std::iter::from_fn(|| kept.pop_front_if(is_idle)).collect()
+    }
+
+    /// All of them, which are not kept any longer.
+    pub fn all(&self) -> Vec<Instance> {
+        self.0.lock().drain(..).collect()
     }
 }
 

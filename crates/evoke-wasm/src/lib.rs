@@ -22,6 +22,7 @@ mod guest;
 mod instance;
 mod keyvalue;
 mod lent;
+mod making;
 mod meter;
 mod outbox;
 mod outgoing;

@@ -23,7 +23,7 @@ use crate::connection::{self, Process};
 use crate::function::{Components, Worlds};
 use crate::lent::Lent;
 use crate::outgoing::Network;
-use crate::threads::Threads;
+use crate::threads::{TURNS, Threads};
 use crate::ticker::Ticker;
 use crate::tls::Tls;
 use crate::wire::{InitProcess, Ready};
@@ -31,9 +31,6 @@ use crate::wire::{InitProcess, Ready};
 /// What executes components, for people.
 pub(crate) const RUNTIME: &str = "wasmtime 48";
 
-/// Turns of its scheduler after which a thread looks for what has arrived. Guests that compute give up their turn once
-/// a tick, so with the usual 61 what they ask of others would wait for half a second.
-const TURNS: u32 = 8;
 /// Files that it opens without a pause; the sandbox allows no more.
 const OPEN_FILES: u64 = 1024;
 /// Sockets in one message.

@@ -1,7 +1,7 @@
 //! The threads that sockets of functions are served on, each with a runtime of its own.
 //!
 //! Calls that are over at once are made there, and nothing wakes another thread for them. What computes goes on elsewhere, so that
-//! the host is heard, and neighbours are answered, whatever guests do.
+//! the host is heard, and neighbours are answered, while guests do.
 
 use std::io;
 use std::sync::Arc;
@@ -9,6 +9,10 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::task::TaskTracker;
+
+/// Turns of its scheduler after which a thread looks for what has arrived. Calls may have a millisecond each, guests that compute a
+/// tick, so with the usual 61 the host's words would wait for half a second.
+pub(crate) const TURNS: u32 = 8;
 
 /// Those there are. They end with the process.
 pub(crate) struct Threads(Vec<Thread>);
@@ -21,22 +25,26 @@ struct Thread {
 }
 
 impl Threads {
+    /// Each has a handful of open files.
+    const MAX: usize = 8;
+
     /// Half of the processors: the other half is for who calls, and for what computes.
     pub fn usual() -> usize {
-        thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+        thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).clamp(1, Self::MAX))
     }
 
     /// Starts `count` of them.
     pub fn start(count: usize) -> io::Result<Self> {
         let start = |number| {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime =
+                Builder::new_current_thread().enable_io().enable_time().event_interval(TURNS).build()?;
             let thread = Thread {
                 runtime: runtime.handle().clone(),
                 tasks: TaskTracker::new(),
                 connections: Arc::default(),
             };
             thread::Builder::new()
-                .name(format!("evoke-calls-{number}"))
+                .name(format!("evoke-sockets-{number}"))
                 .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
             Ok(thread)
         };

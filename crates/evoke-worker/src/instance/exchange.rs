@@ -295,18 +295,19 @@ impl<'a> Exchange<'a> {
                 if !(self.is_head_request() || status == StatusCode::NOT_MODIFIED) {
                     headers.remove(header::CONTENT_LENGTH);
                 }
-                // A small answer has arrived as a whole: no need for a channel.
+                // Mostly all of it has arrived: no need for a channel.
                 let (body, mut left) = self.download.begin(call, body, || self.parts.link.frame())?;
-                // What a handler writes as it fails lies between its head and its failure.
-                while let Some(line) = left.take_if(|frame| frame.call == call && frame.kind == Kind::Log) {
+                // What a handler writes as it fails lies before its failure. More comes in while it is looked at, so there is a bound.
+                while self.reports.is_empty()
+                    && let Some(line) = left.take_if(|frame| frame.call == call && frame.kind == Kind::Log)
+                {
                     self.log(&line.payload)?;
                     left = self.parts.link.frame()?;
                 }
-                let has_failed = left.as_ref().is_some_and(|frame| frame.kind == Kind::Error);
-                if !has_failed || self.download.has_pending() {
+                // Where it failed before anybody has seen the head, the failure is all there is to say.
+                if left.as_ref().is_none_or(|frame| frame.kind != Kind::Error) {
                     self.reports.push(Report::Response(Response { status, headers, body }));
                 }
-                // Otherwise nobody has seen the head, and the failure is all there is to say.
                 if let Some(frame) = left {
                     self.take(frame)?;
                 }

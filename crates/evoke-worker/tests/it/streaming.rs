@@ -225,17 +225,18 @@ async fn a_request_body_may_be_left_unread() {
 #[tokio::test]
 async fn an_error_in_the_middle_of_a_body_cuts_it() {
     let host = Host::start().await;
+    // More than may be sent before the head was passed on.
     let cases = [
         ("web.mjs", "export default { fetch: () => new Response(new ReadableStream({ async pull(c) {
             if (this.sent) throw new Error('halfway'); this.sent = true; c.enqueue(new TextEncoder().encode('half')); } })) };"),
-        ("asgi.py", "async def app(scope, receive, send):\n    await send({'type': 'http.response.start', 'status': 200})\n    await send({'type': 'http.response.body', 'body': b'half', 'more_body': True})\n    raise RuntimeError('halfway')\n"),
-        ("wsgi.py", "def app(environ, start):\n    start('200 OK', [])\n    yield b'half'\n    yield b'more'\n    raise RuntimeError('halfway')\n"),
+        ("asgi.py", "async def app(scope, receive, send):\n    await send({'type': 'http.response.start', 'status': 200})\n    await send({'type': 'http.response.body', 'body': b'half' * 100_000, 'more_body': True})\n    raise RuntimeError('halfway')\n"),
+        ("wsgi.py", "def app(environ, start):\n    start('200 OK', [])\n    yield b'half' * 100_000\n    yield b'more'\n    raise RuntimeError('halfway')\n"),
     ];
     for (file, source) in cases {
         let mut guest = host.guest(&[(file, source)]).await;
         let outcome = guest.get("/").await;
         assert!(outcome.failure().message.ends_with("halfway"), "{file}: {:?}", outcome.failure());
-        // A stream of JavaScript forgets on an error what it has not handed over; then there may be no answer at all.
+        // A stream of JavaScript forgets on an error what it has not handed over; then there is no answer at all.
         if file != "web.mjs" || outcome.response.is_some() {
             let cut = outcome.answer().body.as_ref().unwrap_err();
             assert!(cut.starts_with("body ended early: ") && cut.ends_with("halfway"), "{file}: {cut}");
