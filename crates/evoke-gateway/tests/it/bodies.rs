@@ -113,7 +113,31 @@ async fn a_function_that_does_not_read_its_body_still_gets_its_answer_through() 
     stream.write_all(&vec![b'x'; 5 << 20]).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n2\r\nok\r\n0\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_there_first_does_not_wait_for_its_request_and_the_connection_goes_on() {
+    let world = World::with_echo(Setup::default()).await;
+    world.runtime.script("echo", |guest| guest.agree());
+    let mut stream = TcpStream::connect(world.data).await.unwrap();
+    for _ in 0..2 {
+        let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 1 << 20);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The rest only once there is an answer.
+        until(&mut stream, "\r\n2\r\nok\r\n").await;
+        stream.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
+        until(&mut stream, "0\r\n\r\n").await;
+    }
+}
+
+/// Reads on until it has come to these words.
+async fn until(stream: &mut TcpStream, words: &str) {
+    let mut read = Vec::new();
+    while !read.ends_with(words.as_bytes()) {
+        let byte = stream.read_u8().await;
+        read.push(byte.unwrap_or_else(|cause| panic!("{cause} after {}", String::from_utf8_lossy(&read))));
+    }
 }
 
 #[tokio::test]
