@@ -2,8 +2,8 @@
 //!
 //! One task reads, begins the calls and writes. What ends at once, as most calls do, ends in the same turn: calls that came together are
 //! answered together, at the price of one wake-up. The others go on as tasks of their own: on the same thread as long as they take
-//! little of its time, on others once they compute ([`Making`]). Calls of a function that has been seen to compute ([`Habit`]) begin there, so that they do not
-//! wait for one another.
+//! little of its time, on others once they compute ([`Making`]). Calls of a function that has been seen to compute ([`Habit`]) begin
+//! there, so that they do not wait for one another.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
