@@ -48,7 +48,7 @@ pub struct HeaderBounds {
 }
 
 /// What is said about one connection only, never about the message; the host's listener says its own.
-pub const HOP_BY_HOP: [HeaderName; 6] = [
+pub static HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
