@@ -1,10 +1,13 @@
 //! One call: an instance, a request for it, its answer, its end.
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_channel::oneshot;
 use futures_util::FutureExt as _;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -17,13 +20,13 @@ use crate::body::Body;
 use crate::eager::Eager;
 use crate::failure::Failure;
 use crate::function::Function;
-use crate::guest::Guest;
-use crate::instance::{Instance, Kept};
-use crate::meter::{Memory, Metered, Peak};
+use crate::instance::{Answer, Instance, Order};
+use crate::kept::Kept;
+use crate::meter::{Metered, Peak};
 use crate::outbox::Outbox;
 use crate::output::{Output, Stream};
+use crate::patience::Patience;
 use crate::request::{Asked, request};
-use crate::taken::Taken;
 use crate::ticker::Ticker;
 use crate::tie::Tie;
 
@@ -38,18 +41,26 @@ pub(crate) struct Call {
     pub deadline_ms: u64,
 }
 
+/// A call that has begun.
+struct Begun {
+    instance: Instance,
+    answer: Answer,
+    asked: Asked,
+}
+
 impl Call {
     /// Makes it, and says how it ended. Returns the processor time it took, in microseconds.
     pub async fn run(self, input: Invocation, body: Body, ticker: Ticker) -> u64 {
         let _ticking = ticker.run();
         let (outbox, number) = (&self.outbox, self.tie.call);
         let kept = self.kept.take();
-        let lines = self.function.init.limits.log_line_bytes;
-        let fresh = |stream| Output::new(stream, number, Arc::clone(outbox), lines);
-        let output =
-            kept.as_ref().map_or_else(|| [Stream::Stdout, Stream::Stderr].map(fresh), Instance::output);
+        let output = kept.as_ref().map_or_else(|| self.output(), Instance::output);
+        let peak = Peak::default();
         let mut usage = Usage::default();
-        let ended = self.make(input, body, kept, output.clone(), &mut usage).await;
+        let ended = match self.begin(input, body, kept, &output, &peak) {
+            Ok(begun) => self.make(begun, &peak, &mut usage).await,
+            Err(failure) => Err(failure),
+        };
         output.iter().for_each(Output::finish);
         self.tie.end();
         let cpu_us = usage.cpu_us.unwrap_or_default();
@@ -66,51 +77,41 @@ impl Call {
         cpu_us
     }
 
-    async fn make(
+    /// Standard output and error of a fresh instance.
+    fn output(&self) -> [Output; 2] {
+        let line_bytes = self.function.init.limits.log_line_bytes;
+        [Stream::Stdout, Stream::Stderr]
+            .map(|stream| Output::new(stream, self.tie.call, Arc::clone(&self.outbox), line_bytes))
+    }
+
+    /// Gives the request to the kept instance, or a fresh one. What is large of a call is behind it then, and in no future.
+    fn begin(
         &self,
         input: Invocation,
         body: Body,
-        instance: Option<Instance>,
-        output: [Output; 2],
+        kept: Option<Instance>,
+        output: &[Output; 2],
+        peak: &Peak,
+    ) -> Result<Begun, Failure> {
+        let Self { function, kept: _, outbox, tie, deadline_ms: _ } = self;
+        let (request, asked) = request(&function.init.function, input, body, outbox, tie.call)?;
+        let (to, answer) = oneshot::channel();
+        let mut instance = kept.unwrap_or_else(|| Instance::new(Arc::clone(function), output.clone()));
+        instance.begin(Order { request, to, tie: Arc::clone(tie), peak: peak.clone() });
+        Ok(Begun { instance, answer, asked })
+    }
+
+    async fn make(
+        &self,
+        begun: Begun,
+        peak: &Peak,
         usage: &mut Usage,
     ) -> Result<Vec<serde_json::Value>, Failure> {
         let Self { function, kept, outbox, tie, deadline_ms } = self;
-        let (request, asked) = request(&function.init.function, input, body, outbox, tie.call)?;
-        let keeps = function.init.reuse;
-
-        let peak = Peak::default();
-        let limit = function.init.limits.body_bytes;
-        let (to, answer) = futures_channel::oneshot::channel();
-        let taken = Taken::default();
-        let run = async {
-            let mut instance = match instance {
-                Some(mut instance) => {
-                    instance.begin(Arc::clone(tie), peak.clone());
-                    instance
-                }
-                None => {
-                    let memory_bytes = usize::try_from(function.init.memory_mib << 20).unwrap_or(usize::MAX);
-                    let guest = Guest::new(
-                        &function.init.variables,
-                        function.config(),
-                        output,
-                        Arc::clone(tie),
-                        Memory::new(memory_bytes, peak.clone()),
-                    );
-                    match function.instantiate(guest).await {
-                        Ok(instance) => instance,
-                        Err(failure) => return Err(failure),
-                    }
-                }
-            };
-            let driven = instance.drive(request, to, keeps.then_some(&taken)).await;
-            // What holds the other end of its answer's body goes with the instance.
-            let instance = Some(instance).filter(|_| keeps && matches!(driven, Ok(true)));
-            driven.map(|_| instance)
-        };
+        let Begun { instance, answer, asked } = begun;
         let has_failed = AtomicBool::new(false);
-        let take = async {
-            let _reading = taken.reading();
+        let limit = function.init.limits.body_bytes;
+        let take = pin!(async {
             let response = match answer.await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err(Some(Failure::new("Error", error.root_cause().to_string()))),
@@ -119,38 +120,15 @@ impl Call {
             };
             match asked {
                 Asked::Response => hand_over(response, tie, outbox, &has_failed).await.map(|()| Vec::new()),
-                Asked::Events => events(response, limit).await,
+                Asked::Events => Box::pin(events(response, limit)).await,
             }
             .map_err(Some)
-        };
+        });
+        let patience = Patience::default();
+        let keeps = function.init.reuse.then_some((&**kept, &patience));
         let mut cpu_ns = 0;
         let ended = {
-            let both = async {
-                let (mut run, mut take) = (pin!(run), pin!(take));
-                let (taken, driven) = tokio::select! {
-                    biased;
-                    // A trap ends the answer, however far it has come.
-                    ran = run.as_mut() => match ran {
-                        Err(failure) => {
-                            // What it had said before is sent all the same.
-                            has_failed.store(true, Ordering::Relaxed);
-                            let _ = take.as_mut().now_or_never();
-                            return Err(failure);
-                        }
-                        ran => (take.await, ran),
-                    },
-                    taken = take.as_mut() => (taken, run.await),
-                };
-                match (driven, taken) {
-                    (Err(failure), _) | (Ok(_), Err(Some(failure))) => Err(failure),
-                    (Ok(_), Err(None)) => Err(Failure::new("Error", "it returned without an answer")),
-                    (Ok(instance), Ok(events)) => {
-                        instance.into_iter().for_each(|instance| kept.put(instance));
-                        Ok(events)
-                    }
-                }
-            };
-            let both = pin!(both);
+            let both = pin!(both(instance, take, &has_failed, keeps));
             let both = pin!(Eager::new(both));
             let metered = Metered { inner: both, cpu_ns: &mut cpu_ns };
             tokio::select! {
@@ -159,12 +137,74 @@ impl Call {
                 ended = metered => ended,
                 () = tie.cancelled.notified() => Err(Failure::cancelled()),
                 () = too_late(*deadline_ms) => Err(Failure::cancelled()),
-                never = taken.hurry() => match never {},
+                never = patience.hurry() => match never {},
             }
         };
         usage.cpu_us = Some(cpu_ns / 1000);
         usage.peak_memory_bytes = Some(peak.bytes());
         ended
+    }
+}
+
+/// Goes on with the guest and with `take`, who reads its answer, until both are done. Then the instance is kept for the next call, if
+/// there is a place for it, unless it had to wait for the end of its answer's body for too long.
+async fn both<T>(
+    mut instance: Instance,
+    mut take: Pin<&mut impl Future<Output = Result<T, Option<Failure>>>>,
+    has_failed: &AtomicBool,
+    keeps: Option<(&Kept, &Patience)>,
+) -> Result<T, Failure> {
+    let mut taken = None;
+    let driven = async {
+        let driven = poll_fn(|cx| {
+            let driven = instance.poll(cx);
+            // A trap ends the answer, however far it has come.
+            if taken.is_none() && !matches!(driven, Poll::Ready(Err(_))) {
+                taken = ready(take.as_mut().poll(cx));
+            }
+            driven
+        });
+        driven.await?;
+        let Some((_, patience)) = keeps else { return Ok(()) };
+        let read = poll_fn(|cx| {
+            if taken.is_none() {
+                taken = ready(take.as_mut().poll(cx));
+            }
+            if taken.is_some() || !patience.lasts() {
+                return Poll::Ready(Ok(()));
+            }
+            // The other end of its body goes on with the instance.
+            instance.poll(cx)
+        });
+        read.await
+    };
+    if let Err(failure) = driven.await {
+        // What it had said before is sent all the same.
+        has_failed.store(true, Ordering::Relaxed);
+        if taken.is_none() {
+            let _ = take.now_or_never();
+        }
+        return Err(failure);
+    }
+    let instance = keeps.filter(|_| taken.is_some()).map(|(kept, _)| (kept, instance));
+    let taken = match taken {
+        Some(taken) => taken,
+        // What holds the other end of its body has gone with the instance.
+        None => take.await,
+    };
+    let done = taken.map_err(|failure| {
+        failure.unwrap_or_else(|| Failure::new("Error", "it returned without an answer"))
+    })?;
+    if let Some((kept, instance)) = instance {
+        kept.put(instance);
+    }
+    Ok(done)
+}
+
+fn ready<T>(polled: Poll<T>) -> Option<T> {
+    match polled {
+        Poll::Ready(done) => Some(done),
+        Poll::Pending => None,
     }
 }
 

@@ -32,7 +32,8 @@ use crate::body::{Body, Chunk};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::function::{Components, Function, Worlds};
-use crate::instance::{Instance, Kept};
+use crate::instance::Instance;
+use crate::kept::Kept;
 use crate::making::{Habit, Making, Stop};
 use crate::outbox::Outbox;
 use crate::outgoing::Network;
@@ -285,16 +286,15 @@ impl Connection {
         let (ticker, habit, common) =
             (self.process.ticker.clone(), Arc::clone(&self.habit), Arc::clone(&self.common));
         let outbox = Arc::clone(&self.common.outbox);
-        let call = async move {
-            match AssertUnwindSafe(call.run(input, body, ticker)).catch_unwind().await {
+        let call =
+            AssertUnwindSafe(call.run(input, body, ticker)).catch_unwind().map(move |ended| match ended {
                 Ok(cpu_us) => habit.note(cpu_us),
                 // The log has its words. Nobody else would tell the host.
                 Err(_) => {
                     let failure = Failure::new("Error", "the program that runs components failed");
                     let _ = outbox.json(Kind::Error, number, &failure.payload(Usage::default()));
                 }
-            }
-        };
+            });
         let mut call = Making::new(call, Arc::clone(&self.habit));
         let mut is_here = self.habit.is_short();
         if is_here {

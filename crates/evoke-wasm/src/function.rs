@@ -8,14 +8,16 @@ use parking_lot::Mutex;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi_config::WasiConfigVariables;
-use wasmtime_wasi_http::handler::ProxyPre;
+use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::engine::{self, Tasks};
 use crate::failure::Failure;
 use crate::guest::Guest;
-use crate::instance::Instance;
 use crate::keyvalue;
+use crate::meter::{Memory, Peak};
+use crate::output::Output;
+use crate::tie::Tie;
 use crate::wire::Init;
 
 /// Bytes that one call of a host function may copy out of a guest.
@@ -132,9 +134,11 @@ impl Function {
         Ok(Self { init, component, config })
     }
 
-    /// Its variables.
-    pub fn config(&self) -> Arc<WasiConfigVariables> {
-        Arc::clone(&self.config)
+    /// What an instance of it has of the host.
+    pub fn guest(&self, output: [Output; 2], tie: Arc<Tie>, peak: Peak) -> Guest {
+        let memory_bytes = usize::try_from(self.init.memory_mib << 20).unwrap_or(usize::MAX);
+        let memory = Memory::new(memory_bytes, peak);
+        Guest::new(&self.init.variables, Arc::clone(&self.config), output, tie, memory)
     }
 
     /// What it offers.
@@ -142,11 +146,11 @@ impl Function {
         self.component.contract
     }
 
-    /// A fresh instance.
-    pub async fn instantiate(&self, guest: Guest) -> Result<Instance, Failure> {
+    /// A fresh instance of its component, and where it lives.
+    pub async fn instantiate(&self, guest: Guest) -> Result<(Store<Guest>, Proxy), Failure> {
         let mut store = store(&self.component.engine, guest);
         match self.component.pre.instantiate_async(&mut store).await {
-            Ok(proxy) => Ok(Instance::new(store, proxy)),
+            Ok(proxy) => Ok((store, proxy)),
             Err(error) => Err(Failure::of(&error, &store.data().memory)),
         }
     }

@@ -76,11 +76,6 @@ impl Guest {
         WasiConfig::from(&*self.config)
     }
 
-    /// Its standard output and error.
-    pub fn output(&self) -> [Output; 2] {
-        self.output.clone()
-    }
-
     /// For requests the guest is given.
     pub fn view(&mut self) -> WasiHttpCtxView<'_> {
         self.http()
