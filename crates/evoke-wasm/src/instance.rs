@@ -23,6 +23,7 @@ use wasmtime_wasi_http::p2;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
 
+use crate::eager::Eager;
 use crate::failure::Failure;
 use crate::function::Function;
 use crate::guest::Guest;
@@ -57,7 +58,7 @@ struct Desk {
 pub(crate) struct Instance {
     /// Ends only when the guest cannot go on. It is taken as far as it goes before somebody looks at its answer, which so is mostly
     /// there as a whole.
-    life: Pin<Box<dyn Future<Output = Failure> + Send>>,
+    life: Eager<Pin<Box<dyn Future<Output = Failure> + Send>>>,
     desk: Arc<Desk>,
     output: [Output; 2],
     made: Instant,
@@ -72,6 +73,7 @@ impl Instance {
         let desk = Arc::<Desk>::default();
         let life: Pin<Box<dyn Future<Output = _> + Send>> =
             Box::pin(live(function, output.clone(), Arc::clone(&desk)));
+        let life = Eager::new(life);
         Self { life, desk, output, made: Instant::now(), calls: 0, is_idle: false }
     }
 

@@ -29,6 +29,18 @@ fn each_request_has_an_instance_of_its_own() {
 }
 
 #[test]
+fn a_small_answer_leaves_as_a_head_and_one_piece_whatever_it_was_written_in() {
+    let mut worker = Worker::start();
+    for (kind, mut function) in worker.kinds() {
+        for _ in 0..3 {
+            let call = function.start("/hello", false, Duration::from_secs(60));
+            let kinds = [(); 3].map(|()| function.next().kind);
+            assert_eq!(kinds, [Kind::Response, Kind::BodyEnd, Kind::Done], "{kind}, call {call}");
+        }
+    }
+}
+
+#[test]
 fn bodies_of_any_size_stream_through() {
     let mut worker = Worker::start();
     for component in ["proxy", "service"] {
