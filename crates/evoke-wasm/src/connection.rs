@@ -35,6 +35,7 @@ use crate::function::{Components, Function, Worlds};
 use crate::instance::Instance;
 use crate::kept::Kept;
 use crate::making::{Habit, Making, Stop};
+use crate::meter::Batch;
 use crate::outbox::Outbox;
 use crate::outgoing::Network;
 use crate::pool::Pool;
@@ -181,6 +182,7 @@ impl Connection {
         }
         let mut next = self.decoder.take().map_err(io::Error::other)?;
         let mut begun = 0;
+        let batch = Batch::begin();
         while let Some(frame) = next {
             match frame.kind {
                 Kind::Stop => return Poll::Ready(Ok(false)),
@@ -191,6 +193,7 @@ impl Connection {
             if begun == TOGETHER {
                 begun = 0;
                 let _ = self.poll_write(cx)?;
+                batch.interrupt();
             }
             next = match left {
                 Some(left) => Some(left),
