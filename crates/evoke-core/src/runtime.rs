@@ -5,16 +5,19 @@
 //! call may change.
 
 mod prepare;
+mod reports;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
@@ -29,6 +32,7 @@ use crate::time::Timestamp;
 use crate::usage::Usage;
 
 pub use prepare::{InstallError, PrepareError, Prepared, PreparedBundle, Progress};
+pub use reports::{Gone, ReportSender, Reports, reports};
 
 /// Makes instances.
 #[async_trait]
@@ -123,6 +127,13 @@ pub trait Instance: Send {
 
     /// Waits until the instance is gone by itself. Safe to drop and call again.
     async fn gone(&mut self);
+
+    /// Whether it can take another call, once it has noticed what happened while nobody looked: that it is gone, or what it wrote, which
+    /// must not be taken for words of its next call. One that notices by itself only has to say.
+    fn has_stayed_usable(&mut self) -> bool {
+        let is_gone = pin!(self.gone()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        !is_gone && self.is_usable()
+    }
 }
 
 /// One execution to make.
@@ -146,8 +157,9 @@ pub struct Call {
     pub decorates: bool,
     /// `CDN-Loop` (RFC 8586) of the requests it sends by the network, if it may send any: see [`crate::chain::Hop`].
     pub hops: Option<String>,
-    /// Where the instance reports. Bounded; a full channel slows the guest down.
-    pub up: mpsc::Sender<Report>,
+    /// Where the instance reports, from within the future of [`Instance::call`] and nowhere else: whoever polls that looks for reports
+    /// then, and is not woken for them. Bounded; a full channel slows the guest down.
+    pub up: ReportSender,
     /// Fires when nobody wants the answer any more.
     pub cancel: CancellationToken,
 }

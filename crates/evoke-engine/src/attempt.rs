@@ -6,7 +6,9 @@
 mod answer;
 mod record;
 
+use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use evoke_core::answer::Answer;
@@ -16,13 +18,12 @@ use evoke_core::limits::Limits;
 use evoke_core::manifest::OnDisconnect;
 use evoke_core::outcome::{Failure, FailureCode, Outcome};
 use evoke_core::record::{AttemptRecord, Cause, LogRecord, LogStream, RunRecord};
-use evoke_core::runtime::{Call, Ended, Input, Report};
+use evoke_core::runtime::{Call, Ended, Input, Report, ReportSender, Reports, reports};
 use evoke_core::usage::Usage;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use http::HeaderValue;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -289,23 +290,30 @@ impl Execution {
     /// Until the handler is at its end, and its caller is told.
     async fn run(&mut self, mut slot: Slot, input: Input) -> Outcome {
         let asks_for_response = matches!(input, Input::Request(_));
-        let (up, mut reports) = mpsc::channel(REPORTS);
+        let (up, reports) = reports(REPORTS);
         let call = self.call(input, up);
         let ended = {
             let mut running = slot.instance().call(call);
             loop {
+                // In this order: what was reported is taken before the instance goes on.
+                if let Some(report) = reports.try_recv() {
+                    self.take(report).await;
+                    continue;
+                }
                 tokio::select! {
                     biased;
-                    Some(report) = reports.recv() => self.take(report).await,
                     () = one_of(&mut self.beside), if self.beside.is_some() => {}
                     whole = answer::arrived(&mut self.whole) => Box::pin(self.answer_whole(whole)).await,
                     answer = answer::arrived(&mut self.keeping) => self.answer = answer,
-                    ended = &mut running => break ended,
+                    said = said(&mut running, &reports) => match said {
+                        Said::Report(report) => self.take(report).await,
+                        Said::End(ended) => break ended,
+                    }
                 }
             }
         };
         // What the instance said before its end is still in the channel.
-        while let Ok(report) = reports.try_recv() {
+        while let Some(report) = reports.try_recv() {
             self.take(report).await;
         }
         self.usage = slot.instance().usage();
@@ -336,7 +344,7 @@ impl Execution {
         Executed { record, effects, failed, answer, unanswered, called, unknown }
     }
 
-    fn call(&self, input: Input, up: mpsc::Sender<Report>) -> Call {
+    fn call(&self, input: Input, up: ReportSender) -> Call {
         let attempt = &self.attempt;
         let RunRecord { id, cause, .. } = &*attempt.record;
         let cause = Cause { span_id: attempt.span.clone(), ..cause.clone() };
@@ -436,6 +444,21 @@ impl Execution {
             _ => platform::publish(&mut self.attempt, events),
         }
     }
+}
+
+/// What an instance said.
+enum Said {
+    Report(Report),
+    End(Ended),
+}
+
+/// Goes on with a call until it reports, or ends.
+async fn said(running: &mut BoxFuture<'_, Ended>, reports: &Reports) -> Said {
+    poll_fn(|cx| match running.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Said::End(ended)),
+        Poll::Pending => reports.try_recv().map_or(Poll::Pending, |report| Poll::Ready(Said::Report(report))),
+    })
+    .await
 }
 
 /// Waits for the end of one of them.

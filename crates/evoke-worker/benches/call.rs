@@ -12,12 +12,12 @@ use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
 use evoke_core::manifest::{Install, Preload, RuntimeKind};
 use evoke_core::record::Cause;
 use evoke_core::runtime::{
-    Call, Ended, Input, InstanceSpec, PreparedBundle, Progress, Report, Request, Runtime,
+    Call, Ended, Input, InstanceSpec, PreparedBundle, Progress, Report, ReportSender, Request, Runtime,
+    reports,
 };
 use evoke_core::time::Timestamp;
 use evoke_worker::{Options, ProcessRuntime};
 use http::{HeaderMap, HeaderValue, Method};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -62,13 +62,13 @@ async fn main() {
         }
         starts.sort();
         let mut instance = runtime.start(Arc::new(spec(file))).await.expect("the sample starts");
-        let (up, mut reports) = mpsc::channel(16);
+        let (up, reports) = reports(16);
         let (began, mut calls) = (Instant::now(), 0u32);
         while began.elapsed() < WARM {
             for _ in 0..100 {
                 let ended = instance.call(call(up.clone())).await;
                 assert!(matches!(ended, Ended::Returned { .. }), "{ended:?}");
-                assert!(matches!(reports.try_recv(), Ok(Report::Response(_))));
+                assert!(matches!(reports.try_recv(), Some(Report::Response(_))));
                 calls += 1;
             }
         }
@@ -116,7 +116,7 @@ fn spec(file: &str) -> InstanceSpec {
     }
 }
 
-fn call(up: mpsc::Sender<Report>) -> Call {
+fn call(up: ReportSender) -> Call {
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("127.0.0.1:7070"));
     headers.insert("user-agent", HeaderValue::from_static("bench/1.0"));

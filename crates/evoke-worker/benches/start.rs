@@ -15,12 +15,12 @@ use evoke_core::limits::Limits;
 use evoke_core::manifest::{Install, Preload, RuntimeKind};
 use evoke_core::record::Cause;
 use evoke_core::runtime::{
-    Call, Ended, Input, Instance, InstanceSpec, PreparedBundle, Progress, Report, Request, Runtime,
+    Call, Ended, Input, Instance, InstanceSpec, PreparedBundle, Progress, Report, ReportSender, Request,
+    Runtime, reports,
 };
 use evoke_core::time::Timestamp;
 use evoke_worker::{Options, ProcessRuntime};
 use http::{HeaderMap, Method};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -191,11 +191,11 @@ async fn first_answer(
 ) -> (Box<dyn Instance>, Duration, Vec<i32>) {
     let began = Instant::now();
     let mut instance = runtime.start(Arc::new(spec)).await.expect("the sample starts");
-    let (up, mut reports) = mpsc::channel(16);
+    let (up, reports) = reports(16);
     let ended = instance.call(call(up)).await;
     let took = began.elapsed();
     assert!(matches!(ended, Ended::Returned { .. }), "{ended:?}");
-    let Ok(Report::Response(response)) = reports.try_recv() else { panic!("no answer") };
+    let Some(Report::Response(response)) = reports.try_recv() else { panic!("no answer") };
     let Body::Full(body) = response.body else { panic!("a small answer comes as a whole") };
     (instance, took, serde_json::from_slice(&body).expect("process ids"))
 }
@@ -231,7 +231,7 @@ fn pss_kib(pid: i32) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-fn call(up: mpsc::Sender<Report>) -> Call {
+fn call(up: ReportSender) -> Call {
     let timeout = Duration::from_secs(10);
     let now = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970");
     Call {

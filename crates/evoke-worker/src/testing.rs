@@ -18,7 +18,10 @@ use evoke_core::limits::Limits;
 use evoke_core::manifest::{Preload, RuntimeKind};
 use evoke_core::outcome::Failure;
 use evoke_core::record::Cause;
-use evoke_core::runtime::{Call, Ended, Input, Instance, InstanceSpec, PlatformResponse, Report, Request};
+use evoke_core::runtime::{
+    Call, Ended, Input, Instance, InstanceSpec, PlatformResponse, Report, ReportSender, Reports, Request,
+    reports,
+};
 use evoke_core::time::Timestamp;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -27,7 +30,7 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -141,7 +144,7 @@ async fn host(setup: Setup<'_>, conditions: &Conditions, called: &Notify) -> Ver
         }
     };
     called.notify_one();
-    let (up, reports) = mpsc::channel(32);
+    let (up, reports) = reports(32);
     let mut take = Box::pin(take(reports, conditions, &mut verdict));
     let ended = tokio::select! {
         ended = instance.call(call(conditions, up)) => ended,
@@ -163,7 +166,7 @@ async fn host(setup: Setup<'_>, conditions: &Conditions, called: &Notify) -> Ver
 }
 
 /// Takes reports, as an attempt does.
-async fn take(mut reports: mpsc::Receiver<Report>, conditions: &Conditions, verdict: &mut Verdict) {
+async fn take(mut reports: Reports, conditions: &Conditions, verdict: &mut Verdict) {
     let (mut unanswered, mut unread) = (Vec::new(), Vec::new());
     let mut reading: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     loop {
@@ -276,7 +279,7 @@ impl Worker {
     }
 }
 
-pub(crate) fn call(conditions: &Conditions, up: mpsc::Sender<Report>) -> Call {
+pub(crate) fn call(conditions: &Conditions, up: ReportSender) -> Call {
     let input = if conditions.event {
         Input::Event(Event::new("evt_1", "/shop/checkout", "purchase_complete"))
     } else {

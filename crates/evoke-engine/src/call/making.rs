@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -54,12 +55,18 @@ impl Making {
         mut answer: oneshot::Receiver<Result<Response, NoAnswer>>,
     ) -> Result<Result<Response, NoAnswer>, &'static str> {
         let answered = poll_fn(|cx| {
-            if let Call::Here(call) = &mut self.call
-                && let Poll::Ready(over) = Pin::new(&mut AssertUnwindSafe(call).catch_unwind()).poll(cx)
-            {
+            let Call::Here(call) = &mut self.call else {
+                return Pin::new(&mut answer).poll(cx).map_err(drop);
+            };
+            if let Poll::Ready(over) = Pin::new(&mut AssertUnwindSafe(call).catch_unwind()).poll(cx) {
                 self.call = Call::Over { panicked: over.is_err() };
             }
-            Pin::new(&mut answer).poll(cx)
+            // Only the call gives it, so only the call wakes this task: to wait here would have it run once more for nothing.
+            match answer.try_recv() {
+                Ok(answered) => Poll::Ready(Ok(answered)),
+                Err(TryRecvError::Empty) => Poll::Pending,
+                Err(TryRecvError::Closed) => Poll::Ready(Err(())),
+            }
         });
         let answered = answered.await;
         // From here on only a dropped body says that nobody wants the rest.

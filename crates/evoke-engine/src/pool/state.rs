@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use evoke_core::outcome::{Failure, FailureCode};
 use evoke_core::runtime::Instance;
-use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -316,9 +315,7 @@ impl State {
 }
 
 impl Idle {
-    /// Whether it can take a call. Lets it notice first what happened while nobody looked: that it ended, or what it
-    /// wrote, which must not be taken for words of its next call.
     fn is_alive(&mut self) -> bool {
-        self.lane.instance.gone().now_or_never().is_none() && self.lane.instance.is_usable()
+        self.lane.instance.has_stayed_usable()
     }
 }

@@ -1,5 +1,7 @@
 use evoke_engine::Arrival;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use evoke_core::body::Body;
@@ -13,6 +15,7 @@ use evoke_engine::call::{Bound, CallError};
 use evoke_engine::ingest::LaterCall;
 use http::{HeaderMap, Method, StatusCode};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::support::{World, function};
 
@@ -27,6 +30,40 @@ async fn a_call_gets_its_functions_answer_and_leaves_a_record() {
     assert!(run.attempts[0].cold);
     let (second, _) = world.call("hello", "hi").await.unwrap();
     assert!(!world.ended(&second.run).await.attempts[0].cold);
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_calls_task_is_woken_by_its_instance_and_not_by_itself() {
+    let world = World::new().await;
+    world.deploy(&[("a", "")]).await;
+    world.call("a", "").await.unwrap();
+    let gate = Arc::new(Notify::new());
+    let behind = Arc::clone(&gate);
+    world.runtime.script("a", move |guest| {
+        let gate = Arc::clone(&behind);
+        async move {
+            gate.notified().await;
+            guest.log("a line").await;
+            guest.agree().await
+        }
+    });
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    let mut call = Box::pin(world.engine.call(world.request("a", "")));
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    gate.notify_waiters();
+    assert!(matches!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(_))));
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]

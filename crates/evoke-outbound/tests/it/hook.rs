@@ -13,13 +13,12 @@ use evoke_core::limits::Limits;
 use evoke_core::manifest::{Preload, RuntimeKind};
 use evoke_core::outcome::FailureCode;
 use evoke_core::record::Cause;
-use evoke_core::runtime::{Call, Ended, Input, Instance, InstanceSpec, Report, Runtime};
+use evoke_core::runtime::{Call, Ended, Input, Instance, InstanceSpec, Report, Runtime, reports};
 use evoke_core::secret::SecretName;
 use evoke_core::testing::clock::TokioClock;
 use evoke_core::time::Timestamp;
 use evoke_outbound::{Client, Dial, HookRuntime, Trust};
 use evoke_worker::{Dialler, Resolver};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +76,7 @@ pub async fn signed_with(runtime: &HookRuntime, url: &str, secrets: &[(&str, &st
 
 /// Delivers an event; the statuses that were reported, and the end.
 pub async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16>, Ended) {
-    let (up, mut reports) = mpsc::channel(8);
+    let (up, reports) = reports(8);
     let cause = Cause {
         root: Correlation::from_text("root"),
         parent: None,
@@ -103,7 +102,7 @@ pub async fn deliver(instance: &mut dyn Instance, timeout: Duration) -> (Vec<u16
     };
     let ended = instance.call(call).await;
     let mut statuses = Vec::new();
-    while let Ok(report) = reports.try_recv() {
+    while let Some(report) = reports.try_recv() {
         if let Report::Response(response) = report {
             statuses.push(response.status.as_u16());
         }

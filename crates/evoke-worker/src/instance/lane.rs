@@ -173,4 +173,9 @@ impl Instance for Lane {
     async fn gone(&mut self) {
         let _ = self.parts.process.exited().await;
     }
+
+    /// Its trunk listens all the time.
+    fn has_stayed_usable(&mut self) -> bool {
+        self.is_usable()
+    }
 }

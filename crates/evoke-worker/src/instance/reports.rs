@@ -3,20 +3,18 @@
 use std::collections::VecDeque;
 
 use evoke_core::record::LogStream;
-use evoke_core::runtime::Report;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use evoke_core::runtime::{Report, ReportSender};
 
 /// Hands reports over while there is room. The others wait here, in their order; who makes them must not make more then.
 #[derive(Debug)]
 pub(crate) struct Reports {
-    up: mpsc::Sender<Report>,
+    up: ReportSender,
     waiting: VecDeque<Report>,
 }
 
 impl Reports {
     /// Begins with lines that were written before the call.
-    pub(crate) fn new(up: mpsc::Sender<Report>, early: Vec<(LogStream, String)>) -> Self {
+    pub(crate) fn new(up: ReportSender, early: Vec<(LogStream, String)>) -> Self {
         let waiting = early.into_iter().map(|(stream, line)| Report::Log { stream, line }).collect();
         Self { up, waiting }
     }
@@ -31,7 +29,7 @@ impl Reports {
         if !self.waiting.is_empty() {
             return self.waiting.push_back(report);
         }
-        if let Err(TrySendError::Full(report)) = self.up.try_send(report) {
+        if let Some(report) = self.up.try_send(report) {
             self.waiting.push_back(report);
         }
     }
@@ -39,7 +37,7 @@ impl Reports {
     /// Hands over what there is room for.
     pub(crate) fn hand_over(&mut self) {
         while let Some(report) = self.waiting.pop_front() {
-            if let Err(TrySendError::Full(report)) = self.up.try_send(report) {
+            if let Some(report) = self.up.try_send(report) {
                 return self.waiting.push_front(report);
             }
         }
@@ -47,6 +45,6 @@ impl Reports {
 
     /// Waits for room, or until the receiver is gone. Safe to drop and call again.
     pub(crate) async fn room(&self) {
-        let _ = self.up.reserve().await;
+        self.up.room().await;
     }
 }

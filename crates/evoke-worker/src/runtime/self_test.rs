@@ -10,9 +10,8 @@ use evoke_core::event::Event;
 use evoke_core::id::{AppName, Correlation, FunctionName, RevisionId, RunId};
 use evoke_core::manifest::{Preload, RuntimeKind};
 use evoke_core::record::Cause;
-use evoke_core::runtime::{Call, Ended, Input, Instance, InstanceSpec};
+use evoke_core::runtime::{Call, Ended, Input, Instance, InstanceSpec, Reports, reports};
 use evoke_core::time::Timestamp;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -101,8 +100,8 @@ fn spec(source: &Path) -> InstanceSpec {
     }
 }
 
-fn call() -> (Call, mpsc::Receiver<evoke_core::runtime::Report>) {
-    let (up, reports) = mpsc::channel(16);
+fn call() -> (Call, Reports) {
+    let (up, reports) = reports(16);
     let call = Call {
         run: RunId::from_text(NAMES.1),
         attempt: 1,

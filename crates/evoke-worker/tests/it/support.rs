@@ -15,7 +15,7 @@ use evoke_core::outcome::Failure;
 use evoke_core::record::{Cause, LogStream};
 use evoke_core::runtime::{
     Call, Ended, Input, Instance, InstanceSpec, PlatformRequest, PlatformResponse, PrepareError, Prepared,
-    PreparedBundle, Progress, Report, Request, Runtime,
+    PreparedBundle, Progress, Report, Reports, Request, Runtime, reports,
 };
 use evoke_core::time::Timestamp;
 use evoke_worker::{Options, ProcessRuntime, WasmCommands};
@@ -264,7 +264,7 @@ impl Guest {
 type Collected = (Option<Answer>, Vec<(LogStream, String)>, Vec<PlatformRequest>);
 
 /// Takes reports until the call is over. Bodies are read beside it, as a client would.
-async fn collect(mut reports: mpsc::Receiver<Report>, mut platform: Platform) -> Collected {
+async fn collect(mut reports: Reports, mut platform: Platform) -> Collected {
     let (mut answer, mut logs, mut asked) = (None, Vec::new(), Vec::new());
     let mut reading = std::pin::pin!(futures_util::future::Fuse::terminated());
     let mut open = true;
@@ -308,8 +308,8 @@ async fn read(mut body: Body) -> Result<Bytes, String> {
 }
 
 /// A call and the receiver of its reports.
-pub fn call(input: Input, timeout: Duration) -> (Call, mpsc::Receiver<Report>) {
-    let (up, reports) = mpsc::channel(16);
+pub fn call(input: Input, timeout: Duration) -> (Call, Reports) {
+    let (up, reports) = reports(16);
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
     let call = Call {
         run: RunId::from_text("run_01"),

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use evoke_core::runtime::Report;
+use evoke_core::runtime::{Reports, reports};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -39,7 +39,7 @@ struct Peer {
 struct Made {
     ended: JoinHandle<Ended>,
     cancel: CancellationToken,
-    _reports: mpsc::Receiver<Report>,
+    _reports: Reports,
 }
 
 fn trunk() -> (Arc<Trunk>, Peer) {
@@ -63,7 +63,7 @@ fn trunk() -> (Arc<Trunk>, Peer) {
         output: Output::new(None, None, None, 0).unwrap(),
         alarm: Alarm::default(),
     };
-    let headers = HeaderBounds { fields: 128, bytes: 64 << 10 };
+    let headers = HeaderBounds { fields: 100, bytes: 64 << 10 };
     let tasks = TaskTracker::new();
     tasks.spawn(async {
         loop {
@@ -86,7 +86,7 @@ fn trunk() -> (Arc<Trunk>, Peer) {
 
 /// Makes a call in a lane of its own, which goes with it.
 fn make(trunk: &Arc<Trunk>) -> Made {
-    let (up, _reports) = mpsc::channel(16);
+    let (up, _reports) = reports(16);
     let mut call = testing::call(&Conditions { event: true, ..Conditions::default() }, up);
     (call.timeout, call.deadline) = (LONG, Instant::now() + LONG);
     let (cancel, mut lane) = (call.cancel.clone(), Lane::new(Arc::clone(trunk)));
