@@ -49,8 +49,14 @@ class Program:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}{path}"
         command = [part.replace("PORT", str(port)) for part in command]
+        # In a session of its own like Evoke's server: Linux shares out processors by sessions first (`sched_autogroup`), and whoever has
+        # that of the load generator gets more answers for the same work.
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def cpu(self) -> dict[str, float]:

@@ -8,6 +8,7 @@
 //! **Bounds:** answers held in memory [`client::ANSWER_BYTES_MAX`], payloads [`commands`], bundles
 //! [`evoke_core::limits::Limits`].
 
+mod allocator;
 mod app_folder;
 mod cli;
 mod client;
