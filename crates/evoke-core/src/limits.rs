@@ -183,7 +183,7 @@ impl Default for Limits {
             instances: 256,
             // The server knows its machine and says less.
             instance_bytes: 256 << 30,
-            headers: 128,
+            headers: 100,
             header_bytes: 64 << 10,
             log_line_bytes: 8 << 10,
             log_lines: 10_000,

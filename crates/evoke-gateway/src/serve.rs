@@ -108,6 +108,9 @@ where
     }
 }
 
+/// Header fields that hyper has room for without asking for memory: as many as it takes where nothing else is said.
+const HYPER_FIELDS: usize = 100;
+
 fn builder(
     tasks: &Tasks,
     bounds: &crate::Bounds,
@@ -118,8 +121,11 @@ fn builder(
         .http1()
         // Who sends nothing, or half a head, is told to leave (`connections`): a timer for each head would cost as much as reading it.
         .header_read_timeout(None)
-        .max_headers(limits.headers)
         .max_buf_size(limits.header_bytes.max(8 << 10));
+    // Fewer are counted before hyper reads them (`wire`).
+    if limits.headers > HYPER_FIELDS {
+        builder.http1().max_headers(limits.headers);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())

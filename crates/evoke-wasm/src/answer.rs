@@ -13,7 +13,7 @@ use crate::outbox::Outbox;
 use crate::tie::Tie;
 
 /// Of a response, as the host will check it.
-const RESPONSE_FIELDS: usize = 128;
+const RESPONSE_FIELDS: usize = 100;
 /// Events that one answer may carry.
 const EVENTS_MAX: usize = 1000;
 

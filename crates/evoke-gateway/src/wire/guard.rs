@@ -1,6 +1,7 @@
 //! A connection whose HTTP/1 requests have been read to the letter before hyper sees them.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -213,8 +214,8 @@ impl<S> Guard<S> {
 impl<S: AsyncRead + Unpin> Guard<S> {
     /// Reads into what is held. Whether there was something.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut bytes = [0; READ_BYTES];
-        let mut buffer = ReadBuf::new(&mut bytes);
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer))?;
         self.held.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(!buffer.filled().is_empty()))

@@ -156,8 +156,8 @@ fn a_flood_of_lines_waits_for_the_host() {
 fn header_fields_and_handles_have_bounds() {
     let mut worker = Worker::start();
     for (kind, mut function) in worker.kinds() {
-        let said = function.get("/headers?129");
-        assert!(said.failure().1.contains("129 header fields, above the limit of 128"), "{kind}: {said:?}");
+        let said = function.get("/headers?101");
+        assert!(said.failure().1.contains("101 header fields, above the limit of 100"), "{kind}: {said:?}");
         let said = function.get("/headers?32769");
         let refused = said.error.is_some() || said.text().starts_with("refused at ");
         assert!(refused, "{kind}: {said:?}");

@@ -24,7 +24,7 @@ use crate::guests::guest;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Of a response.
-const HEADERS: HeaderBounds = HeaderBounds { fields: 128, bytes: 64 << 10 };
+const HEADERS: HeaderBounds = HeaderBounds { fields: 100, bytes: 64 << 10 };
 
 /// A worker and its own socket.
 pub struct Worker {

@@ -136,7 +136,7 @@ const ENDS: [(&str, &str, &str); 11] = [
     ("trap-after-head", "function_error", "unreachable"),
     ("exit", "function_error", "exited with status 1"),
     ("handles", "function_error", "no free keys"),
-    ("headers?129", "function_error", "129 header fields, above the limit of 128"),
+    ("headers?101", "function_error", "101 header fields, above the limit of 100"),
 ];
 
 #[test]
