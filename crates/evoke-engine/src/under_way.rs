@@ -2,7 +2,6 @@
 //! know yet.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -63,12 +62,12 @@ impl UnderWay {
 
     /// Nothing is attempted at `run` any more.
     fn leave(&self, run: &RunId, stop: &Arc<Stop>) {
-        if let Entry::Occupied(entry) = self.0.lock().entry(run.clone())
-            // Another lease of the same run may have come in between.
-            && Arc::ptr_eq(entry.get(), stop)
-        {
-            entry.remove();
+        let mut all = self.0.lock();
+        // Another lease of the same run may have come in between.
+        if all.get(run).is_some_and(|entered| Arc::ptr_eq(entered, stop)) {
+            all.remove(run);
         }
+        drop(all);
         stop.is_over.store(true, Ordering::Release);
         stop.over.notify_waiters();
     }

@@ -9,7 +9,7 @@
 
 mod own;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::pin;
@@ -49,7 +49,7 @@ pub(super) struct Hub {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// Calls under way.
-    calls: Mutex<HashMap<u32, Place>>,
+    calls: Mutex<BTreeMap<u32, Place>>,
     last_call: AtomicU32,
     departures: Mutex<Departures>,
     /// The socket, for who writes by himself.

@@ -48,7 +48,7 @@ impl Drop for Ending {
     fn drop(&mut self) {
         self.0.departures.lock().is_closed = true;
         self.0.room.notify_waiters();
-        for (_, place) in self.0.calls.lock().drain() {
+        for place in std::mem::take(&mut *self.0.calls.lock()).into_values() {
             if let Place::Lane(inbox) = place {
                 inbox.close();
             }
