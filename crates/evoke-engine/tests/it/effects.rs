@@ -261,8 +261,9 @@ async fn a_caller_that_left_before_the_answer_leaves_nothing_behind() {
         async move {
             guest.ask(Method::PUT, "/v1/kv/default/k", &[JSON], "1").await;
             caller.lock().take().expect("it calls").abort();
+            // Now the caller goes, and only then there is an answer.
+            tokio::task::yield_now().await;
             guest.respond(200, "").await;
-            // Now the caller goes, and its answer is still on its way.
             std::future::pending().await
         }
     });
