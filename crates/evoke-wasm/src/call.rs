@@ -65,10 +65,14 @@ impl Call {
         self.tie.end();
         let cpu_us = usage.cpu_us.unwrap_or_default();
         let failure = match ended {
-            Ok(events) => match outbox.add(|to| compact::done(to, number, &events, usage)) {
-                Ok(()) => return cpu_us,
-                Err(cause) => Failure::new("Error", format!("its events cannot be sent: {cause}")),
-            },
+            Ok((events, instance)) => {
+                // Only now: the next call may begin with it at once, elsewhere, and begins its output.
+                instance.into_iter().for_each(|instance| self.kept.put(instance));
+                match outbox.add(|to| compact::done(to, number, &events, usage)) {
+                    Ok(()) => return cpu_us,
+                    Err(cause) => Failure::new("Error", format!("its events cannot be sent: {cause}")),
+                }
+            }
             Err(failure) => failure,
         };
         outbox
@@ -106,8 +110,8 @@ impl Call {
         begun: Begun,
         peak: &Peak,
         usage: &mut Usage,
-    ) -> Result<Vec<serde_json::Value>, Failure> {
-        let Self { function, kept, outbox, tie, deadline_ms } = self;
+    ) -> Result<(Vec<serde_json::Value>, Option<Instance>), Failure> {
+        let Self { function, kept: _, outbox, tie, deadline_ms } = self;
         let Begun { instance, answer, asked } = begun;
         let has_failed = AtomicBool::new(false);
         let limit = function.init.limits.body_bytes;
@@ -125,7 +129,7 @@ impl Call {
             .map_err(Some)
         });
         let patience = Patience::default();
-        let keeps = function.init.reuse.then_some((&**kept, &patience));
+        let keeps = function.init.reuse.then_some(&patience);
         let mut cpu_ns = 0;
         let ended = {
             let both = pin!(both(instance, take, &has_failed, keeps));
@@ -146,14 +150,14 @@ impl Call {
     }
 }
 
-/// Goes on with the guest and with `take`, who reads its answer, until both are done. Then the instance is kept for the next call, if
-/// there is a place for it, unless it had to wait for the end of its answer's body for too long.
+/// Goes on with the guest and with `take`, who reads its answer, until both are done. Then there is the instance, for the next call,
+/// unless it had to wait for the end of its answer's body for too long, or is not to be kept.
 async fn both<T>(
     mut instance: Instance,
     mut take: Pin<&mut impl Future<Output = Result<T, Option<Failure>>>>,
     has_failed: &AtomicBool,
-    keeps: Option<(&Kept, &Patience)>,
-) -> Result<T, Failure> {
+    keeps: Option<&Patience>,
+) -> Result<(T, Option<Instance>), Failure> {
     let mut taken = None;
     let driven = async {
         let driven = poll_fn(|cx| {
@@ -165,7 +169,7 @@ async fn both<T>(
             driven
         });
         driven.await?;
-        let Some((_, patience)) = keeps else { return Ok(()) };
+        let Some(patience) = keeps else { return Ok(()) };
         let read = poll_fn(|cx| {
             if taken.is_none() {
                 taken = ready(take.as_mut().poll(cx));
@@ -186,19 +190,18 @@ async fn both<T>(
         }
         return Err(failure);
     }
-    let instance = keeps.filter(|_| taken.is_some()).map(|(kept, _)| (kept, instance));
+    let instance = Some(instance).filter(|_| keeps.is_some() && taken.is_some());
     let taken = match taken {
         Some(taken) => taken,
         // What holds the other end of its body has gone with the instance.
         None => take.await,
     };
-    let done = taken.map_err(|failure| {
-        failure.unwrap_or_else(|| Failure::new("Error", "it returned without an answer"))
-    })?;
-    if let Some((kept, instance)) = instance {
-        kept.put(instance);
+    match taken {
+        Ok(taken) => Ok((taken, instance)),
+        Err(failure) => {
+            Err(failure.unwrap_or_else(|| Failure::new("Error", "it returned without an answer")))
+        }
     }
-    Ok(done)
 }
 
 fn ready<T>(polled: Poll<T>) -> Option<T> {

@@ -187,7 +187,8 @@ impl Connection {
             match frame.kind {
                 Kind::Stop => return Poll::Ready(Ok(false)),
                 Kind::Invoke => begun += 1,
-                _ => {}
+                // What was begun before pays for it itself, or nobody does.
+                _ => batch.interrupt(),
             }
             let left = self.take(frame, cx).map_err(io::Error::other)?;
             if begun == TOGETHER {

@@ -107,6 +107,8 @@ impl<F: Future> Future for Metered<'_, F> {
             Since::Call { left_ns } => left_ns,
             Since::Unknown | Since::Batch => thread_cpu_ns(),
         };
+        // Should it panic, its time is not the next one's.
+        interrupt();
         let polled = self.inner.as_mut().poll(cx);
         let left_ns = thread_cpu_ns();
         if !matches!(SINCE.get(), Since::Unknown) {
@@ -145,13 +147,19 @@ impl Batch {
 
     /// Something was done that is no call's.
     pub fn interrupt(&self) {
-        SINCE.set(Since::Batch);
+        interrupt();
     }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
         SINCE.set(Since::Unknown);
+    }
+}
+
+fn interrupt() {
+    if !matches!(SINCE.get(), Since::Unknown) {
+        SINCE.set(Since::Batch);
     }
 }
 
@@ -194,6 +202,23 @@ mod tests {
         assert_eq!(call(1), 1);
         work();
         assert_eq!([call(1), call(0), call(2)], [2, 0, 2]);
+        drop(batch);
+    }
+
+    #[test]
+    fn what_a_call_takes_that_panics_is_not_the_next_ones() {
+        let batch = Batch::begin();
+        assert_eq!(call(1), 1);
+        let panics = || {
+            let mut cpu_ns = 0;
+            let inner = pin!(poll_fn(|_| -> Poll<()> {
+                work();
+                panic!("a mistake")
+            }));
+            let _ = Metered { inner, cpu_ns: &mut cpu_ns }.now_or_never();
+        };
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert_eq!(call(1), 1);
         drop(batch);
     }
 

@@ -58,12 +58,14 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let patience = Patience::default();
         let over = || if patience.lasts() { Poll::Pending } else { Poll::Ready(()) };
-        runtime.block_on(async {
+        let waited = async {
             tokio::select! {
                 biased;
                 () = poll_fn(|_| over()) => {}
                 never = patience.hurry() => match never {},
             }
-        });
+        };
+        let waited = runtime.block_on(async { tokio::time::timeout(100 * BODY_END, waited).await });
+        assert!(waited.is_ok(), "it waits for ever");
     }
 }

@@ -49,6 +49,17 @@ fn after_an_error_a_panic_or_a_cancel_the_next_call_has_a_fresh_instance() {
 }
 
 #[test]
+fn an_instance_whose_answer_has_no_end_is_not_kept() {
+    let mut worker = Worker::start();
+    let mut function = worker.open_keeping("service").unwrap();
+    assert_eq!(function.get("/first").text(), "0");
+    assert_eq!(function.get("/first").text(), "1");
+    // Its end is that of the instance.
+    assert_eq!(function.get("/unclosed").text(), "begun");
+    assert_eq!(function.get("/first").text(), "0");
+}
+
+#[test]
 fn an_instance_has_an_end_although_nothing_goes_wrong() {
     let mut worker = Worker::start();
     let mut function = worker.open_keeping("service").unwrap();

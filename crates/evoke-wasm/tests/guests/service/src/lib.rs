@@ -60,6 +60,17 @@ impl wasip3::exports::http::handler::Guest for Guest {
                 to.write_all(b"begun".to_vec()).await;
                 wasip3::clocks::monotonic_clock::wait_for(3_600_000_000_000).await;
             })),
+            "/unclosed" => {
+                let (mut to, body) = wit_stream::new();
+                let (trailers_to, trailers) = wit_future::new(|| Ok(None));
+                let response = Response::new(Fields::new(), Some(body), trailers).0;
+                drop(trailers_to);
+                wit_bindgen::spawn_local(async move {
+                    to.write_all(b"begun".to_vec()).await;
+                    std::mem::forget(to);
+                });
+                Ok(response)
+            }
             "/endless" => Ok(streaming(Fields::new(), async |to| {
                 while to.write_all(vec![b'x'; 4096]).await.is_empty() {}
             })),
