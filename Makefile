@@ -24,7 +24,7 @@ fmt:            ## format the sources
 lint:           ## clippy, shell and Python syntax
 	@scripts/lint
 
-dist:           ## the executable as it is handed out: half an hour and 10 GB of memory for a tenth less processor time
+dist:           ## the executable as it is handed out: compiled twice, half an hour, for a third less processor time
 	@scripts/dist
 
 bench:          ## calls per second, publishes per second, cold starts, memory: a table

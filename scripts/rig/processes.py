@@ -1,5 +1,6 @@
 """Processes by /proc: who came from whom, who is still there."""
 
+import os
 import time
 from pathlib import Path
 
@@ -8,10 +9,15 @@ def descendants(pid: int) -> list[int]:
     """All living children, grandchildren and so on."""
     found, todo = [], [pid]
     while todo:
-        for children in Path(f"/proc/{todo.pop()}/task").glob("*/children"):
+        tasks = f"/proc/{todo.pop()}/task"
+        try:
+            threads = os.listdir(tasks)
+        except OSError:  # The process ended while we looked; below, the thread.
+            continue
+        for thread in threads:
             try:
-                pids = [int(child) for child in children.read_text().split()]
-            except OSError:  # The thread ended while we looked.
+                pids = [int(child) for child in Path(tasks, thread, "children").read_text().split()]
+            except OSError:
                 continue
             found += pids
             todo += pids

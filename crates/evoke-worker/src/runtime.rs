@@ -361,12 +361,14 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn shutdown(&self) {
-        drop(self.launcher.lock().take());
+        // Without it nothing is started any more; what runs is killed when it ends.
+        let launcher = self.launcher.lock().take();
         self.zygotes.clear();
         self.ahead.clear();
         if let Some(wasm) = &self.wasm {
-            wasm.apps.clear();
+            wasm.apps.end().await;
         }
+        drop(launcher);
         self.egress.end();
         self.tasks.close();
         self.tasks.wait().await;

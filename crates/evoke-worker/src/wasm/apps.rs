@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::sealed::Sealed;
-use super::worker::{Opened, Worker};
+use super::worker::{END, Opened, Worker};
 use crate::launcher::Launcher;
 
 /// The processes of apps.
@@ -70,10 +70,18 @@ impl Apps {
         Ok((opened?, worker))
     }
 
-    /// Lets go of all of them.
-    pub(crate) fn clear(&self) {
-        self.state.workers.lock().clear();
-        self.state.spare.lock().take();
+    /// Lets go of all of them, and waits a moment for them to end by themselves. What is only being started ends with the launcher.
+    pub(crate) async fn end(&self) {
+        let slots: Vec<_> = self.state.workers.lock().drain().map(|(_, slot)| slot).collect();
+        let spare = self.state.spare.lock().take();
+        let started = slots.iter().filter_map(|slot| slot.try_lock().ok()?.take());
+        let deaths: Vec<_> = started.chain(spare).map(Worker::into_death).collect();
+        let ends = async {
+            for mut death in deaths {
+                death.seen().await;
+            }
+        };
+        let _ = tokio::time::timeout(END, ends).await;
     }
 
     async fn start(

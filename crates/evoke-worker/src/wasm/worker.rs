@@ -34,6 +34,8 @@ const MEMORY_BYTES: u64 = 8 << 30;
 const START: Duration = Duration::from_secs(10);
 /// How long it may hold on to a socket that the host has closed. Guests are interrupted every 10 ms.
 const LET_GO: Duration = Duration::from_secs(2);
+/// How long it may take to end by itself when nobody needs it any more.
+pub(super) const END: Duration = Duration::from_secs(2);
 /// How long it is kept without a function.
 const IDLE: Duration = Duration::from_secs(60);
 /// Sockets on their way.
@@ -95,6 +97,11 @@ impl Worker {
         !self.orders.is_closed() && !self.death.has_happened()
     }
 
+    /// When it has ended. Whoever waits for it keeps it no longer.
+    pub(super) fn into_death(self) -> Death {
+        self.death
+    }
+
     /// A socket for one more function.
     pub(super) async fn open(&self) -> io::Result<Opened> {
         let gone = || io::Error::other("the app's process is gone");
@@ -145,7 +152,7 @@ impl Own {
                         self.used = Instant::now();
                         self.follow(order).await;
                     }
-                    None => return,
+                    None => break,
                 },
                 Some(socket) = closing.recv() => letting_go.push(lets_go(socket)),
                 Some(went) = letting_go.next() => if !went {
@@ -167,11 +174,21 @@ impl Own {
                     if Arc::strong_count(&self.functions) > 1 {
                         self.used = Instant::now();
                     } else if self.used.elapsed() >= IDLE {
-                        return;
+                        break;
                     }
                 }
             }
         }
+        // Nobody can ask for anything any more.
+        drop(inbox);
+        self.end().await;
+    }
+
+    /// Closes its socket, which ends it: what a program does at its exit, it does. Who does not is killed.
+    async fn end(self) {
+        let Self { mut process, channel, .. } = self;
+        drop(channel);
+        let _ = tokio::time::timeout(END, process.exited()).await;
     }
 
     /// Whoever has given up drops the socket, which closes it.
