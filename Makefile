@@ -24,7 +24,7 @@ fmt:            ## format the sources
 lint:           ## clippy, shell and Python syntax
 	@scripts/lint
 
-dist:           ## the executable as it is handed out: compiled twice, half an hour, for a third less processor time
+dist:           ## the executable as it is handed out: compiled twice, half an hour, for a fifth less processor time a call
 	@scripts/dist
 
 bench:          ## calls per second, publishes per second, cold starts, memory: a table
