@@ -29,11 +29,13 @@ from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+sys.path.insert(0, str(ROOT / "bench"))
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
 from rig.processes import descendants
 from rig.server import Server
+from warm import PATHS, make
 
 SECONDS = 1.5  # Of each kind of call.
 LOOK_SECONDS = 0.01
@@ -44,29 +46,8 @@ DEMO_OPTIONS = {"shop": ("--orders", "40", "--clients", "8")}
 TLS_CALLS = 2000
 KINDS = ("compile", "wasm")  # Processes of ours in a sandbox: `evoke worker KIND`.
 
+# Beside the hellos of `bench/warm.py`.
 MANIFEST = """
-[functions.proxy]
-source = "proxy.wasm"
-concurrency = 64
-[[routes]]
-path = "/proxy/{rest}"
-to = "proxy"
-
-[functions.service]
-source = "service.wasm"
-concurrency = 64
-[[routes]]
-path = "/service/{rest}"
-to = "service"
-
-[functions.kept]
-source = "service.wasm"
-concurrency = 64
-reuse = true
-[[routes]]
-path = "/kept/{rest}"
-to = "kept"
-
 [functions.other]
 source = "other.wasm"
 concurrency = 64
@@ -187,24 +168,18 @@ class Training:
     def app(self, server: Server) -> Path:
         """Hellos of each kind, and components that read, keep state and call others."""
         folder = self.scratch / "app"
-        shutil.copytree(ROOT / "bench" / "hello", folder)
-        for source, name in (
-            (self.options.hellos / "proxy.wasm", "proxy.wasm"),
-            (self.options.hellos / "service.wasm", "service.wasm"),
-            (self.options.guests / "proxy.wasm", "other.wasm"),
-            (self.options.guests / "service.wasm", "later.wasm"),
-            (self.options.guests / "state.wasm", "state.wasm"),
-        ):
-            shutil.copy(source, folder / name)
+        make(folder, self.options.hellos)
+        for source, name in (("proxy", "other"), ("service", "later"), ("state", "state")):
+            shutil.copy(self.options.guests / f"{source}.wasm", folder / f"{name}.wasm")
         with (folder / "evoke.toml").open("a") as manifest:
             manifest.write(MANIFEST.replace("HOST", urlsplit(server.data_url).netloc))
         return folder
 
     def calls(self, server: Server) -> None:
-        for path in ("python", "node", "proxy/hello", "service/hello", "kept/hello"):
-            self.say(f"calls of /{path}")
+        for path in PATHS.values():
+            self.say(f"calls of {path}")
             for clients in (1, 16):
-                self.load(f"{server.data_url}/{path}", clients)
+                self.load(server.data_url + path, clients)
         for path in ("echo", "later/echo", "node"):
             for length in (1 << 10, 64 << 10):
                 self.say(f"calls of /{path} with {length} bytes")
@@ -283,8 +258,7 @@ class Training:
             raise SystemExit(f"error: examples/{name}/demo ended with {done.returncode}:\n{done.stdout[-2000:]}")
 
     def run(self) -> None:
-        address = "127.0.0.0/8"
-        server = self.server("data", "--egress-allow", address)
+        server = self.server("data", "--egress-allow", "127.0.0.0/8")
         try:
             self.say("a deploy")
             server.command("deploy", str(self.app(server)))
